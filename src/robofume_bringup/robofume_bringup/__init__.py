@@ -1,0 +1,1 @@
+"""The graph, launch files, parameters, reports and the robofume command of RoboFuME."""

@@ -1,0 +1,22 @@
+from setuptools import find_packages, setup
+
+package_name = "robofume_common"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="RoboFuME maintainers",
+    maintainer_email="robofume@example.org",
+    description="What every RoboFuME node needs once: parameters from dataclasses, QoS profiles, message conversion, task descriptions, diagnostics.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [],
+    },
+)

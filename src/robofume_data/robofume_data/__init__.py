@@ -1,0 +1,1 @@
+"""Episodes, bags in and out, and the recorder node of RoboFuME."""

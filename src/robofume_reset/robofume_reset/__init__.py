@@ -1,0 +1,1 @@
+"""Forward/backward task switching, stuck handling and assisted resets of RoboFuME."""

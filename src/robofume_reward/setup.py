@@ -1,0 +1,22 @@
+from setuptools import find_packages, setup
+
+package_name = "robofume_reward"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="RoboFuME maintainers",
+    maintainer_email="robofume@example.org",
+    description="The vision-language reward of RoboFuME: model, fine-tuning, judge and reward node.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [],
+    },
+)

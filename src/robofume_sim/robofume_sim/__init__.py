@@ -1,0 +1,1 @@
+"""The embedded MuJoCo world of RoboFuME: tasks, scripted demonstrator, Gymnasium environment and the sim node."""
