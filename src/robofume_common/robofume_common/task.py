@@ -1,0 +1,65 @@
+"""What a task is, for every component: its names, sentences, limits and workspace."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from robofume_common.action import ActionSpace
+from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import from_dict, setting
+
+
+@dataclass(frozen=True)
+class TaskDescription:
+    """A pair of instructions that undo each other, and the limits under which the arm may follow them."""
+
+    name: str = setting("", "Name of the task, such as pot_pick_and_place")
+    forward_instruction: str = setting("", "Sentence that the policy follows forward")
+    backward_instruction: str = setting("", "Sentence that undoes it")
+    step_limit: int = setting(40, "Actions after which an episode ends", minimum=1, maximum=10_000)
+    action_mask: tuple[bool, ...] = setting(
+        (True, True, True, False, False, False, True), "Which of dx dy dz droll dpitch dyaw gripper the policy controls"
+    )
+    translation_limit: float = setting(0.05, "Largest translation per step", unit="m", minimum=0.001, maximum=0.2)
+    rotation_limit: float = setting(0.25, "Largest rotation per step", unit="rad", minimum=0.01, maximum=1.0)
+    workspace_minimum: tuple[float, ...] = setting((), "Least x, y, z of the gripper; empty: no motion", unit="m")
+    workspace_maximum: tuple[float, ...] = setting((), "Greatest x, y, z of the gripper", unit="m")
+    home_joint_positions: tuple[float, ...] = setting((), "Six joint angles of the home pose", unit="rad")
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.forward_instruction or not self.backward_instruction:
+            raise RobofumeError("A task needs a name, a forward_instruction and a backward_instruction.")
+        low, high = self.workspace_minimum, self.workspace_maximum
+        if (len(low), len(high)) not in ((0, 0), (3, 3)):
+            raise RobofumeError(f"Task {self.name}: the workspace box needs three numbers on each side.")
+        if not all(a < b for a, b in zip(low, high, strict=True)) or not all(map(math.isfinite, (*low, *high))):
+            raise RobofumeError(f"Task {self.name}: workspace_minimum must lie below workspace_maximum on each axis.")
+        if len(self.home_joint_positions) not in (0, 6):
+            raise RobofumeError(f"Task {self.name}: home_joint_positions needs six angles.")
+        self.action_space  # noqa: B018  raises where mask or limits are wrong
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """The action space of policies for this task."""
+        return ActionSpace(self.translation_limit, self.rotation_limit, self.action_mask)
+
+    def instruction(self, direction: Direction) -> str:
+        """The sentence of a direction."""
+        return {
+            Direction.FORWARD: self.forward_instruction,
+            Direction.BACKWARD: self.backward_instruction,
+        }[Direction(direction)]
+
+    @staticmethod
+    def load(path: str | Path) -> "TaskDescription":
+        """Reads a task from a YAML file; a RobofumeError names what is wrong in it."""
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RobofumeError(f"Cannot read the task file {path}: {error.strerror}.") from error
+        except yaml.YAMLError as error:
+            raise RobofumeError(f"The task file {path} is not valid YAML: {error}") from error
+        return from_dict(TaskDescription, values)
