@@ -1,0 +1,206 @@
+"""Labelled frames for fine-tuning and evaluation, from recorded episodes.
+
+What a person who collects demonstrations knows is enough: which direction was followed, whether and when it
+succeeded, and that episodes followed each other without a reset. From that follow, for each episode,
+
+- its own question: yes from the success on; no well before it, and in all of a failed episode;
+- the question of the other direction: yes at the start, while the gripper has not closed yet, where the other
+  direction had just succeeded (nothing has moved since); no when the own direction succeeds.
+
+The same image with the other instruction is what makes the model read the instruction. Frames for which nothing
+follows get no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import setting
+from robofume_data.episode import Direction, EpisodeData, Outcome, Source, Verdict
+
+_GRIPPER = 6  # in actions and proprioception; 0 closed .. 1 open
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which frames get a label."""
+
+    margin: int = setting(1, "Frames before the success that get no label: they look like it", unit="steps", minimum=0)
+    grasp_margin: int = setting(
+        1, "Frames before the gripper first closes that get no label for the other direction", unit="steps", minimum=0
+    )
+    other_task_share: float = setting(
+        0.1, "Frames that are also asked about another task's instruction (no), where there are several tasks",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelledFrames:
+    """M questions about F frames.
+
+    `images` (F, H, W, 3) uint8; and per question: `frames` (M,) index into images, `instructions` (M,) sentences,
+    `labels` (M,) True where the answer is yes, `directions` (M,) the direction the question is about,
+    `episodes` (M,) number of the episode, `own` (M,) True where it is the question that the loop asks of the frame.
+    """
+
+    images: NDArray[np.uint8]
+    frames: NDArray[np.int64]
+    instructions: NDArray[np.str_]
+    labels: NDArray[np.bool_]
+    directions: NDArray[np.uint8]
+    episodes: NDArray[np.int64]
+    own: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, keep: NDArray[np.bool_]) -> LabelledFrames:
+        """The questions where `keep` (M,) is True; the images stay."""
+        return LabelledFrames(
+            self.images, self.frames[keep], self.instructions[keep], self.labels[keep],
+            self.directions[keep], self.episodes[keep], self.own[keep],
+        )  # fmt: skip
+
+
+def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
+    """Answers (N+1,) to the episode's own question: 1 yes, 0 no, -1 no label. A person's verdicts come first."""
+    count = len(episode.images)
+    labels = np.full(count, -1, np.int8)
+    if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
+        labels[: max(0, episode.success_index - margin)] = 0
+        labels[episode.success_index :] = 1
+    elif episode.outcome == Outcome.TIMEOUT:
+        labels[:] = 0
+    human = episode.sources == Source.HUMAN
+    labels[human & (episode.verdicts == Verdict.SUCCESS)] = 1
+    labels[human & (episode.verdicts == Verdict.FAILURE)] = 0
+    return labels
+
+
+def other_labels(episode: EpisodeData, follows_success: bool, config: DatasetConfig) -> NDArray[np.int8]:
+    """Answers (N+1,) to the question of the other direction: 1 yes, 0 no, -1 no label.
+
+    `follows_success`: the episode began where the other direction had just succeeded.
+    """
+    labels = np.full(len(episode.images), -1, np.int8)
+    closing = np.flatnonzero(episode.actions[:, _GRIPPER] < 0.5)
+    # Action i is seen in frame i + 1, so frame `closing` itself still shows the open gripper.
+    untouched = int(closing[0]) + 1 if len(closing) else len(episode.images)
+    if follows_success:
+        labels[: max(0, untouched - config.grasp_margin)] = 1
+    if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
+        labels[episode.success_index :] = 0
+    return labels
+
+
+def follows_success(previous: EpisodeData | None, episode: EpisodeData) -> bool:
+    """Whether the other direction had just succeeded when the episode began."""
+    return (
+        previous is not None
+        and not episode.assisted_reset_before
+        and previous.task == episode.task
+        and previous.outcome == Outcome.SUCCESS
+        and previous.direction != episode.direction
+        and previous.stamps[-1] <= episode.stamps[0]
+    )
+
+
+def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> LabelledFrames:
+    """Labels recorded episodes, which must be in the order of recording.
+
+    Raises RobofumeError where nothing can be labelled.
+    """
+    ordered = list(episodes)
+    instructions = _instructions(ordered)
+    generator = np.random.default_rng(seed)
+    rows: list[tuple[int, str, bool, int, int, bool]] = []
+    images: list[NDArray[np.uint8]] = []
+    offset = 0
+    previous: EpisodeData | None = None
+    for number, episode in enumerate(ordered):
+        own = own_labels(episode, config.margin)
+        other = other_labels(episode, follows_success(previous, episode), config)
+        reverse = Direction.BACKWARD if episode.direction == Direction.FORWARD else Direction.FORWARD
+        reverse_instruction = instructions.get((episode.task, int(reverse)))
+        foreign = [text for (task, _), text in instructions.items() if task != episode.task]
+        for index in range(len(episode.images)):
+            frame = offset + index
+            if own[index] >= 0:
+                rows.append((frame, episode.instruction, bool(own[index]), int(episode.direction), number, True))
+            if other[index] >= 0 and reverse_instruction is not None:
+                rows.append((frame, reverse_instruction, bool(other[index]), int(reverse), number, False))
+            if foreign and generator.random() < config.other_task_share:
+                rows.append((frame, str(generator.choice(foreign)), False, int(Direction.NONE), number, False))
+        images.append(episode.images)
+        offset += len(episode.images)
+        previous = episode
+    return _assemble(images, rows)
+
+
+def truth(episodes: Iterable[EpisodeData], config: DatasetConfig) -> LabelledFrames:
+    """Every frame with the question that the loop asks of it, for evaluation.
+
+    Labels are the simulation's ground truth where it was recorded, else those of `own_labels`.
+    """
+    rows: list[tuple[int, str, bool, int, int, bool]] = []
+    images: list[NDArray[np.uint8]] = []
+    offset = 0
+    for number, episode in enumerate(episodes):
+        forward = episode.direction == Direction.FORWARD
+        recorded = episode.forward_success if forward else episode.backward_success
+        labels = own_labels(episode, config.margin) if recorded is None else recorded.astype(np.int8)
+        for index in np.flatnonzero(labels >= 0):
+            rows.append(
+                (offset + int(index), episode.instruction, bool(labels[index]), int(episode.direction), number, True)
+            )
+        images.append(episode.images)
+        offset += len(episode.images)
+    return _assemble(images, rows)
+
+
+def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: int = 4) -> NDArray[np.bool_]:
+    """Which episodes (E,), given in the order of recording, are kept from training.
+
+    Whole blocks of consecutive episodes are held out, because an episode begins with the scene that the last one
+    left. Blocks of failed episodes and of successful ones are drawn apart, so that both sides have some of each.
+    """
+    if len(episodes) < 2:
+        raise RobofumeError(f"{len(episodes)} recorded episodes cannot be split; record at least two.")
+    generator = np.random.default_rng(seed)
+    held = np.zeros(len(episodes), bool)
+    succeeded = np.array([episode.outcome == Outcome.SUCCESS for episode in episodes])
+    for group in (np.flatnonzero(succeeded), np.flatnonzero(~succeeded)):
+        size = max(1, min(block, len(group) // 5))
+        blocks = [group[start : start + size] for start in range(0, len(group), size)]
+        for position in generator.permutation(len(blocks)):
+            if held[group].sum() >= round(share * len(group)):
+                break
+            held[blocks[position]] = True
+    if not held.any():
+        held[generator.integers(len(episodes))] = True
+    return held
+
+
+def _instructions(episodes: Sequence[EpisodeData]) -> dict[tuple[str, int], str]:
+    found: dict[tuple[str, int], str] = {}
+    for episode in episodes:
+        found.setdefault((episode.task, int(episode.direction)), episode.instruction)
+    return found
+
+
+def _assemble(images: list[NDArray[np.uint8]], rows: list[tuple[int, str, bool, int, int, bool]]) -> LabelledFrames:
+    if not rows:
+        raise RobofumeError("No recorded episode gives a labelled frame; record demonstrations and failures first.")
+    if len({stack.shape[1:] for stack in images}) != 1:
+        raise RobofumeError("The recorded images differ in size; use bags that were recorded with one image size.")
+    frames, texts, labels, directions, numbers, own = zip(*rows, strict=True)
+    return LabelledFrames(
+        np.concatenate(images), np.array(frames, np.int64), np.array(texts), np.array(labels, bool),
+        np.array(directions, np.uint8), np.array(numbers, np.int64), np.array(own, bool),
+    )  # fmt: skip

@@ -1,0 +1,284 @@
+"""The reward model: a vision-language model that is asked whether the task is done.
+
+P(success) is P("yes") normalised over "yes" and "no", read from the logits of one forward pass; nothing is
+generated. Any model that AutoModelForImageTextToText loads can be used, by directory or by hub name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import setting
+
+from . import questions
+
+CALIBRATION_FILE = "calibration.json"
+# Tracing copies the weights, and pays only where the cost of a step is Python rather than arithmetic.
+_TRACE_PARAMETERS = 20_000_000
+
+logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How a reward model is loaded and run."""
+
+    device: str = setting("cpu", "Torch device: cpu, cuda, cuda:0, ...")
+    dtype: str = setting("float32", "Precision of the weights", choices=("float32", "bfloat16"))
+    threads: int = setting(1, "Torch threads of this process; 0 leaves torch's own choice", minimum=0)
+    allow_download: bool = setting(False, "Fetch a hub name from the network; otherwise only from the local cache")
+    trace: bool = setting(True, "Trace a small model on the CPU: the same answers with less time per frame")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What fine-tuning learnt about its own answers on held-out episodes."""
+
+    temperature: float = 1.0  # divides the difference of the logits of yes and no
+    threshold: float = 0.5  # success needs P(yes) >= threshold; 0.5 is the rule P(yes) > P(no)
+    target_precision: float = 0.0  # that the threshold was chosen for; 0: not chosen on data
+
+    @classmethod
+    def read(cls, directory: Path) -> Calibration:
+        """The calibration saved with a model; the neutral one where there is none."""
+        path = directory / CALIBRATION_FILE
+        if not path.is_file():
+            return cls()
+        try:
+            values = json.loads(path.read_text())
+            calibration = cls(**{name: float(values[name]) for name in cls.__dataclass_fields__})
+        except (ValueError, KeyError, TypeError) as error:
+            raise RobofumeError(f"{path} is not a calibration file ({error}); train the reward model again.") from error
+        if not (calibration.temperature > 0 and 0 <= calibration.threshold <= 1):
+            raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
+        return calibration
+
+    def write(self, directory: Path) -> None:
+        """Saves the calibration beside the model."""
+        (directory / CALIBRATION_FILE).write_text(json.dumps(self.__dict__, indent=2) + "\n")
+
+
+class RewardModel:
+    """Answers "is the task done?" about images. Not thread-safe."""
+
+    def __init__(self, model: Any, processor: Any, config: ModelConfig, calibration: Calibration, name: str) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.config = config
+        self.calibration = calibration
+        self.name = name
+        self.device = torch.device(config.device)
+        self._yes, self._no = _answer_tokens(processor.tokenizer)
+        self._prompts: dict[tuple[str, tuple[int, int]], list[int] | None] = {}
+        self._traced: dict[tuple[int, ...], Any] = {}
+        self._version = ""
+
+    @classmethod
+    def load(cls, source: str | Path, config: ModelConfig = ModelConfig()) -> RewardModel:
+        """Loads a model with its processor and calibration.
+
+        `source`: a directory, or a hub name that is in the local cache (or may be fetched, see ModelConfig).
+        Raises RobofumeError where there is no usable model.
+        """
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        directory = Path(source)
+        local = directory.is_dir()
+        if local and not (directory / "config.json").is_file():
+            raise RobofumeError(
+                f"The directory {directory} holds no reward model (no config.json); train one with "
+                "`robofume reward train`."
+            )
+        if not local and (directory.is_absolute() or str(source).startswith(".") or str(source).count("/") > 1):
+            raise RobofumeError(
+                f"The reward model directory {directory} does not exist; train one with `robofume reward train`."
+            )
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        options = {"local_files_only": local or not config.allow_download, "trust_remote_code": False}
+        try:
+            processor = AutoProcessor.from_pretrained(source, **options)
+            model = AutoModelForImageTextToText.from_pretrained(
+                source, dtype=getattr(torch, config.dtype), **options
+            ).to(config.device)
+        except Exception as error:  # transformers raises many kinds; each means: not usable
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            hint = (
+                "its files are incomplete or of another kind; train it again or fetch it anew"
+                if local
+                else "give a directory, or set allow_download where there is a network"
+            )
+            raise RobofumeError(f"The reward model {source} cannot be loaded: {hint}. ({reason})") from error
+        calibration = Calibration.read(directory) if local else Calibration()
+        return cls(model, processor, config, calibration, directory.name if local else str(source))
+
+    @property
+    def version(self) -> str:
+        """Name and a hash of the weights and the calibration."""
+        if not self._version:
+            digest = hashlib.sha256(repr(self.calibration).encode())
+            for name, value in self.model.state_dict().items():
+                digest.update(name.encode())
+                digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+            self._version = f"{self.name}@{digest.hexdigest()[:12]}"
+        return self._version
+
+    def forget_traces(self) -> None:
+        """To be called after the weights were changed from outside."""
+        self._traced.clear()
+        self._version = ""
+
+    def encode(self, images: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
+        """Model inputs for images (B, H, W, 3) and one question each."""
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+            raise RobofumeError(f"Images must be uint8 of shape (B, H, W, 3); got {images.dtype} {images.shape}.")
+        if len(images) != len(asked):
+            raise RobofumeError(f"{len(images)} images came with {len(asked)} instructions; each needs one.")
+        tokens = [self._prompt(question, images[0]) for question in asked]
+        if any(row is None for row in tokens):
+            return self._process(images, asked)
+        batch = pad_left([row for row in tokens if row is not None], self.processor.tokenizer.pad_token_id or 0)
+        batch["pixel_values"] = self.pixels(images)
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+    def pixels(self, images: NDArray[np.uint8]) -> Tensor:
+        """The processor's view of images (B, H, W, 3), in the model's precision."""
+        pixels = self.processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
+        return pixels.to(self.device, self.model.dtype)
+
+    def answer_logit(self, batch: dict[str, Tensor], **extra: Any) -> Tensor:
+        """Log-odds (B,) of "yes" against "no", in one forward pass, without calibration."""
+        logits = self.model(**batch, **extra, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        return logits[:, self._yes].logsumexp(-1) - logits[:, self._no].logsumexp(-1)
+
+    def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
+        """Uncalibrated log-odds (B,) of success for images (B, H, W, 3) uint8 and one instruction each."""
+        if len(images) == 0:
+            return np.zeros(0)
+        batch = self.encode(images, [questions.canonical(instruction) for instruction in instructions])
+        with torch.inference_mode():
+            odds = self._traced_logit(batch) if len(images) == 1 else self.answer_logit(batch)
+        return odds.cpu().numpy().astype(np.float64)
+
+    def probabilities(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
+        """Calibrated P(success) (B,) in [0, 1] for images (B, H, W, 3) uint8 and one instruction each."""
+        odds = self.log_odds(images, instructions) / self.calibration.temperature
+        return 1.0 / (1.0 + np.exp(-np.clip(odds, -60, 60)))
+
+    def is_success(self, probability: float) -> bool:
+        """The verdict rule: P(yes) > P(no) and P(yes) at least the calibrated threshold."""
+        return probability > 0.5 and probability >= self.calibration.threshold
+
+    def save(self, directory: Path) -> None:
+        """Writes weights, processor and calibration, so that `load` gives the same answers."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(directory)
+        self.processor.save_pretrained(directory)
+        self.calibration.write(directory)
+
+    def _text(self, question: str) -> str:
+        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
+        return str(self.processor.apply_chat_template([message], add_generation_prompt=True))
+
+    def _process(self, images: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
+        batch = self.processor(
+            images=[[image] for image in images],
+            text=[self._text(question) for question in asked],
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+        batch.pop("labels", None)
+        return {
+            name: value.to(self.device, self.model.dtype) if value.is_floating_point() else value.to(self.device)
+            for name, value in batch.items()
+        }
+
+    def _prompt(self, question: str, image: NDArray[np.uint8]) -> list[int] | None:
+        """Tokens of the prompt, kept per question and image size; None where they depend on more than that."""
+        key = (question, (image.shape[0], image.shape[1]))
+        if key not in self._prompts:
+            first = self._process(image[None], [question])
+            second = self._process(255 - image[None], [question])
+            simple = set(first) == {"input_ids", "attention_mask", "pixel_values"}
+            same = simple and torch.equal(first["input_ids"], second["input_ids"])
+            same = same and torch.equal(first["pixel_values"], self.pixels(image[None]))
+            self._prompts[key] = first["input_ids"][0].tolist() if same else None
+        return self._prompts[key]
+
+    def _traced_logit(self, batch: dict[str, Tensor]) -> Tensor:
+        """`answer_logit` for one image, traced per prompt length where that gives the same answer."""
+        if set(batch) != {"input_ids", "attention_mask", "pixel_values"} or not self._may_trace():
+            return self.answer_logit(batch)
+        inputs = (batch["input_ids"], batch["pixel_values"])
+        key = (*inputs[0].shape, *inputs[1].shape)
+        if key not in self._traced:
+            self._traced[key] = self._trace(inputs)
+        traced = self._traced[key]
+        return self.answer_logit(batch) if traced is None else traced(*inputs)
+
+    def _may_trace(self) -> bool:
+        small = self.config.trace and self.device.type == "cpu"
+        return small and sum(p.numel() for p in self.model.parameters()) <= _TRACE_PARAMETERS
+
+    def _trace(self, inputs: tuple[Tensor, Tensor]) -> Any:
+        module = _AnswerModule(self).eval()
+        other = (inputs[0], torch.randn_like(inputs[1]))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                traced = torch.jit.freeze(torch.jit.trace(module, inputs, check_trace=False))
+                for probe in (inputs, other, inputs):
+                    if not torch.allclose(traced(*probe), module(*probe), atol=1e-4):
+                        return None
+            return traced
+        except (RuntimeError, TypeError, ValueError):
+            return None  # this architecture cannot be traced; the plain model answers
+
+
+class _AnswerModule(torch.nn.Module):
+    """The forward pass for one unpadded prompt as a module of two tensors."""
+
+    def __init__(self, reward: RewardModel) -> None:
+        super().__init__()
+        self.model = reward.model
+        self.reward = [reward]  # in a list, so that it is not searched for parameters
+
+    def forward(self, input_ids: Tensor, pixel_values: Tensor) -> Tensor:
+        return self.reward[0].answer_logit({"input_ids": input_ids, "pixel_values": pixel_values})
+
+
+def pad_left(rows: list[list[int]], padding: int) -> dict[str, Tensor]:
+    """input_ids and attention_mask (B, longest) of prompts of different length."""
+    longest = max(len(row) for row in rows)
+    return {
+        "input_ids": torch.tensor([[padding] * (longest - len(row)) + row for row in rows]),
+        "attention_mask": torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows]),
+    }
+
+
+def _answer_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The single tokens that mean yes and no, in the spellings that the tokenizer has."""
+    answers: list[list[int]] = []
+    for word in ("yes", "no"):
+        spellings = (word, word.capitalize(), " " + word, " " + word.capitalize())
+        encoded = [tokenizer.encode(spelling, add_special_tokens=False) for spelling in spellings]
+        tokens = sorted({row[0] for row in encoded if len(row) == 1 and row[0] != tokenizer.unk_token_id})
+        if not tokens:
+            raise RobofumeError(
+                f'This model cannot be a reward model: its tokenizer has no single token for "{word}".'
+            )
+        answers.append(tokens)
+    return answers[0], answers[1]

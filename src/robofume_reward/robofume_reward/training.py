@@ -1,0 +1,289 @@
+"""Fine-tuning of the reward model on recorded episodes.
+
+The loss is the cross-entropy of the answer, normalised over yes and no: what the verdict is read from. With no
+base model a tiny one is built and trained from nothing. For that one the order of the questions matters: facts
+asked in positive or negative form at random are an exclusive-or and stall at chance, so negative questions come
+in only after the first third.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import setting
+from robofume_data.bag_reader import read_episodes
+
+from . import dataset, evaluation, questions, tiny_model
+from .augmentation import AugmentationConfig, augment
+from .calibration import calibrate
+from .dataset import DatasetConfig, LabelledFrames
+from .model import ModelConfig, RewardModel
+
+logger = logging.getLogger(__name__)
+
+TRAINING_FILE = "training.json"
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the reward model is fine-tuned."""
+
+    base: str = setting("", "Model to start from: directory or hub name; empty builds the tiny model")
+    method: str = setting("full", "What is trained", choices=("full", "projector", "lora"))
+    updates: int = setting(1500, "Gradient updates", minimum=1)
+    batch_size: int = setting(32, "Questions per update", minimum=2)
+    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW; about 1e-4 for a pre-trained base", minimum=0.0)
+    weight_decay: float = setting(0.02, "Weight decay of AdamW", minimum=0.0)
+    averaging: float = setting(0.99, "Decay per update of the averaged weights that are kept; 0: none",
+                               minimum=0.0, maximum=0.9999)  # fmt: skip
+    yes_share: float = setting(0.4, "Questions of a batch whose answer is success", minimum=0.05, maximum=0.95)
+    other_share: float = setting(0.4, "Questions of a batch about the other direction", minimum=0.0, maximum=0.9)
+    paraphrase_share: float = setting(0.2, "Questions in other words", minimum=0.0, maximum=1.0)
+    negative_share: float = setting(0.15, "Questions in negative form, after the first third", minimum=0.0, maximum=1.0)
+    held_out_share: float = setting(0.2, "Episodes kept for early stopping and calibration", minimum=0.05, maximum=0.8)
+    check_every: int = setting(100, "Updates between two looks at the held-out episodes", minimum=1)
+    patience: int = setting(8, "Looks without improvement after which training stops", minimum=1)
+    target_precision: float = setting(0.95, "Precision on held-out frames for which the threshold is chosen",
+                                      minimum=0.5, maximum=1.0)  # fmt: skip
+    lora_rank: int = setting(8, "Rank of the LoRA adapters", minimum=1)
+    threads: int = setting(2, "Torch threads; 0 leaves torch's own choice", minimum=0)
+    device: str = setting("cpu", "Torch device")
+    dtype: str = setting("float32", "Precision of the weights", choices=("float32", "bfloat16"))
+    allow_download: bool = setting(False, "Fetch the base model from the network")
+    seed: int = setting(0, "Seed of weights, split, sampling and augmentation", minimum=0)
+
+
+def train(
+    bags: Sequence[str | Path],
+    output_directory: str | Path,
+    options: TrainingConfig = TrainingConfig(),
+    progress: Progress | None = None,
+    data: DatasetConfig = DatasetConfig(),
+    augmentation: AugmentationConfig = AugmentationConfig(),
+) -> dict[str, Any]:
+    """Fine-tunes on the episodes in `bags`, saves the model to `output_directory`, and returns the summary saved
+    beside it. `progress(update, updates, metrics)` is called after each update.
+
+    Raises RobofumeError for unusable bags or a base model that cannot be loaded.
+    """
+    episodes = list(read_episodes(list(bags)))
+    if not episodes:
+        raise RobofumeError("The bags hold no finished episode; record demonstrations first.")
+    return train_on_episodes(episodes, output_directory, options, progress, data, augmentation)
+
+
+def train_on_episodes(
+    episodes: Sequence[Any],
+    output_directory: str | Path,
+    options: TrainingConfig = TrainingConfig(),
+    progress: Progress | None = None,
+    data: DatasetConfig = DatasetConfig(),
+    augmentation: AugmentationConfig = AugmentationConfig(),
+) -> dict[str, Any]:
+    """`train` for episodes (EpisodeData, in the order of recording) that are in memory."""
+    started = time.monotonic()
+    labelled = dataset.label(episodes, data, options.seed)
+    if labelled.labels.all() or not labelled.labels.any():
+        raise RobofumeError("All recorded frames have the same answer; the reward model needs successes and failures.")
+    held = dataset.held_out(episodes, options.held_out_share, options.seed)
+    training = labelled.select(~held[labelled.episodes])
+    checking = labelled.select(held[labelled.episodes])
+
+    output = Path(output_directory)
+    partial = output.with_name(output.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        reward = _base(options, partial)
+    except OSError as error:
+        raise RobofumeError(f"The directory {output} cannot be written: {error.strerror}.") from error
+    best = _fit(reward, training, checking, options, augmentation, progress)
+    reward.calibration = calibrate(
+        reward_log_odds(reward, checking), checking.labels, options.target_precision
+    )
+    held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
+    summary = {
+        "options": asdict(options),
+        "dataset": asdict(data),
+        "augmentation": asdict(augmentation),
+        "training_episodes": int((~held).sum()),
+        "trained_on": [episode.episode_id for episode, out in zip(episodes, held, strict=True) if not out],
+        "held_out_episodes": [episode.episode_id for episode in held_episodes],
+        "training_questions": len(training),
+        "held_out_questions": len(checking),
+        "best_update": best,
+        "calibration": dict(reward.calibration.__dict__),
+        "seconds": round(time.monotonic() - started, 1),
+        "held_out": evaluation.evaluate_episodes(reward, held_episodes),
+    }
+    if options.method == "lora":
+        reward.model = reward.model.merge_and_unload()
+    reward.save(partial)
+    (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+    if output.exists():
+        shutil.rmtree(output)
+    partial.rename(output)
+    return summary
+
+
+def reward_log_odds(reward: RewardModel, frames: LabelledFrames, batch_size: int = 64) -> NDArray[np.float64]:
+    """Log-odds (M,) of the model on labelled questions."""
+    parts = [np.zeros(0)]
+    for start in range(0, len(frames), batch_size):
+        rows = slice(start, start + batch_size)
+        parts.append(reward.log_odds(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
+    return np.concatenate(parts)
+
+
+def _base(options: TrainingConfig, directory: Path) -> RewardModel:
+    config = ModelConfig(
+        device=options.device, dtype=options.dtype, threads=options.threads,
+        allow_download=options.allow_download, trace=False,  # a trace holds a copy of the weights
+    )
+    if options.base:
+        reward = RewardModel.load(options.base, config)
+    else:
+        tiny_model.save(directory, tiny_model.TinyModelConfig(), options.seed)
+        reward = RewardModel.load(directory, config)
+    if options.method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        # A freshly built model has untrained weights that an adapter alone cannot make up for.
+        if not options.base:
+            raise RobofumeError("LoRA needs a pre-trained base model; name one as the base, or train in full.")
+        reward.model = get_peft_model(
+            reward.model,
+            LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules="all-linear"),
+        )
+    elif options.method == "projector":
+        found = False
+        for name, parameter in reward.model.named_parameters():
+            parameter.requires_grad = "projector" in name or "connector" in name
+            found = found or parameter.requires_grad
+        if not found:
+            raise RobofumeError("This base model has no part named projector or connector; use full or lora.")
+    return reward
+
+
+class _Sampler:
+    """Draws questions so that answers, directions and own/other questions keep their shares in every batch."""
+
+    def __init__(self, frames: LabelledFrames, options: TrainingConfig) -> None:
+        weights = np.zeros(len(frames))
+        for label in (True, False):
+            for own in (True, False):
+                of_kind = (frames.labels == label) & (frames.own == own)
+                share = options.yes_share if label else 1 - options.yes_share
+                share *= 1 - options.other_share if own else options.other_share
+                directions = np.unique(frames.directions[of_kind])
+                for direction in directions:
+                    group = of_kind & (frames.directions == direction)
+                    weights[group] = share / len(directions) / group.sum()
+        self.cumulative = np.cumsum(weights / weights.sum())
+
+    def draw(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        # One draw from each of `count` equal slices: the shares hold in each batch, not only on average.
+        points = (np.arange(count) + generator.random(count)) / count
+        return np.searchsorted(self.cumulative, points).clip(0, len(self.cumulative) - 1)
+
+
+def _fit(
+    reward: RewardModel,
+    training: LabelledFrames,
+    checking: LabelledFrames,
+    options: TrainingConfig,
+    augmentation: AugmentationConfig,
+    progress: Progress | None,
+) -> int:
+    """Trains in place; leaves the (averaged) weights that did best on `checking`, and returns their update."""
+    generator = np.random.default_rng(options.seed)
+    words = random.Random(options.seed)
+    sampler = _Sampler(training, options)
+    model = reward.model
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
+    warm_up = min(100, max(1, options.updates // 10))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, step / options.updates))),
+    )
+    averaged = [parameter.detach().clone() for parameter in parameters]
+    kept = [value.clone() for value in averaged]
+    best_loss, best_update, stale = float("inf"), 0, 0
+    metrics: dict[str, float] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        for update in range(1, options.updates + 1):
+            negative = options.negative_share if update > options.updates / 3 else 0.0
+            rows = sampler.draw(options.batch_size, generator)
+            asked = [
+                questions.sample(str(training.instructions[row]), words, options.paraphrase_share, negative)
+                for row in rows
+            ]
+            yes = training.labels[rows] == np.array([positive for _, positive in asked])
+            images = augment(training.images[training.frames[rows]], augmentation, generator)
+            model.train()
+            logit = reward.answer_logit(reward.encode(images, [question for question, _ in asked]))
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                logit, torch.from_numpy(yes.astype(np.float32)).to(logit.device)
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            schedule.step()
+            decay = min(options.averaging, update / (update + 10))
+            with torch.no_grad():
+                for average, parameter in zip(averaged, parameters, strict=True):
+                    average.lerp_(parameter, 1 - decay)
+            metrics["loss"] = 0.95 * metrics.get("loss", float(loss)) + 0.05 * float(loss)
+            if update % options.check_every == 0 or update == options.updates:
+                current = [parameter.detach().clone() for parameter in parameters]
+                _assign(parameters, averaged)
+                checked = _held_out_loss(reward, checking)
+                _assign(parameters, current)
+                metrics["held_out_loss"] = checked
+                if checked < best_loss:
+                    best_loss, best_update, stale = checked, update, 0
+                    kept = [value.clone() for value in averaged]
+                elif update > options.updates / 2:
+                    stale += 1
+            if progress is not None:
+                progress(update, options.updates, dict(metrics))
+            if stale >= options.patience:
+                break
+    _assign(parameters, kept)
+    reward.forget_traces()
+    return best_update
+
+
+def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+def _held_out_loss(reward: RewardModel, checking: LabelledFrames) -> float:
+    """Cross-entropy on the held-out questions, both answers weighing the same."""
+    if not len(checking):
+        return 0.0
+    reward.model.eval()
+    odds = reward_log_odds(reward, checking)
+    losses = np.logaddexp(0.0, np.where(checking.labels, -odds, odds))
+    means = [float(losses[checking.labels == answer].mean()) for answer in (True, False)
+             if (checking.labels == answer).any()]  # fmt: skip
+    return float(np.mean(means))
