@@ -1,0 +1,120 @@
+"""What every agent is: networks, their running average, one optimiser, random generators, one `update`."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robofume_policy.config import AgentConfig, NetworkConfig
+from robofume_policy.encoder import random_shift
+from robofume_policy.networks import ActorCritic
+from robofume_policy.replay import Array, Batch
+
+
+class Agent(ABC):
+    """Base of the learning rules.
+
+    `network` learns; `average` is its exponential running average: it gives the targets and it is what acts, since
+    the newest weights alone swing by tens of points in success between evaluations.
+    """
+
+    metric_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, network: NetworkConfig, config: AgentConfig, seed: int, device: str = "cpu") -> None:
+        self.network_config = network
+        self.config = config
+        self.device = torch.device(device)
+        self.conservative_weight = config.conservative_weight_offline
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = ActorCritic(network).to(self.device)
+        self.average = deepcopy(self.network).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self.noise = torch.Generator(self.device).manual_seed(seed)
+        self.random = np.random.default_rng(seed)
+        self.updates = 0
+        self._pairs = (list(self.average.parameters()), list(self.network.parameters()))
+
+    @abstractmethod
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss whose gradient trains the network, and named metrics (0-d tensors)."""
+
+    def fit_inputs(self, proprioception: Array, instructions: Array) -> None:
+        """Set the input statistics from recorded data: `proprioception` (N, P), distinct embeddings (K, D)."""
+        for network in (self.network, self.average):
+            network.normaliser.fit(torch.from_numpy(proprioception), torch.from_numpy(instructions))
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """Take one gradient step on `batch`; the metrics stay tensors, so that nothing waits for them."""
+        tensors = {
+            name: torch.from_numpy(value).to(self.device, non_blocking=True)
+            for name, value in self._augmented(batch).items()
+        }
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
+            loss, metrics = self.loss(tensors)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self._pairs[0], self._pairs[1], self.config.averaging_rate)
+        self.updates += 1
+        return {name: value.detach() for name, value in metrics.items()}
+
+    @torch.inference_mode()
+    def act(self, observations: Mapping[str, Array], deterministic: bool = True) -> Array:
+        """Actions (B, A) float32 of the averaged policy for `images`, `proprioception` and `instructions`."""
+        mean = self.average(
+            *(torch.from_numpy(observations[k]).to(self.device) for k in ("images", "proprioception", "instructions"))
+        )
+        if not deterministic:
+            noise = torch.randn(mean.shape, generator=self.noise, device=self.device)
+            mean = (mean + self.config.exploration_std * noise).clamp(-1.0, 1.0)
+        return mean.cpu().numpy()
+
+    def policy_tensors(self) -> dict[str, Tensor]:
+        """Tensors of the averaged network, the one that acts."""
+        return self.average.state_dict()
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that learning depends on, as tensors and as JSON values."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+        tensors["noise"] = self.noise.get_state()
+        state = {
+            "updates": self.updates,
+            "random": self.random.bit_generator.state,
+            "conservative_weight": self.conservative_weight,
+        }
+        return {name: value.detach().cpu().clone() for name, value in tensors.items()}, json.loads(json.dumps(state))
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken. Raises KeyError or RuntimeError if it does not fit."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.network.load_state_dict(part("network."))
+        self.average.load_state_dict(part("average."))
+        optimiser = self.optimiser.state_dict()
+        optimiser["state"] = {}
+        for name, value in part("optimiser.").items():
+            index, key = name.split(".", 1)
+            optimiser["state"].setdefault(int(index), {})[key] = value.clone()
+        self.optimiser.load_state_dict(optimiser)
+        self.noise.set_state(tensors["noise"])
+        self.random.bit_generator.state = state["random"]
+        self.updates = int(state["updates"])
+        self.conservative_weight = float(state["conservative_weight"])
+
+    def _augmented(self, batch: Batch) -> dict[str, Array]:
+        arrays = dict(vars(batch))
+        for name in ("images", "next_images"):
+            arrays[name] = random_shift(arrays[name], self.config.random_shift, self.random)
+        return arrays

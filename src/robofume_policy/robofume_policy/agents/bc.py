@@ -1,0 +1,23 @@
+"""Filtered behaviour cloning: the baseline that has no values."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from robofume_policy.agents.base import Agent
+
+
+class FilteredBC(Agent):
+    """Copies the actions of successful episodes, its own included; same network, same augmentation.
+
+    L = E[ w |pi(s) - a|^2 ] / E[w],  w = 1 for steps of successful episodes, else 0.  The encoder is trained by it.
+    """
+
+    metric_names: ClassVar[tuple[str, ...]] = ("losses/imitation",)
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        mean = self.network(batch["images"], batch["proprioception"], batch["instructions"])
+        weight = batch["imitation"]
+        error = (mean - batch["actions"]).square().sum(-1)
+        loss = (weight * error).sum() / weight.sum().clamp_min(1.0)
+        return loss, {"losses/imitation": loss}

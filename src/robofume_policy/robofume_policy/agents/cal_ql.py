@@ -1,0 +1,105 @@
+"""Calibrated Q-learning (Cal-QL, Nakamoto et al., arXiv 2303.05479) on images; CQL with the calibration off."""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robofume_policy.agents.base import Agent
+
+
+class CalQL(Agent):
+    """Cal-QL with an actor of fixed standard deviation, multi-step returns and a behaviour-cloning term.
+
+    Notation: s, a, s', R, g' the batch's observation, action, observation n steps later, discounted sum of rewards
+    until then and discount there (0 if terminal); V the Monte-Carlo return; Q_i the critics; bars mark the running
+    average of the weights; pi(s) = N(mu(s), policy_std^2), clipped to [-1, 1].
+
+    Critic   y   = R + g' min_i Qbar_i(s', a'),  a' ~ pibar(s')
+             L_Q = sum_i 1/2 E (Q_i(s, a) - y)^2 + alpha sum_i E[ log sum_j exp Qhat_i(s, a_j) - Q_i(s, a) ]
+             Qhat_i(s, a_j) = Q_i(s, a_j) - log u(a_j)                  a_j uniform
+                              max(Q_i(s, a_j), V) - log pi(a_j)         a_j ~ pi(s), and a_j ~ pibar(s')
+    Actor    L_pi = - value_weight E[ mean_i Q_i(s, mu(s)) ] / E|Q| + imitation_weight E[ w |mu(s) - a|^2 ] / E[w]
+
+    The image encoder is trained by L_Q alone (RoboFuME, arXiv 2310.15145). w marks successful episodes, the
+    policy's own included. Differences from the paper's code, each measured to help here: multi-step returns, the
+    averaged policy for s', a smaller alpha online, the imitation term.
+    """
+
+    metric_names: ClassVar[tuple[str, ...]] = (
+        "losses/bellman", "losses/conservative", "losses/actor_value", "losses/imitation",
+        "values/data", "values/policy", "values/target", "values/below_return",
+    )  # fmt: skip
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        network, average, config = self.network, self.average, self.config
+        inputs = network.normaliser(batch["proprioception"], batch["instructions"])
+        next_inputs = network.normaliser(batch["next_proprioception"], batch["instructions"])
+
+        with torch.no_grad():
+            encoded = average.encoder(batch["next_images"])
+            next_actions, next_density = self._sample(average.actor(encoded, *next_inputs))
+            next_state = average.critics.features(encoded, *next_inputs)
+            next_value = average.critics(next_state, next_actions[:, :1]).min(0).values.squeeze(-1)
+            target = batch["rewards"] + batch["discounts"] * next_value
+
+        encoded = network.encoder(batch["images"])
+        mean = network.actor(encoded.detach(), *inputs)
+
+        # Critic: the data's action and all sampled ones in one pass; only the action's part differs.
+        policy_actions, policy_density = self._sample(mean.detach())
+        random_actions = torch.rand(policy_actions.shape, generator=self.noise, device=self.device) * 2.0 - 1.0
+        actions = torch.cat([batch["actions"].unsqueeze(1), random_actions, policy_actions, next_actions], 1)
+        state = network.critics.features(encoded, *inputs)
+        values = network.critics(state, actions)  # (critics, B, 1 + 3 K)
+        data_values, sampled = values[..., 0], values[..., 1:]
+        bellman = 0.5 * (data_values - target).square().mean(1).sum()
+        conservative, below = self._conservative(
+            data_values, sampled, batch["returns"], torch.cat([policy_density, next_density], 1)
+        )
+
+        # Actor: the critics are held fixed while their gradient with respect to the action is taken.
+        network.critics.requires_grad_(False)
+        policy_values = network.critics(state.detach(), mean.unsqueeze(1)).mean(0).squeeze(-1)
+        network.critics.requires_grad_(True)
+        actor_value = -policy_values.mean() / policy_values.detach().abs().mean().clamp_min(1e-3)
+        weight = batch["imitation"]
+        error = (mean - batch["actions"]).square().sum(-1)
+        imitation = (weight * error).sum() / weight.sum().clamp_min(1.0)
+
+        loss = (
+            bellman + self.conservative_weight * conservative
+            + config.value_weight * actor_value + config.imitation_weight * imitation
+        )  # fmt: skip
+        return loss, {
+            "losses/bellman": bellman, "losses/conservative": conservative,
+            "losses/actor_value": actor_value, "losses/imitation": imitation,
+            "values/data": data_values.mean(), "values/policy": policy_values.mean(),
+            "values/target": target.mean(), "values/below_return": below,
+        }  # fmt: skip
+
+    def _sample(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw K actions (B, K, A) around `mean` (B, A) and their log-densities (B, K), before clipping."""
+        std, shape = self.config.policy_std, (len(mean), self.config.sampled_actions, mean.shape[-1])
+        noise = torch.randn(shape, generator=self.noise, device=self.device)
+        density = -0.5 * noise.square().sum(-1) - shape[-1] * math.log(std * math.sqrt(2.0 * math.pi))
+        return (mean.unsqueeze(1) + std * noise).clamp(-1.0, 1.0), density
+
+    def _conservative(
+        self, data_values: Tensor, sampled: Tensor, returns: Tensor, density: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The CQL term summed over critics, and the share of policy values below the return (the calibrated ones).
+
+        `data_values` (C, B); `sampled` (C, B, 3 K): uniform, pi(s), pi(s'); `returns` (B,); `density` (B, 2 K).
+        """
+        count = self.config.sampled_actions
+        random_values, policy_values = sampled[..., :count], sampled[..., count:]
+        below = policy_values.detach() < returns[:, None]
+        if self.config.algorithm == "cal_ql":
+            policy_values = torch.maximum(policy_values, returns[:, None])
+        if self.config.importance_sampling:
+            random_values = random_values + self.network_config.action_dimension * math.log(2.0)
+            policy_values = policy_values - density
+        soft_maximum = torch.logsumexp(torch.cat([random_values, policy_values], -1), -1)
+        return (soft_maximum - data_values).mean(1).sum(), below.float().mean()

@@ -1,0 +1,105 @@
+"""Checkpoints that survive a kill at any moment: safetensors for arrays, JSON for the rest, no pickle."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robofume_common.errors import RobofumeError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+TENSORS, STATE = "tensors.safetensors", "state.json"
+
+
+class CheckpointStore:
+    """Numbered checkpoints under `directory`, the newest `keep` of them."""
+
+    def __init__(self, directory: Path | str, keep: int = 3) -> None:
+        self.directory = Path(directory)
+        self.keep = keep
+
+    def save(self, number: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+        """Write checkpoint `number`: to a temporary name, synced, then renamed. Raises RobofumeError if it cannot."""
+        final = self.directory / f"{number:09d}"
+        temporary = self.directory / f".{final.name}.{os.getpid()}"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for leftover in self.directory.glob(".*"):
+                shutil.rmtree(leftover)
+            temporary.mkdir()
+            data = save_tensors(dict(tensors))
+            summary = {"sha256": hashlib.sha256(data).hexdigest(), "state": dict(state)}
+            _write(temporary / TENSORS, data)
+            _write(temporary / STATE, json.dumps(summary, indent=1).encode())
+            _sync(temporary)
+            if final.exists():
+                shutil.rmtree(final)
+            temporary.rename(final)
+            _sync(self.directory)
+            for old in self.numbers()[: -self.keep]:
+                shutil.rmtree(self.directory / f"{old:09d}")
+        except OSError as error:
+            raise RobofumeError(f"The checkpoint {final} cannot be written: {error.strerror or error}.") from error
+        return final
+
+    def numbers(self) -> list[int]:
+        """Numbers of the checkpoints there, rising."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdigit())
+
+    def load(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
+        """Read the newest whole checkpoint; None if there never was one.
+
+        A damaged one is named in a warning and the one before it is taken. Raises RobofumeError if all are damaged:
+        learning never starts again from zero without a word.
+        """
+        numbers = self.numbers()
+        for number in reversed(numbers):
+            path = self.directory / f"{number:09d}"
+            try:
+                return number, *read_checkpoint(path)
+            except RobofumeError as error:
+                logger.warning("%s Trying the checkpoint before it.", error)
+        if numbers:
+            raise RobofumeError(
+                f"All checkpoints in {self.directory} are damaged: delete that folder to start again from nothing."
+            )
+        return None
+
+
+def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the state of one checkpoint folder. Raises RobofumeError if it is missing or damaged."""
+    path = Path(path)
+    try:
+        data = (path / TENSORS).read_bytes()
+        summary = json.loads((path / STATE).read_text())
+        if hashlib.sha256(data).hexdigest() != summary["sha256"]:
+            raise RobofumeError(f"The checkpoint {path} is damaged: its checksum does not fit.")
+        return load_tensors(data), summary["state"]
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise RobofumeError(f"The checkpoint {path} is damaged or incomplete ({error}).") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

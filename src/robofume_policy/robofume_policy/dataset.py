@@ -1,0 +1,119 @@
+"""From recorded or just-ended episodes to transitions: the rewards of the whole suite are made here."""
+
+import numpy as np
+from robofume_common.action import ActionSpace
+from robofume_common.errors import RobofumeError
+from robofume_data.episode import EpisodeData, Outcome, Verdict
+
+from robofume_policy.config import NetworkConfig
+from robofume_policy.language import InstructionEncoder
+from robofume_policy.replay import EpisodeTransitions
+
+
+class EpisodeConverter:
+    """Turns `EpisodeData` into `EpisodeTransitions`.
+
+    A step costs -1. The transition into `success_index` has reward 0 and ends the episode; what came after it is
+    dropped. An episode without success never ends for the critic: its last value is bootstrapped, and its
+    Monte-Carlo return is that of failing for ever, -1 / (1 - discount), at every step (Cal-QL, arXiv 2303.05479).
+    """
+
+    def __init__(
+        self,
+        network: NetworkConfig,
+        action_space: ActionSpace,
+        language: InstructionEncoder,
+        discount: float,
+        n_step: int,
+    ) -> None:
+        self.network = network
+        self.action_space = action_space
+        self.language = language
+        self.discount = discount
+        self.n_step = n_step
+
+    def __call__(self, episode: EpisodeData) -> EpisodeTransitions | None:
+        """Convert one episode; None if there is nothing to learn from (aborted, no action, all verdicts unknown).
+
+        Raises RobofumeError if its images have another size than the policy's.
+        """
+        self._check(episode)
+        success = episode.outcome == Outcome.SUCCESS
+        last = int(episode.success_index) if success else len(episode.actions)
+        if episode.outcome == Outcome.INTERVENTION:
+            last -= 1  # the scene may have been touched before the last picture
+        if episode.outcome == Outcome.ABORTED or last < 1:
+            return None
+        known = np.ones(last, bool) if success else known_transitions(episode)[:last]
+        if not known.any():
+            return None
+        rewards, discounts, next_offset = n_step_targets(last, success, known, self.discount, self.n_step)
+        actions = self.action_space.to_normalised(episode.actions[:last]).astype(np.float32)
+        return EpisodeTransitions(
+            episode_id=episode.episode_id,
+            instruction_embedding=self.language(episode.instruction),
+            images=episode.images[: last + 1],
+            proprioception=episode.proprioception[: last + 1].astype(np.float32),
+            actions=_pad(np.clip(actions, -1.0, 1.0)),
+            rewards=_pad(rewards),
+            discounts=_pad(discounts),
+            returns=_pad(monte_carlo_returns(last, success, self.discount)),
+            next_offset=_pad(next_offset),
+            imitation=np.full(last + 1, float(success), np.float32),
+        )
+
+    def _check(self, episode: EpisodeData) -> None:
+        size = self.network.image_size
+        if episode.images.shape[1:] != (size, size, 3):
+            raise RobofumeError(
+                f"Episode {episode.episode_id} has images of {episode.images.shape[1:]}, but the policy is set to "
+                f"{size}x{size}x3: record with that policy image size, or set the network's image_size."
+            )
+
+
+def known_transitions(episode: EpisodeData) -> np.ndarray:
+    """Which transitions (N,) bool of a failed episode have a known reward.
+
+    The transition into a step whose verdict is unknown may have been a success: it is not learnt from. Where no
+    verdict was given at all (a sparse or absent judge), the outcome of the episode speaks for every step.
+    """
+    known = np.asarray(episode.verdicts[1:]) != Verdict.UNKNOWN
+    return known if known.any() else np.ones(len(known), bool)
+
+
+def monte_carlo_returns(steps: int, success: bool, discount: float) -> np.ndarray:
+    """Return-to-go (steps,) of an episode of cost 1 a step: -(1 - g^m) / (1 - g) with m costs still to come."""
+    if not success:
+        return np.full(steps, -1.0 / (1.0 - discount), np.float32)
+    costs = np.arange(steps - 1, -1, -1)
+    return (-(1.0 - discount**costs) / (1.0 - discount)).astype(np.float32)
+
+
+def n_step_targets(
+    steps: int, success: bool, known: np.ndarray, discount: float, n_step: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rewards, bootstrap discounts and next offsets (steps,) of n-step transitions.
+
+    A window is cut short at the end of the episode and before a transition of unknown reward; a transition of
+    unknown reward begins none.
+    """
+    rewards = np.zeros(steps, np.float32)
+    discounts = np.zeros(steps, np.float32)
+    offset = np.zeros(steps, np.int32)
+    running = known.copy()
+    for k in range(n_step):
+        index = np.arange(steps) + k
+        inside = index < steps
+        running = running & inside & known[np.minimum(index, steps - 1)]
+        cost = np.where(success & (index == steps - 1), 0.0, -1.0)
+        rewards += np.where(running, discount**k * cost, 0.0).astype(np.float32)
+        offset += running
+    ends = np.arange(steps) + offset == steps
+    discounts[:] = np.where(success & ends, 0.0, discount**offset)
+    discounts[offset == 0] = 0.0
+    return rewards, discounts, offset
+
+
+def _pad(values: np.ndarray) -> np.ndarray:
+    """Append a row of zeros: the last observation begins no transition."""
+    return np.concatenate([values, np.zeros_like(values[:1])])

@@ -1,0 +1,182 @@
+"""Replay memory: whole episodes in, batches of transitions out.
+
+Images are kept once per step, as uint8; an n-step transition holds only the distance to its next observation.
+Episodes enter when they have ended, because Monte-Carlo returns exist only then.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class EpisodeTransitions:
+    """One episode as the memory takes it: S observations, of which some begin a transition.
+
+    `next_offset[t]` is how many observations later transition t ends (0: no transition begins here); `rewards[t]`
+    is the discounted sum of rewards until then and `discounts[t]` the factor of the value there (0 if terminal).
+    """
+
+    episode_id: str
+    instruction_embedding: Array  # (D,) float32
+    images: Array  # (S, H, W, 3) uint8
+    proprioception: Array  # (S, P) float32
+    actions: Array  # (S, A) float32 in [-1, 1]
+    rewards: Array  # (S,) float32
+    discounts: Array  # (S,) float32
+    returns: Array  # (S,) float32, Monte-Carlo return-to-go
+    next_offset: Array  # (S,) int32
+    imitation: Array  # (S,) float32, 1 where behaviour cloning may copy the action
+
+    @property
+    def transitions(self) -> int:
+        return int(np.count_nonzero(self.next_offset))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B transitions; arrays as in `EpisodeTransitions`, with the next observations looked up."""
+
+    images: Array  # (B, H, W, 3) uint8
+    next_images: Array  # (B, H, W, 3) uint8
+    proprioception: Array  # (B, P) float32
+    next_proprioception: Array  # (B, P) float32
+    instructions: Array  # (B, D) float32
+    actions: Array  # (B, A) float32
+    rewards: Array  # (B,) float32
+    discounts: Array  # (B,) float32
+    returns: Array  # (B,) float32
+    imitation: Array  # (B,) float32
+
+    @staticmethod
+    def concatenate(first: "Batch", second: "Batch") -> "Batch":
+        """Put two batches after one another."""
+        names = [field.name for field in fields(Batch)]
+        return Batch(**{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names})
+
+
+_STORED = ("images", "proprioception", "actions", "rewards", "discounts", "returns", "next_offset", "imitation")
+
+
+class ReplayMemory:
+    """A ring of at most `capacity` steps; the oldest episodes make room for new ones.
+
+    Safe to add to in one thread while another samples. `allocate(name, shape, dtype)` makes the storage and may
+    return memory-mapped arrays; by default it is ordinary memory, taken from the system only as it fills.
+    """
+
+    def __init__(
+        self, capacity: int, allocate: Callable[[str, tuple[int, ...], Any], Array] | None = None
+    ) -> None:
+        self.capacity = capacity
+        self._allocate = allocate or (lambda _name, shape, dtype: np.zeros(shape, dtype))
+        self._storage: dict[str, Array] = {}
+        self._instruction = np.zeros(capacity, np.int32)
+        self._instructions = np.zeros((0, 0), np.float32)
+        self._episodes: deque[tuple[str, int, int, int]] = deque()  # id, first slot, slots, transitions
+        self._ids: set[str] = set()
+        self._starts = np.zeros(0, np.int64)  # slots where a transition begins
+        self._next_slot = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Number of transitions that can be sampled."""
+        return len(self._starts)
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes held."""
+        return len(self._episodes)
+
+    def __contains__(self, episode_id: object) -> bool:
+        return episode_id in self._ids
+
+    def add(self, episode: EpisodeTransitions) -> None:
+        """Take in an ended episode. Raises ValueError if it is longer than the memory or of other shapes."""
+        size = len(episode.images)
+        if size > self.capacity:
+            raise ValueError(f"an episode of {size} steps does not fit a memory of {self.capacity}")
+        with self._lock:
+            if not self._storage:
+                for name in _STORED:
+                    value: Array = getattr(episode, name)
+                    self._storage[name] = self._allocate(name, (self.capacity, *value.shape[1:]), value.dtype)
+            first = self._next_slot if self._next_slot + size <= self.capacity else 0
+            self._make_room(first, size)
+            for name, array in self._storage.items():
+                array[first : first + size] = getattr(episode, name)
+            self._instruction[first : first + size] = self._instruction_index(episode.instruction_embedding)
+            self._next_slot = first + size
+            self._episodes.append((episode.episode_id, first, size, episode.transitions))
+            self._ids.add(episode.episode_id)
+            begins = first + np.flatnonzero(episode.next_offset)
+            self._starts = np.concatenate([self._starts, begins])
+
+    def sample(self, batch_size: int, random: np.random.Generator) -> Batch:
+        """Draw `batch_size` transitions uniformly, with replacement. Raises ValueError from an empty memory."""
+        with self._lock:
+            if not len(self._starts):
+                raise ValueError("the replay memory holds no transition yet")
+            slots = self._starts[random.integers(0, len(self._starts), batch_size)]
+            store = self._storage
+            later = slots + store["next_offset"][slots]
+            return Batch(
+                images=store["images"][slots],
+                next_images=store["images"][later],
+                proprioception=store["proprioception"][slots],
+                next_proprioception=store["proprioception"][later],
+                instructions=self._instructions[self._instruction[slots]],
+                actions=store["actions"][slots],
+                rewards=store["rewards"][slots],
+                discounts=store["discounts"][slots],
+                returns=store["returns"][slots],
+                imitation=store["imitation"][slots],
+            )
+
+    def statistics(self) -> tuple[Array, Array]:
+        """Proprioception (N, P) of all transitions and the distinct sentence embeddings (K, D)."""
+        with self._lock:
+            return self._storage["proprioception"][self._starts], self._instructions.copy()
+
+    def _make_room(self, first: int, size: int) -> None:
+        """Forget the oldest episodes that lie in slots first .. first + size, or behind them if we wrapped."""
+        removed = 0
+        while self._episodes:
+            episode_id, other, length, transitions = self._episodes[0]
+            wrapped_past = first == 0 and other >= self._next_slot > 0
+            if not wrapped_past and not (other < first + size and first < other + length):
+                break
+            self._episodes.popleft()
+            self._ids.discard(episode_id)
+            removed += transitions
+        self._starts = self._starts[removed:]
+
+    def _instruction_index(self, embedding: Array) -> int:
+        if len(self._instructions):
+            same = np.flatnonzero((self._instructions == embedding).all(1))
+            if len(same):
+                return int(same[0])
+            self._instructions = np.vstack([self._instructions, embedding])
+        else:
+            self._instructions = embedding[None].astype(np.float32)
+        return len(self._instructions) - 1
+
+
+def sample_mixed(
+    offline: ReplayMemory, online: ReplayMemory, offline_fraction: float, batch_size: int, random: np.random.Generator
+) -> Batch:
+    """Draw a batch of which `offline_fraction` comes from the recorded data (RLPD, arXiv 2302.02948)."""
+    from_offline = round(batch_size * offline_fraction) if len(online) else batch_size
+    if not len(offline):
+        from_offline = 0
+    if from_offline in (0, batch_size):
+        return (offline if from_offline else online).sample(batch_size, random)
+    return Batch.concatenate(
+        offline.sample(from_offline, random), online.sample(batch_size - from_offline, random)
+    )
