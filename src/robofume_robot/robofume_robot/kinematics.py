@@ -199,26 +199,30 @@ def inverse_kinematics(
     rotation_tolerance: float = 1e-3,
     max_iterations: int = 60,
     max_joint_step: float = 0.5,
-    restarts: int = 0,
+    any_configuration: bool = False,
 ) -> IkSolution:
     """Joint positions whose gripper pose is `target` (4, 4), found from `seed` (6,) in rad.
 
     Levenberg-Marquardt damped least squares whose damping shrinks with the error (Sugihara, "Solvability-unconcerned
     inverse kinematics", T-RO 2011): it neither blows up at singularities nor outside the reach. Each iteration moves
     a joint at most `max_joint_step` rad; a joint that would leave its limits is put on the limit and taken out of that
-    step. With `restarts` > 0 further seeds, the same in every call, are tried when the first one fails: that finds
-    other arm configurations too, so a controller that must not jump leaves it at 0.
+    step. The descent stays near the seed. With `any_configuration` the arm may also fold another way: where the
+    descent fails, it starts again from the closed-form configurations, nearest to the seed first. A controller that
+    must not jump leaves that off.
     """
-    rows = np.asarray(target, dtype=np.float64).tolist()
-    best: IkSolution | None = None
-    for attempt in range(restarts + 1):
-        start = _floats(seed) if attempt == 0 else list(_restart_seed(attempt - 1))
-        solution = _descend(rows, start, position_tolerance, rotation_tolerance, max_iterations, max_joint_step)
+    rows: list[list[float]] = np.asarray(target, dtype=np.float64).tolist()
+    start = _floats(seed)
+    best = _descend(rows, start, position_tolerance, rotation_tolerance, max_iterations, max_joint_step)
+    if best.converged or not any_configuration or not math.isfinite(best.position_error):
+        return best
+    configurations = _configurations(np.asarray(target, dtype=np.float64), start)
+    configurations.sort(key=lambda q: max(abs(value - old) for value, old in zip(q, start, strict=True)))
+    for q in configurations:
+        solution = _descend(rows, q, position_tolerance, rotation_tolerance, max_iterations, max_joint_step)
         if solution.converged:
             return solution
-        if best is None or _cost(solution) < _cost(best):
+        if _cost(solution) < _cost(best):
             best = solution
-    assert best is not None
     return best
 
 
@@ -226,14 +230,39 @@ def _cost(solution: IkSolution) -> float:
     return LENGTH_WEIGHT * solution.position_error + solution.rotation_error
 
 
-_RESTART_SEEDS: list[list[float]] = []
+def _configurations(target: Array, seed: Sequence[float]) -> list[list[float]]:
+    """All arm configurations (up to eight) that reach `target`: the last three axes meet in one point, so the place of
+    the wrist centre gives waist, shoulder and elbow, and the rotation that is left gives the other three. Where an
+    angle is free (singularity) it is the seed's. Out of reach the arm is stretched towards the target."""
+    wrist = target[:3, 3] - HAND * target[:3, 0]
+    found = []
+    upper_arm, lean = math.hypot(UPPER_ARM_X, UPPER_ARM_Z), math.atan2(UPPER_ARM_X, UPPER_ARM_Z)
+    bearing = math.atan2(wrist[1], wrist[0]) if math.hypot(wrist[0], wrist[1]) > 1e-9 else seed[0]
+    height = wrist[2] - SHOULDER_HEIGHT
+    for q1 in (bearing, _wrap(bearing + math.pi)):
+        reach = math.cos(q1) * wrist[0] + math.sin(q1) * wrist[1]
+        distance = max(math.hypot(reach, height), 1e-9)
+        cosine = (upper_arm**2 + distance**2 - FOREARM**2) / (2.0 * upper_arm * distance)
+        fold = math.acos(min(max(cosine, -1.0), 1.0))
+        for tilt in (math.atan2(reach, height) + fold, math.atan2(reach, height) - fold):
+            q2 = _wrap(tilt - lean)
+            forearm = math.atan2(reach - upper_arm * math.sin(tilt), height - upper_arm * math.cos(tilt)) - math.pi / 2
+            q3 = _wrap(forearm - q2)
+            e = (rotation_from_rpy(0.0, forearm, q1).T @ target[:3, :3]).tolist()
+            sine = math.hypot(e[1][0], e[2][0])
+            if sine < 1e-9:
+                found.append([q1, q2, q3, seed[3], 0.0, _wrap(math.atan2(e[2][1], e[1][1]) - seed[3])])
+                continue
+            for sign in (1.0, -1.0):
+                q4 = math.atan2(sign * e[1][0], -sign * e[2][0])
+                q5 = math.atan2(sign * sine, e[0][0])
+                q6 = math.atan2(sign * e[0][1], sign * e[0][2])
+                found.append([q1, q2, q3, q4, q5, q6])
+    return found
 
 
-def _restart_seed(index: int) -> list[float]:
-    if not _RESTART_SEEDS:
-        generator = np.random.default_rng(250)
-        _RESTART_SEEDS.extend(generator.uniform(JOINT_LOWER, JOINT_UPPER, (256, 6)).tolist())
-    return _RESTART_SEEDS[index % len(_RESTART_SEEDS)]
+def _wrap(angle: float) -> float:
+    return math.remainder(angle, 2.0 * math.pi)
 
 
 def _rotation_error(target: list[list[float]], rotation: tuple[_Vector, _Vector, _Vector]) -> _Vector:
