@@ -17,6 +17,8 @@ setup(
     description="The graph, launch files, parameters, reports and the robofume command of RoboFuME.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": [
+            "robofume = robofume_bringup.cli:main",
+        ],
     },
 )
