@@ -2,8 +2,9 @@
 
 import numpy as np
 from robofume_common.action import ActionSpace
+from robofume_common.enums import Outcome, Verdict
 from robofume_common.errors import RobofumeError
-from robofume_data.episode import EpisodeData, Outcome, Verdict
+from robofume_data.episode import EpisodeData
 
 from robofume_policy.config import NetworkConfig
 from robofume_policy.language import InstructionEncoder

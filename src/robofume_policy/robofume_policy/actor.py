@@ -1,0 +1,350 @@
+"""What the policy node does at each observation: the acting side of docs/architecture.md, "One control step".
+
+A state machine without clock, threads or ROS: inputs are calls, outputs are what they return, in the order in which
+it is to be published. It has no timer: one pending observation is acted upon as soon as everything that it needs is
+there, whichever input comes last.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from robofume_common.action import PHYSICAL_DIMENSION, ActionSpace
+from robofume_common.enums import Actor as Who
+from robofume_common.enums import ArmMode, ArmState, Direction, Phase
+from robofume_common.parameters import setting
+
+SOURCES = ("policy", "override")
+REMEMBERED = 8
+"""Proprioceptions and overrides kept until the image with their stamp arrives."""
+RESTART_JUMP = 1_000_000_000
+"""ns; a stamp that goes back by more means that the source of observations was restarted."""
+
+
+@dataclass(frozen=True)
+class ActorConfig:
+    """Settings of acting."""
+
+    lockstep: bool = setting(False, "the world waits for each command; permits are needed (simulation)")
+    source: str = setting("policy", "who acts: the policy, or only overrides (collection)", choices=SOURCES)
+    image_max_age: float = setting(0.3, "oldest image acted upon in real time", unit="s", minimum=0.0)
+    proprioception_max_age: float = setting(0.15, "oldest proprioception acted upon in real time", unit="s", minimum=0.0)
+    override_max_age: float = setting(
+        0.3, "an override replaces the policy for so long after its arrival", unit="s", minimum=0.0
+    )
+    home_retry: float = setting(
+        1.0, "wall time without an acknowledgement after which the home command is repeated", unit="s", minimum=0.05
+    )
+    step_listeners: int = setting(
+        1, "an episode starts only when at least so many nodes listen to `step`", minimum=0
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """As in Task.msg; `stamp` in ns."""
+
+    stamp: int
+    phase: Phase
+    direction: Direction
+    instruction: str
+    episode_id: str
+    step_limit: int
+    home: bool
+
+
+@dataclass(frozen=True)
+class Command:
+    """As in ArmCommand.msg; `stamp` [ns] of the observation that it answers, `action` (7,) float32 physical values."""
+
+    stamp: int
+    mode: ArmMode
+    action: np.ndarray
+    actor: Who
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """As in Step.msg; `image` is whatever was given to `Actor.on_image`, `action` None on the last step."""
+
+    stamp: int
+    episode_id: str
+    index: int
+    phase: Phase
+    direction: Direction
+    instruction: str
+    image: Any
+    proprioception: np.ndarray
+    action: np.ndarray | None
+    actor: Who
+    policy_version: int
+
+
+Output = Command | StepRecord
+PolicyFunction = Callable[[Any, np.ndarray, str, bool], np.ndarray]
+"""(image, proprioception (7,), instruction, deterministic) -> normalised action (dimension,) in [-1, 1]."""
+
+
+@dataclass
+class _Image:
+    stamp: int
+    image: Any
+    answered: bool = False
+
+
+@dataclass
+class _Episode:
+    task: Task
+    index: int = 0
+    """Of the next step."""
+    homed: bool = False
+    home_stamp: int | None = None
+    """Of the first home command."""
+    home_sent: float = 0.0
+    """When the newest home command was sent [s, monotonic]."""
+    ended: bool = False
+
+
+class Actor:
+    """Decides what to send and to record.
+
+    Arguments:
+        config: its settings.
+        action_space: limits and mask; overrides are brought inside it, so that what is recorded is what was sent.
+        clock: now on the observations' clock [ns]; read in real time only.
+        monotonic: now [s]; for the freshness of overrides and the repetition of home commands.
+        listening: how many nodes listen to `step` now.
+        warn: takes a sentence for the log.
+    """
+
+    def __init__(
+        self,
+        config: ActorConfig,
+        action_space: ActionSpace,
+        clock: Callable[[], int],
+        monotonic: Callable[[], float],
+        listening: Callable[[], int] = lambda: 1_000_000,
+        warn: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.config = config
+        self.action_space = action_space
+        self._clock, self._monotonic, self._listening, self._warn = clock, monotonic, listening, warn
+        self._policy: PolicyFunction | None = None
+        self._policy_version = 0
+        self._image: _Image | None = None
+        self._last_command: Command | None = None
+        self._proprioceptions: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._overrides: OrderedDict[int, Command] = OrderedDict()
+        self._newest_override: tuple[float, Command] | None = None
+        self._episode: _Episode | None = None
+        self._closing: list[_Episode] = []
+        self._permit: tuple[str, int] = ("", -1)
+        self._arm_state: ArmState | None = None
+        self._arm_status_stamp = 0
+        self._arm_home_command = 0
+
+    # Inputs. Each returns what is to be published, in order.
+
+    def set_policy(self, policy: PolicyFunction, version: int) -> list[Output]:
+        """Act with `policy` from the next step on; `version` goes into every step."""
+        self._policy, self._policy_version = policy, version
+        return self._advance()
+
+    def on_task(self, task: Task) -> list[Output]:
+        """A new task ends the episode in progress; one with the current episode id changes nothing."""
+        if self._episode is not None:
+            if task.episode_id == self._episode.task.episode_id:
+                return []
+            if not self._episode.ended:
+                self._closing.append(self._episode)
+        self._episode = None if task.phase == Phase.IDLE or not task.episode_id else _Episode(task)
+        return self._advance()
+
+    def on_image(self, stamp: int, image: Any) -> list[Output]:
+        """Take an image of time `stamp` [ns]. A newer one replaces the pending one; a repeated one gets the same answer."""
+        newest = self._image
+        if newest is not None and stamp < newest.stamp:
+            if newest.stamp - stamp <= RESTART_JUMP:
+                return []
+            self._forget_source()
+        elif newest is not None and stamp == newest.stamp:
+            if newest.answered:
+                last = self._last_command
+                return [last] if self.config.lockstep and last is not None and last.stamp == stamp else []
+            return self._advance()
+        self._image = _Image(stamp, image)
+        return self._advance()
+
+    def on_proprioception(self, stamp: int, values: np.ndarray) -> list[Output]:
+        """Take proprioception (7,) of time `stamp` [ns]; ignored when it is not finite."""
+        values = np.asarray(values, dtype=np.float32)
+        if values.shape != (PHYSICAL_DIMENSION,) or not np.isfinite(values).all():
+            self._warn("A proprioception message without seven finite values was ignored: look at the arm node.")
+            return []
+        _remember(self._proprioceptions, stamp, values)
+        return self._advance()
+
+    def on_permit(self, episode_id: str, index: int) -> list[Output]:
+        """The steps of this episode up to and including `index` may be acted upon."""
+        if episode_id == self._permit[0]:
+            index = max(index, self._permit[1])
+        self._permit = (episode_id, index)
+        return self._advance()
+
+    def on_override(self, override: Command) -> list[Output]:
+        """Take a person's or the demonstrator's command; only deltas and holds replace the policy."""
+        if override.mode == ArmMode.HOME or (
+            override.mode == ArmMode.DELTA
+            and (np.shape(override.action) != (PHYSICAL_DIMENSION,) or not np.isfinite(override.action).all())
+        ):
+            self._warn("An override that is neither a hold nor a delta of seven finite values was ignored.")
+            return []
+        _remember(self._overrides, override.stamp, override)
+        self._newest_override = (self._monotonic(), override)
+        return self._advance()
+
+    def on_arm_status(self, state: ArmState, home_command: int, stamp: int) -> list[Output]:
+        """Take the arm's state and the stamp [ns] of the newest home command that it carried out."""
+        if state in (ArmState.STOPPED, ArmState.REFUSING) and state != self._arm_state:
+            self._warn(f"The arm is {state.name.lower()}: no commands are sent until that ends.")
+        self._arm_state, self._arm_home_command, self._arm_status_stamp = state, home_command, stamp
+        return self._advance()
+
+    # The one decision.
+
+    def _advance(self) -> list[Output]:
+        observation = self._observation()
+        if observation is None:
+            return []
+        image, proprioception = observation
+        outputs: list[Output] = [self._last_step(episode, *observation) for episode in self._closing]
+        self._closing.clear()
+        episode = self._episode
+        if episode is None or episode.ended or image.stamp < episode.task.stamp:
+            return outputs
+        task = episode.task
+        if 0 < task.step_limit <= episode.index:
+            episode.ended = True
+            return [*outputs, self._last_step(episode, *observation)]
+        if self._arm_state in (None, ArmState.REFUSING, ArmState.STOPPED):
+            return outputs
+        if task.home and not episode.homed and not self._at_home(episode, image):
+            return outputs + self._homing(episode, image)
+        episode.homed = True
+        if episode.index == 0 and self._listening() < self.config.step_listeners:
+            return outputs
+        if self.config.lockstep and episode.index > 0 and not self._permitted(episode):
+            return outputs
+        command = self._command(task, image, proprioception)
+        if command is None:
+            return outputs
+        self._answer(image, command)
+        record = self._record(episode, image, proprioception, command.action, command.actor)
+        episode.index += 1
+        return [*outputs, command, record]
+
+    def _observation(self) -> tuple[_Image, np.ndarray] | None:
+        """The newest image, if no command has answered it, with its proprioception; None when stale or incomplete."""
+        image = self._image
+        if image is None or image.answered:
+            return None
+        if self.config.lockstep:
+            proprioception = self._proprioceptions.get(image.stamp)
+            return None if proprioception is None else (image, proprioception)
+        if not self._proprioceptions:
+            return None
+        now = self._clock()
+        stamp, proprioception = next(reversed(self._proprioceptions.items()))
+        fresh = now - image.stamp <= self.config.image_max_age * 1e9
+        fresh = fresh and now - stamp <= self.config.proprioception_max_age * 1e9
+        return (image, proprioception) if fresh else None
+
+    def _at_home(self, episode: _Episode, image: _Image) -> bool:
+        """Whether the arm acknowledged the home command and `image` was taken afterwards."""
+        if episode.home_stamp is None or self._arm_state == ArmState.HOMING:
+            return False
+        # In lockstep the image that follows the command shows the end of the motion; in real time it may be older.
+        taken_after = self.config.lockstep or image.stamp >= self._arm_status_stamp
+        return self._arm_home_command >= episode.home_stamp and image.stamp > episode.home_stamp and taken_after
+
+    def _homing(self, episode: _Episode, image: _Image) -> list[Output]:
+        """The home command, once, and again where it seems to have been lost."""
+        now = self._monotonic()
+        acknowledged = episode.home_stamp is not None and self._arm_home_command >= episode.home_stamp
+        waiting = acknowledged or self._arm_state == ArmState.HOMING or now - episode.home_sent < self.config.home_retry
+        if episode.home_stamp is not None and waiting:
+            return []
+        if episode.home_stamp is None:
+            episode.home_stamp = image.stamp
+        episode.home_sent = now
+        command = Command(image.stamp, ArmMode.HOME, np.zeros(PHYSICAL_DIMENSION, np.float32), Who.POLICY)
+        self._answer(image, command)
+        return [command]
+
+    def _permitted(self, episode: _Episode) -> bool:
+        return self._permit[0] == episode.task.episode_id and self._permit[1] >= episode.index
+
+    def _command(self, task: Task, image: _Image, proprioception: np.ndarray) -> Command | None:
+        """The override where there is one for this observation, else the policy's action; None: wait."""
+        override = self._override(image.stamp)
+        if override is not None:
+            if override.mode == ArmMode.HOLD:
+                action = np.zeros(PHYSICAL_DIMENSION, np.float32)
+                action[6] = np.clip(proprioception[6], 0.0, 1.0)
+            else:
+                action = self.action_space.to_physical(self.action_space.to_normalised(override.action))
+            who = override.actor if override.actor in (Who.PERSON, Who.SCRIPT) else Who.PERSON
+            return Command(image.stamp, override.mode, action, who)
+        if self.config.source == "override" or self._policy is None:
+            return None
+        deterministic = task.phase == Phase.EVALUATION
+        normalised = self._policy(image.image, proprioception, task.instruction, deterministic)
+        return Command(image.stamp, ArmMode.DELTA, self.action_space.to_physical(normalised), Who.POLICY)
+
+    def _override(self, stamp: int) -> Command | None:
+        if self.config.lockstep and self.config.source == "override":
+            return self._overrides.get(stamp)
+        if self._newest_override is None:
+            return None
+        arrival, override = self._newest_override
+        fresh = self._monotonic() - arrival <= self.config.override_max_age
+        if not self.config.lockstep and override.stamp:
+            fresh = fresh and self._clock() - override.stamp <= self.config.override_max_age * 1e9
+        return override if fresh else None
+
+    def _answer(self, image: _Image, command: Command) -> None:
+        image.answered = True
+        self._last_command = command
+
+    def _last_step(self, episode: _Episode, image: _Image, proprioception: np.ndarray) -> StepRecord:
+        return self._record(episode, image, proprioception, None, Who.NONE)
+
+    def _record(
+        self, episode: _Episode, image: _Image, proprioception: np.ndarray, action: np.ndarray | None, actor: Who
+    ) -> StepRecord:
+        task = episode.task
+        return StepRecord(
+            image.stamp, task.episode_id, episode.index, task.phase, task.direction, task.instruction,
+            image.image, proprioception, action, actor, self._policy_version,
+        )  # fmt: skip
+
+    def _forget_source(self) -> None:
+        """The observations' clock started again: nothing that was seen so far can be compared with what comes."""
+        self._warn("The stamps of the images went back: their source was restarted; the episode in progress is lost.")
+        self._image = None
+        self._last_command = None
+        self._proprioceptions.clear()
+        self._overrides.clear()
+        self._newest_override = None
+        self._closing.clear()
+        if self._episode is not None:
+            self._episode.ended = True
+
+
+def _remember(memory: OrderedDict[int, Any], stamp: int, value: Any) -> None:
+    memory[stamp] = value
+    memory.move_to_end(stamp)
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)

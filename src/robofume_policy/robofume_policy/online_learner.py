@@ -1,0 +1,146 @@
+"""Learning while the arm practises. The learner node is a shell around this."""
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from robofume_common.errors import RobofumeError
+from robofume_data.episode import EpisodeData
+
+from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.config import AgentConfig, OnlineConfig, ReplayConfig
+from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.language import InstructionEncoder
+from robofume_policy.pretraining import fill_memory, mean_metrics
+from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.trained_agent import TrainedAgent
+
+
+class OnlineLearner:
+    """Continues a pre-trained agent on recorded and new episodes, so many updates per control step.
+
+    `add_episode`, `note_steps` and the counters may be used from one thread while another runs `train`; `train`,
+    `weights`, `save` and `restore` belong to one thread.
+    """
+
+    def __init__(
+        self, trained: TrainedAgent, offline: ReplayMemory, config: OnlineConfig, replay: ReplayConfig
+    ) -> None:
+        self.trained = trained
+        self.config = config
+        self.replay = replay
+        self.offline = offline
+        self.online = ReplayMemory(replay.online_capacity)
+        agent = trained.agent
+        self._converter = EpisodeConverter(
+            agent.network_config, trained.action_space, InstructionEncoder(trained.language),
+            agent.config.discount, agent.config.n_step,
+        )  # fmt: skip
+        self._offline_updates = agent.updates
+        self._steps = 0
+        self._lock = threading.Lock()
+        agent.conservative_weight = agent.config.conservative_weight_online
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: Path | str,
+        offline_episodes: Iterable[EpisodeData],
+        config: OnlineConfig | None = None,
+        replay: ReplayConfig | None = None,
+        agent: AgentConfig | None = None,
+    ) -> "OnlineLearner":
+        """Load what `pretraining.pretrain` left in `directory`; `agent` replaces its learning settings.
+
+        Raises RobofumeError if there is no whole checkpoint, or nothing to learn from in `offline_episodes`.
+        """
+        config, replay = config or OnlineConfig(), replay or ReplayConfig()
+        checkpoint = CheckpointStore(directory).load()
+        if checkpoint is None:
+            raise RobofumeError(f"There is no pre-trained policy in {directory}: run `robofume pretrain` first.")
+        _, tensors, state = checkpoint
+        trained = TrainedAgent.from_state_dict(tensors, state, agent)
+        settings = trained.agent.config
+        converter = EpisodeConverter(
+            trained.agent.network_config, trained.action_space, InstructionEncoder(trained.language),
+            settings.discount, settings.n_step,
+        )  # fmt: skip
+        return cls(trained, fill_memory(offline_episodes, converter, replay.offline_capacity), config, replay)
+
+    @property
+    def updates(self) -> int:
+        """Gradient updates of the online phase, restarts included."""
+        return self.trained.agent.updates - self._offline_updates
+
+    @property
+    def steps(self) -> int:
+        """Online control steps noted so far, restarts included."""
+        return self._steps
+
+    @property
+    def target_updates(self) -> int:
+        """Updates that the steps seen so far allow."""
+        return int(max(0, self._steps - self.config.warm_up_steps) * self.config.updates_per_step)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of what `train` returns."""
+        return self.trained.agent.metric_names
+
+    def updates_due(self) -> int:
+        """Updates that are allowed and not yet made, at least 0."""
+        return max(0, self.target_updates - self.updates)
+
+    def add_episode(self, episode: EpisodeData) -> int:
+        """Take in an ended episode; returns its number of transitions (0: not used, or held already)."""
+        transitions = self._converter(episode)
+        if transitions is None or transitions.episode_id in self.online:
+            return 0
+        self.online.add(transitions)
+        return transitions.transitions
+
+    def note_steps(self, count: int = 1) -> None:
+        """Count `count` online control steps."""
+        with self._lock:
+            self._steps += count
+
+    def train(self, updates: int) -> dict[str, float]:
+        """Make `updates` gradient updates; returns the mean of their metrics by name."""
+        agent, rows = self.trained.agent, []
+        for _ in range(updates):
+            batch = sample_mixed(
+                self.offline, self.online, self.replay.offline_fraction, agent.config.batch_size, agent.random
+            )
+            rows.append(agent.update(batch))
+        return mean_metrics(rows)
+
+    def weights(self) -> tuple[bytes, str]:
+        """Safetensors of the acting (averaged) policy, and the hash of its architecture."""
+        return self.trained.weights()
+
+    def save(self, directory: Path | str) -> Path:
+        """Write a checkpoint into `directory`. The episodes are not in it: their bags are."""
+        tensors, state = self.trained.state_dict()
+        online = {"steps": self._steps, "offline_updates": self._offline_updates}
+        return CheckpointStore(directory).save(self.updates, tensors, {**state, "online": online})
+
+    def restore(self, directory: Path | str) -> bool:
+        """Continue from the newest whole checkpoint in `directory`; False if there is none.
+
+        Practice episodes must be given again with `add_episode` (their steps are counted already). Raises
+        RobofumeError if all checkpoints are damaged or belong to another policy.
+        """
+        checkpoint = CheckpointStore(directory).load()
+        if checkpoint is None:
+            return False
+        _, tensors, state = checkpoint
+        try:
+            agent = self.trained.agent
+            agent.load_state_dict(tensors, state["agent_state"])
+            agent.conservative_weight = agent.config.conservative_weight_online
+            self._offline_updates = int(state["online"]["offline_updates"])
+            with self._lock:
+                self._steps = int(state["online"]["steps"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise RobofumeError(f"The checkpoints in {directory} belong to another policy: {error}") from error
+        return True

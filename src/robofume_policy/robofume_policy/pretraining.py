@@ -1,0 +1,107 @@
+"""The offline phase: from recorded episodes to a policy that is ready to practise."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from robofume_common.action import ActionSpace
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import to_dict
+from robofume_data.episode import EpisodeData
+from torch import Tensor
+
+from robofume_policy.agents import create_agent
+from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, PretrainingConfig, ReplayConfig
+from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.language import InstructionEncoder
+from robofume_policy.metrics import MetricsWriter
+from robofume_policy.replay import ReplayMemory
+from robofume_policy.trained_agent import TrainedAgent
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called with (updates done, updates in all, newest metrics)."""
+
+
+def fill_memory(
+    episodes: Iterable[EpisodeData], converter: EpisodeConverter, capacity: int
+) -> ReplayMemory:
+    """Put recorded episodes into a memory. Raises RobofumeError if there is nothing in them to learn from."""
+    memory = ReplayMemory(capacity)
+    for episode in episodes:
+        transitions = converter(episode)
+        if transitions is not None and transitions.episode_id not in memory:
+            memory.add(transitions)
+    if not len(memory):
+        raise RobofumeError("The recorded data hold no episode to learn from: collect demonstrations first.")
+    return memory
+
+
+def pretrain(
+    episodes: Iterable[EpisodeData],
+    directory: Path | str,
+    *,
+    action_space: ActionSpace,
+    network: NetworkConfig | None = None,
+    agent: AgentConfig | None = None,
+    replay: ReplayConfig | None = None,
+    config: PretrainingConfig | None = None,
+    language: LanguageConfig | None = None,
+    metrics_directory: Path | str | None = None,
+    metrics_name: str = "pretraining",
+    progress: Progress | None = None,
+) -> TrainedAgent:
+    """Train an agent on `episodes` for `config.updates` updates, with checkpoints in `directory`.
+
+    Killed and called again with the same arguments, it continues from the newest checkpoint and ends with the same
+    weights, bit for bit on a CPU. Raises RobofumeError if `directory` holds a training with other settings.
+    """
+    network, agent = network or NetworkConfig(), agent or AgentConfig()
+    replay, config = replay or ReplayConfig(), config or PretrainingConfig()
+    encoder = InstructionEncoder((language or LanguageConfig()).model)
+    store = CheckpointStore(directory)
+    converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)
+    memory = fill_memory(episodes, converter, replay.offline_capacity)
+    settings = {"network": to_dict(network), "agent": to_dict(agent), "seed": config.seed}
+
+    checkpoint = store.load()
+    if checkpoint is None:
+        trained = TrainedAgent(create_agent(network, agent, config.seed), action_space, encoder.model_name)
+        trained.agent.fit_inputs(*memory.statistics())
+    else:
+        _, tensors, state = checkpoint
+        if state.get("pretraining") != settings:
+            raise RobofumeError(
+                f"{directory} holds a pre-training with other settings: choose another run, or delete that folder."
+            )
+        trained = TrainedAgent.from_state_dict(tensors, state)
+        logger.info("Continuing the pre-training after %d updates.", trained.agent.updates)
+    learner = trained.agent
+    writer = None
+    if metrics_directory is not None:
+        writer = MetricsWriter(metrics_directory, metrics_name, learner.metric_names, learner.updates)
+
+    recent: list[dict[str, Tensor]] = []
+    while learner.updates < config.updates:
+        recent.append(learner.update(memory.sample(agent.batch_size, learner.random)))
+        done = learner.updates
+        if done % config.metrics_every == 0 or done == config.updates:
+            metrics = mean_metrics(recent)
+            recent.clear()
+            if writer is not None:
+                writer.write(done, metrics)
+            if progress is not None:
+                progress(done, config.updates, metrics)
+        if done % config.checkpoint_every == 0 or done == config.updates:
+            tensors, state = trained.state_dict()
+            store.save(done, tensors, {**state, "pretraining": settings})
+    if writer is not None:
+        writer.close()
+    return trained
+
+
+def mean_metrics(rows: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean of each metric over some updates."""
+    return {name: float(sum(float(row[name]) for row in rows) / len(rows)) for name in rows[0]} if rows else {}
