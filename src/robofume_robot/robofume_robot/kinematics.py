@@ -127,10 +127,10 @@ def forward_kinematics(q: Sequence[float] | Array) -> Array:
     )
 
 
-def link_heights(q: Sequence[float] | Array) -> tuple[float, float, float]:
-    """Heights in m over the base of elbow, wrist centre and gripper."""
+def key_points(q: Sequence[float] | Array) -> tuple[float, float, float, float, float]:
+    """Gripper x, y and z, height of the elbow and height of the wrist centre, in m in the base frame."""
     chain = _chain(_floats(q))
-    return chain.elbow[2], chain.wrist[2], chain.tip[2]
+    return (*chain.tip, chain.elbow[2], chain.wrist[2])
 
 
 def _cross(a: _Vector, b: _Vector) -> _Vector:
@@ -355,6 +355,24 @@ def rotation_from_rpy(roll: float, pitch: float, yaw: float) -> Array:
             [-sp, cp * sr, cp * cr],
         ]
     )
+
+
+def rotation_vector(target: Array, rotation: Array) -> Array:
+    """Rotation vector (3,) in rad, base frame, that turns `rotation` (3, 3) into `target` (3, 3)."""
+    x, y, z = np.asarray(rotation, dtype=np.float64).T.tolist()
+    return np.array(_rotation_error(np.asarray(target, dtype=np.float64).tolist(), (tuple(x), tuple(y), tuple(z))))
+
+
+def rotation_from_vector(vector: Array) -> Array:
+    """Rotation (3, 3) about `vector` (3,) by its length in rad (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = (vector / angle).tolist()
+    c, s = math.cos(angle), math.sin(angle)
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    rotation: Array = np.eye(3) + s * skew + (1.0 - c) * (skew @ skew)
+    return rotation
 
 
 def rpy_from_rotation(rotation: Array) -> tuple[float, float, float]:
