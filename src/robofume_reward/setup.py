@@ -17,6 +17,6 @@ setup(
     description="The vision-language reward of RoboFuME: model, fine-tuning, judge and reward node.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": ["reward = robofume_reward.nodes.reward:main"],
     },
 )

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
-from robofume_data.episode import Direction, EpisodeData, Outcome, Source, Verdict
+from robofume_data.episode import EpisodeData
 
 _GRIPPER = 6  # in actions and proprioception; 0 closed .. 1 open
 
@@ -32,7 +33,7 @@ class DatasetConfig:
 
     margin: int = setting(1, "Frames before the success that get no label: they look like it", unit="steps", minimum=0)
     grasp_margin: int = setting(
-        1, "Frames before the gripper first closes that get no label for the other direction", unit="steps", minimum=0
+        3, "Frames before the gripper first closes that get no label for the other direction", unit="steps", minimum=0
     )
     other_task_share: float = setting(
         0.1, "Frames that are also asked about another task's instruction (no), where there are several tasks",
@@ -77,7 +78,7 @@ def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
         labels[episode.success_index :] = 1
     elif episode.outcome == Outcome.TIMEOUT:
         labels[:] = 0
-    human = episode.sources == Source.HUMAN
+    human = episode.sources == RewardSource.HUMAN
     labels[human & (episode.verdicts == Verdict.SUCCESS)] = 1
     labels[human & (episode.verdicts == Verdict.FAILURE)] = 0
     return labels
@@ -126,7 +127,7 @@ def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> 
     for number, episode in enumerate(ordered):
         own = own_labels(episode, config.margin)
         other = other_labels(episode, follows_success(previous, episode), config)
-        reverse = Direction.BACKWARD if episode.direction == Direction.FORWARD else Direction.FORWARD
+        reverse = Direction(episode.direction).opposite
         reverse_instruction = instructions.get((episode.task, int(reverse)))
         foreign = [text for (task, _), text in instructions.items() if task != episode.task]
         for index in range(len(episode.images)):

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
-from robofume_data.episode import Direction, EpisodeData
+from robofume_data.episode import EpisodeData
 
 from . import dataset
 from .dataset import DatasetConfig

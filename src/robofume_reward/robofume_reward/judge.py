@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robofume_common.enums import Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
-from robofume_data.episode import Verdict
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from robofume_data.episode import Direction, EpisodeData, Outcome, Phase, Source, Verdict
+from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
+from robofume_data.episode import EpisodeData
 
 INSTRUCTIONS = {Direction.FORWARD: "put the block into the tray", Direction.BACKWARD: "take the block out of the tray"}
 SIZE = 48
@@ -67,7 +68,7 @@ def episode(
         stamps=(np.arange(steps) + number * 100).astype(np.int64),
         verdicts=np.where(success, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8),
         probabilities=success.astype(np.float32),
-        sources=np.full(steps, Source.GROUND_TRUTH, np.uint8),
+        sources=np.full(steps, RewardSource.GROUND_TRUTH, np.uint8),
         forward_success=success if forward else at_start,
         backward_success=at_start if forward else success,
     )
@@ -85,5 +86,5 @@ def episodes(count: int, seed: int, failure_share: float = 0.2) -> list[EpisodeD
         data, place = episode(number, direction, succeeds, generator, place)
         result.append(data)
         if succeeds:
-            direction = Direction.BACKWARD if direction == Direction.FORWARD else Direction.FORWARD
+            direction = direction.opposite
     return result

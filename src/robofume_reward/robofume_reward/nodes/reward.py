@@ -1,0 +1,286 @@
+"""The reward node: answers every `step` with a `reward`.
+
+`judge: vlm` asks the reward model, in a thread of its own, about all steps that wait; `judge: ground_truth` takes
+the simulation's truth with the step's stamp. What gets no answer in time, or none at all, is unknown. A person's
+`label` comes before either.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from robofume_common import qos
+from robofume_common.conversion import image_to_array
+from robofume_common.diagnostics import DiagnosticsPublisher
+from robofume_common.enums import Direction, RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_common.node import run
+from robofume_common.parameters import declare, setting
+from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
+
+from ..judge import EpisodeJudge, JudgeConfig
+from ..labels import LabelBook
+from ..waiting import WaitingStep, WaitingSteps
+
+_TRUTHS_KEPT = 512
+
+
+@dataclass(frozen=True)
+class RewardNodeConfig:
+    """Settings of the reward node."""
+
+    judge: str = setting("vlm", "Who judges", choices=("vlm", "ground_truth"))
+    model: str = setting("", "Reward model: directory or hub name; needed by the judge vlm")
+    device: str = setting("cpu", "Torch device of the model")
+    dtype: str = setting("float32", "Precision of the model", choices=("float32", "bfloat16"))
+    threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0, maximum=256)
+    allow_download: bool = setting(False, "Fetch a hub name from the network")
+    threshold: float = setting(
+        0.0, "P(yes) that a success needs; 0 takes the one saved with the model", minimum=0.0, maximum=1.0
+    )
+    needed: int = setting(1, "Answers of the last `window` that must say success", minimum=1, maximum=100)
+    window: int = setting(1, "Answers that are looked at; 1 judges each image alone", minimum=1, maximum=100)
+    minimum_index: int = setting(0, "First step of an episode that may be called a success", minimum=0, maximum=10000)
+    batch_limit: int = setting(16, "Most steps that are judged at once", minimum=1, maximum=1024)
+    queue_limit: int = setting(
+        64, "Most steps that wait; when full, the oldest is answered unknown", minimum=1, maximum=100000
+    )
+    deadline: float = setting(5.0, "Age at which a step is answered unknown", unit="s", minimum=0.01, maximum=3600.0)
+
+
+class RewardNode(Node):
+    """Thin shell over the reward model, the judge and the book of labels."""
+
+    def __init__(self) -> None:
+        super().__init__("reward")
+        self.config = declare(self, RewardNodeConfig)
+        self._labels = LabelBook()
+        self._judge = EpisodeJudge(JudgeConfig(self.config.needed, self.config.window, self.config.minimum_index))
+        self._waiting = WaitingSteps(self.config.queue_limit, self.config.deadline)
+        self._truths: OrderedDict[int, tuple[bool, bool]] = OrderedDict()
+        self._latencies: deque[float] = deque(maxlen=200)
+        self._counts = {"judged": 0, "successes": 0, "unknown": 0, "dropped": 0, "labels": 0}
+        self._failing = False
+        self._lock = threading.Lock()  # of judge, labels, counts and publishing: the worker publishes too
+        self._model: Any = None
+        self._worker: threading.Thread | None = None
+        self.model_version = ""
+        if self.config.judge == "vlm":
+            self._load_model()
+        self._publisher = self.create_publisher(Reward, "reward", qos.REWARD)
+        self._diagnostics = DiagnosticsPublisher(self, self._report)
+        if self.config.judge == "ground_truth":
+            self.create_subscription(GroundTruth, "ground_truth", self._on_truth, qos.GROUND_TRUTH)
+        self.create_subscription(Label, "label", self._on_label, qos.LABEL)
+        self.create_subscription(Step, "step", self._on_step, qos.STEP)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(min(0.5, self.config.deadline / 2), self._expire, clock=steady)
+        if self._model is not None:
+            self._worker = threading.Thread(target=self._work, name="judge", daemon=True)
+            self._worker.start()
+        self.get_logger().info(f"Judging by {self.config.judge} {self.model_version}".rstrip() + ".")
+
+    def _load_model(self) -> None:
+        if not self.config.model:
+            raise RobofumeError("The judge vlm needs a reward model; set the parameter model to its directory.")
+        # Importing torch and transformers takes seconds, which the other judge does not need.
+        from ..model import ModelConfig, RewardModel
+
+        self._model = RewardModel.load(
+            self.config.model,
+            ModelConfig(
+                device=self.config.device,
+                dtype=self.config.dtype,
+                threads=self.config.threads,
+                allow_download=self.config.allow_download,
+            ),
+        )
+        self.model_version = self._model.version
+
+    def _on_step(self, message: Step) -> None:
+        step = WaitingStep(
+            episode_id=message.episode_id,
+            index=message.index,
+            direction=message.direction,
+            instruction=message.instruction,
+            stamp=_nanoseconds(message.stamp),
+            image=message.image,
+            arrived=time.monotonic(),
+        )
+        with self._lock:
+            self._labels.saw_step(step.episode_id, step.index, is_last=len(message.action) == 0)
+            labelled = self._labels.verdict(step.episode_id, step.index)
+        if labelled is not None:
+            self._publish_label(step.episode_id, step.index, labelled)
+            return
+        dropped = self._waiting.add(step)
+        if dropped is not None:
+            self._counts["dropped"] += 1
+            self._answer(dropped, None)
+        if self.config.judge == "ground_truth":
+            self._match_truths()
+
+    def _on_truth(self, message: GroundTruth) -> None:
+        self._truths[_nanoseconds(message.stamp)] = (message.forward_success, message.backward_success)
+        while len(self._truths) > _TRUTHS_KEPT:
+            self._truths.popitem(last=False)
+        self._match_truths()
+
+    def _match_truths(self) -> None:
+        for step in self._waiting.take_where(lambda step: step.stamp in self._truths):
+            forward, backward = self._truths[step.stamp]
+            known = {Direction.FORWARD: forward, Direction.BACKWARD: backward}.get(Direction(step.direction))
+            self._answer(step, None if known is None else float(known))
+
+    def _on_label(self, message: Label) -> None:
+        try:
+            verdict = Verdict(message.verdict)
+        except ValueError:
+            self.get_logger().warning(f"Ignored a label with the unknown verdict {message.verdict}.")
+            return
+        with self._lock:
+            self._counts["labels"] += 1
+            index = self._labels.add(message.episode_id, message.index, verdict)
+        if index is not None:
+            self._publish_label(message.episode_id, index, verdict)
+
+    def _publish_label(self, episode_id: str, index: int, verdict: Verdict) -> None:
+        probability = {Verdict.SUCCESS: 1.0, Verdict.FAILURE: 0.0}.get(verdict, math.nan)
+        self._publish(episode_id, index, probability, verdict, RewardSource.HUMAN, "", 0.0)
+
+    def _expire(self) -> None:
+        for step in self._waiting.expire(time.monotonic()):
+            self._answer(step, None)
+
+    def _work(self) -> None:
+        if self.config.threads:
+            import torch
+
+            torch.set_num_threads(self.config.threads)  # torch counts threads per calling thread
+        while batch := self._waiting.take(self.config.batch_limit):
+            try:
+                for steps, probabilities in self._ask(batch):
+                    for step, probability in zip(steps, probabilities, strict=True):
+                        if self._waiting.finish(step):
+                            self._answer(step, float(probability))
+                self._failing = False
+            except Exception as error:  # whatever the model raises, the loop goes on with unknown
+                if not self._failing:
+                    self.get_logger().error(f"The reward model failed, steps stay unknown: {error}")
+                self._failing = True
+                for step in batch:
+                    if self._waiting.finish(step):
+                        self._answer(step, None)
+
+    def _ask(self, batch: list[WaitingStep]) -> list[tuple[list[WaitingStep], Any]]:
+        """Steps with their probabilities; images of one size go through the model together."""
+        by_shape: dict[tuple[int, ...], list[tuple[WaitingStep, np.ndarray]]] = {}
+        for step in batch:
+            image = image_to_array(step.image)
+            by_shape.setdefault(image.shape, []).append((step, image))
+        answers = []
+        for group in by_shape.values():
+            steps = [step for step, _ in group]
+            images = np.stack([image for _, image in group])
+            answers.append((steps, self._model.probabilities(images, [step.instruction for step in steps])))
+        return answers
+
+    def _answer(self, step: WaitingStep, probability: float | None) -> None:
+        """Publishes the verdict on a step; probability None or NaN means no answer."""
+        if probability is not None and not math.isfinite(probability):
+            probability = None
+        with self._lock:
+            if self._labels.verdict(step.episode_id, step.index) is not None:
+                return
+            verdict = self._judge.verdict(step.episode_id, step.index, self._says_success(probability))
+            vlm = self.config.judge == "vlm"
+            source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
+            latency = time.monotonic() - step.arrived
+            self._counts["judged"] += 1
+            self._counts["successes"] += verdict == Verdict.SUCCESS
+            self._counts["unknown"] += verdict == Verdict.UNKNOWN
+            self._latencies.append(latency)
+        self._publish(
+            step.episode_id,
+            step.index,
+            math.nan if probability is None else probability,
+            verdict,
+            RewardSource.NONE if probability is None else source,
+            self.model_version,
+            latency,
+        )
+
+    def _says_success(self, probability: float | None) -> bool | None:
+        if probability is None:
+            return None
+        if self._model is None:
+            return probability > 0.5
+        if self.config.threshold > 0:
+            return probability > 0.5 and probability >= self.config.threshold
+        return bool(self._model.is_success(probability))
+
+    def _publish(
+        self,
+        episode_id: str,
+        index: int,
+        probability: float,
+        verdict: Verdict,
+        source: RewardSource,
+        model_version: str,
+        latency: float,
+    ) -> None:
+        message = Reward(
+            stamp=self.get_clock().now().to_msg(),
+            episode_id=episode_id,
+            index=index,
+            probability=probability,
+            verdict=int(verdict),
+            source=int(source),
+            model_version=model_version,
+            latency=latency,
+        )
+        self._publisher.publish(message)
+
+    def _report(self) -> tuple[bool, str, dict[str, Any]]:
+        """State for diagnostics."""
+        with self._lock:
+            latencies = np.array(self._latencies) if self._latencies else np.zeros(1)
+            values: dict[str, Any] = {
+                "judge": self.config.judge,
+                "model_version": self.model_version,
+                "waiting": len(self._waiting),
+                "latency_median": float(np.median(latencies)),
+                "latency_99": float(np.quantile(latencies, 0.99)),
+                **self._counts,
+            }
+        message = "The reward model fails; steps are answered unknown." if self._failing else "Judging."
+        return not self._failing, message, values
+
+    def destroy_node(self) -> None:
+        """Ends the worker before the node goes."""
+        self._waiting.close()
+        if self._worker is not None:
+            self._worker.join(timeout=5.0)
+        super().destroy_node()
+
+
+def _nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def main() -> None:
+    """Entry point of the node."""
+    run(RewardNode)
+
+
+if __name__ == "__main__":
+    main()

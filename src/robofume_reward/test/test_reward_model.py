@@ -1,0 +1,129 @@
+"""The tiny model, loading, and the answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from synthetic_episodes import draw
+
+from robofume_common.errors import RobofumeError
+from robofume_reward import questions, tiny_model
+from robofume_reward.model import Calibration, ModelConfig, RewardModel
+from robofume_reward.tiny_model import TinyModelConfig
+
+INSTRUCTIONS = ["put the block into the tray", "take the lid off the pot and lay it on the table"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("reward") / "tiny"
+    tiny_model.save(path, TinyModelConfig(), seed=3)
+    return path
+
+
+def images(count: int) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    return np.stack([draw((10 + i, 30), (24, 4 + i), generator) for i in range(count)])
+
+
+def test_answers_are_single_tokens() -> None:
+    tokenizer = tiny_model.build_tokenizer(TinyModelConfig())
+    for answer in (" yes", " no"):
+        assert len(tokenizer.encode(answer)) == 1
+    assert tokenizer.decode(tokenizer.encode("Ünïcode 布 is written in bytes")) == "Ünïcode 布 is written in bytes"
+
+
+def test_the_prompt_is_short(directory: Path) -> None:
+    batch = RewardModel.load(directory).encode(images(1), [questions.canonical(INSTRUCTIONS[0])])
+    assert batch["input_ids"].shape[1] <= 40
+
+
+def test_probabilities_are_the_normalised_answer_of_the_plain_model(directory: Path) -> None:
+    reward = RewardModel.load(directory)
+    frames, asked = images(3), [INSTRUCTIONS[0]] * 3
+    tokenizer = reward.processor.tokenizer
+    texts = [tiny_model.IMAGE_TOKEN + questions.canonical(INSTRUCTIONS[0]) + " Answer:"] * 3
+    batch = reward.processor(images=list(frames), text=texts, return_tensors="pt")
+    with torch.no_grad():
+        logits = reward.model(**batch).logits[:, -1]
+    pair = logits[:, [tokenizer.encode(" yes")[0], tokenizer.encode(" no")[0]]]
+    expected = pair.softmax(-1)[:, 0].numpy()
+    np.testing.assert_allclose(reward.probabilities(frames, asked), expected, atol=1e-5)
+
+
+def test_a_batch_of_prompts_of_different_length_answers_like_one_by_one(directory: Path) -> None:
+    reward = RewardModel.load(directory)
+    frames = images(4)
+    asked = [INSTRUCTIONS[i % 2] for i in range(4)]
+    together = reward.probabilities(frames, asked)
+    alone = [reward.probabilities(frames[i : i + 1], asked[i : i + 1])[0] for i in range(4)]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert np.ptp(together) > 1e-4  # else the test would show nothing
+
+
+def test_tracing_changes_nothing(directory: Path) -> None:
+    traced, plain = RewardModel.load(directory), RewardModel.load(directory, ModelConfig(trace=False))
+    for _ in range(3):
+        for frame in images(3):
+            np.testing.assert_allclose(
+                traced.probabilities(frame[None], INSTRUCTIONS[:1]),
+                plain.probabilities(frame[None], INSTRUCTIONS[:1]),
+                atol=1e-6,
+            )
+    assert any(module is not None for module in traced._traced.values())
+
+
+def test_saving_and_loading_is_exact(directory: Path, tmp_path: Path) -> None:
+    reward = RewardModel.load(directory)
+    reward.calibration = Calibration(1.7, 0.8, 0.95)
+    reward.save(tmp_path / "copy")
+    again = RewardModel.load(tmp_path / "copy")
+    assert again.calibration == reward.calibration
+    frames = images(2)
+    assert (again.probabilities(frames, INSTRUCTIONS) == reward.probabilities(frames, INSTRUCTIONS)).all()
+    assert again.version.split("@")[1] == reward.version.split("@")[1]
+    assert again.version.split("@")[1] != RewardModel.load(directory).version.split("@")[1]
+
+
+def test_the_seed_decides_the_weights() -> None:
+    state = torch.random.get_rng_state()
+    first, second, other = (tiny_model.build(TinyModelConfig(), seed)[0].state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_missing_directory_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RobofumeError, match="does not exist"):
+        RewardModel.load(tmp_path / "nothing")
+
+
+def test_an_empty_directory_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RobofumeError, match="no config.json"):
+        RewardModel.load(tmp_path)
+
+
+def test_a_truncated_model_is_one_sentence(directory: Path, tmp_path: Path) -> None:
+    for path in directory.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(RobofumeError, match="cannot be loaded"):
+        RewardModel.load(tmp_path)
+
+
+def test_a_broken_calibration_is_one_sentence(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text("{}")
+    with pytest.raises(RobofumeError, match="calibration"):
+        Calibration.read(tmp_path)
+
+
+def test_a_hub_name_is_not_fetched_without_leave() -> None:
+    with pytest.raises(RobofumeError, match="allow_download"):
+        RewardModel.load("nobody/no-such-model")
+
+
+def test_wrong_images_are_refused(directory: Path) -> None:
+    with pytest.raises(RobofumeError, match="uint8"):
+        RewardModel.load(directory).probabilities(np.zeros((1, 8, 8, 3), np.float32), INSTRUCTIONS[:1])

@@ -1,0 +1,198 @@
+"""Labels, splits, questions, verdicts, calibration: the rules that need no model."""
+
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+import synthetic_episodes
+from synthetic_episodes import INSTRUCTIONS
+
+from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_reward import calibration, dataset, evaluation, questions
+from robofume_reward.augmentation import AugmentationConfig, augment
+from robofume_reward.dataset import DatasetConfig
+from robofume_reward.judge import EpisodeJudge, JudgeConfig, first_success
+from robofume_reward.labels import LabelBook
+from robofume_reward.waiting import WaitingStep, WaitingSteps
+
+
+def pair() -> list:
+    """A successful forward episode and the successful backward one after it."""
+    return synthetic_episodes.episodes(2, seed=0, failure_share=0.0)
+
+
+def answers(frames: dataset.LabelledFrames, episode: int, instruction: str) -> dict[int, bool]:
+    chosen = (frames.episodes == episode) & (frames.instructions == instruction)
+    first = 17 * episode
+    return {int(f) - first: bool(a) for f, a in zip(frames.frames[chosen], frames.labels[chosen], strict=True)}
+
+
+def test_success_frames_are_yes_and_early_ones_no_with_a_margin_between() -> None:
+    frames = dataset.label(pair(), DatasetConfig(margin=2), seed=0)
+    own = answers(frames, 0, INSTRUCTIONS[Direction.FORWARD])
+    assert own == {**{i: False for i in range(11)}, **{i: True for i in range(13, 17)}}
+
+
+def test_the_other_direction_is_still_done_until_the_gripper_closes() -> None:
+    frames = dataset.label(pair(), DatasetConfig(grasp_margin=2), seed=0)
+    other = answers(frames, 1, INSTRUCTIONS[Direction.FORWARD])
+    # The gripper closes with action 5; frame 5 still shows it open; two frames of margin.
+    assert other == {**{i: True for i in range(4)}, **{i: False for i in range(13, 17)}}
+
+
+def test_the_first_episode_says_nothing_about_what_was_before() -> None:
+    frames = dataset.label(pair(), DatasetConfig(), seed=0)
+    assert True not in answers(frames, 0, INSTRUCTIONS[Direction.BACKWARD]).values()
+
+
+def test_a_reset_breaks_the_chain() -> None:
+    first, second = pair()
+    second = dataclasses.replace(second, assisted_reset_before=True)
+    frames = dataset.label([first, second], DatasetConfig(), seed=0)
+    assert True not in answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]).values()
+
+
+def test_failures_are_no_throughout_and_aborted_episodes_say_nothing() -> None:
+    failure = synthetic_episodes.episodes(1, seed=0, failure_share=1.0)[0]
+    assert (dataset.own_labels(failure, margin=1) == 0).all()
+    assert (dataset.own_labels(dataclasses.replace(failure, outcome=Outcome.ABORTED), margin=1) == -1).all()
+
+
+def test_a_persons_verdict_replaces_the_outcomes() -> None:
+    failure = synthetic_episodes.episodes(1, seed=0, failure_share=1.0)[0]
+    failure.sources[16], failure.verdicts[16] = RewardSource.HUMAN, Verdict.SUCCESS
+    labels = dataset.own_labels(failure, margin=1)
+    assert labels[16] == 1 and (labels[:16] == 0).all()
+
+
+def test_other_tasks_are_asked_about_and_answered_no() -> None:
+    foreign = [dataclasses.replace(e, task="pot_lid", instruction="lid " + e.instruction) for e in pair()]
+    frames = dataset.label(pair() + foreign, DatasetConfig(other_task_share=1.0), seed=0)
+    asked = (frames.episodes < 2) & np.char.startswith(frames.instructions, "lid ")
+    assert asked.sum() == 34 and not frames.labels[asked].any()
+
+
+def test_whole_episodes_are_held_out_successes_and_failures_alike() -> None:
+    episodes = synthetic_episodes.episodes(60, seed=1, failure_share=0.3)
+    held = dataset.held_out(episodes, 0.25, seed=0)
+    failed = np.array([e.outcome != Outcome.SUCCESS for e in episodes])
+    assert 10 <= held.sum() <= 22
+    assert held[failed].any() and held[~failed].any() and not held[failed].all()
+    assert (held == dataset.held_out(episodes, 0.25, seed=0)).all()
+    assert (held != dataset.held_out(episodes, 0.25, seed=1)).any()
+
+
+def test_truth_prefers_ground_truth() -> None:
+    episode = synthetic_episodes.episodes(1, seed=0, failure_share=1.0)[0]
+    episode.forward_success[4] = True
+    frames = dataset.truth([episode], DatasetConfig())
+    assert frames.labels.sum() == 1 and len(frames) == 17
+
+
+def test_nothing_to_label_is_one_sentence() -> None:
+    with pytest.raises(RobofumeError, match="record demonstrations"):
+        dataset.label([], DatasetConfig(), seed=0)
+
+
+def test_augmentation_keeps_shape_and_depends_on_the_seed_alone() -> None:
+    images = synthetic_episodes.episodes(1, seed=0)[0].images
+    first, second = (augment(images, AugmentationConfig(), np.random.default_rng(s)) for s in (0, 0))
+    assert first.shape == images.shape and first.dtype == np.uint8 and (first == second).all()
+    assert (first != augment(images, AugmentationConfig(), np.random.default_rng(1))).any()
+    nothing = AugmentationConfig(shift=0.0, brightness=0.0, contrast=0.0, colour=0.0, noise=0.0)
+    assert np.abs(augment(images, nothing, np.random.default_rng(0)).astype(int) - images).max() <= 1
+
+
+def test_questions() -> None:
+    generator = random.Random(0)
+    assert questions.canonical(" put the lid\n on. ") == "Has the robot completed the task: put the lid on?"
+    drawn = [questions.sample("x", generator, 0.0, 0.0) for _ in range(20)]
+    assert set(drawn) == {(questions.canonical("x"), True)}
+    drawn = [questions.sample("x", generator, 0.5, 1.0) for _ in range(20)]
+    assert all(not positive for _, positive in drawn) and len({text for text, _ in drawn}) == len(questions.NEGATIVE)
+
+
+def test_a_vote_needs_k_of_n_and_the_newest_answer() -> None:
+    judge = EpisodeJudge(JudgeConfig(needed=2, window=3))
+    said = [True, False, True, False, False, True, True]
+    verdicts = [judge.verdict("a", i, answer) for i, answer in enumerate(said)]
+    assert [verdict == Verdict.SUCCESS for verdict in verdicts] == [False, False, True, False, False, False, True]
+
+
+def test_unknown_is_a_verdict_of_its_own_and_episodes_start_afresh() -> None:
+    judge = EpisodeJudge(JudgeConfig(needed=2, window=2))
+    assert judge.verdict("a", 0, True) == Verdict.FAILURE
+    assert judge.verdict("a", 1, None) == Verdict.UNKNOWN
+    assert judge.verdict("b", 0, True) == Verdict.FAILURE
+    assert judge.verdict("b", 1, True) == Verdict.SUCCESS
+
+
+def test_early_steps_cannot_succeed() -> None:
+    assert first_success(np.array([True, True, True]), JudgeConfig(minimum_index=2)) == 2
+    assert first_success(np.zeros(3, bool), JudgeConfig()) == -1
+    with pytest.raises(RobofumeError, match="window"):
+        JudgeConfig(needed=3, window=2)
+
+
+def test_temperature_and_threshold_follow_the_data() -> None:
+    generator = np.random.default_rng(0)
+    odds = generator.normal(0, 3, 4000)
+    labels = generator.random(4000) < 1 / (1 + np.exp(-odds / 3))
+    assert calibration.fit_temperature(odds, labels) == pytest.approx(3.0, rel=0.15)
+    chosen = calibration.calibrate(odds, labels, 0.8)
+    called = 1 / (1 + np.exp(-odds / chosen.temperature)) >= chosen.threshold
+    assert chosen.threshold > 0.5 and labels[called].mean() >= 0.8
+    separable = calibration.choose_threshold(np.array([0.1, 0.9]), np.array([False, True]), 0.95)
+    assert separable == 0.5
+
+
+def test_measures_against_hand_made_figures() -> None:
+    probabilities = np.array([0.9, 0.8, 0.6, 0.3, 0.2])
+    labels = np.array([True, True, False, True, False])
+    result = evaluation.measure(probabilities, labels, probabilities > 0.5)
+    assert (result["precision"], result["recall"], result["accuracy"]) == (2 / 3, 2 / 3, 3 / 5)
+    assert result["area_under_curve"] == pytest.approx(5 / 6)
+    assert result["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.6 + 0.7 + 0.2) / 5)
+    low, high = evaluation.wilson(9, 10)
+    assert (low, high) == (pytest.approx(0.596, abs=1e-3), pytest.approx(0.982, abs=1e-3))
+    assert evaluation.measure(probabilities, np.zeros(5, bool), probabilities > 1)["precision"] is None
+
+
+def step(index: int, arrived: float = 0.0) -> WaitingStep:
+    return WaitingStep("episode", index, 1, "", 0, None, arrived)
+
+
+def test_a_full_queue_drops_the_oldest() -> None:
+    waiting = WaitingSteps(limit=2, deadline=1.0)
+    steps = [step(i) for i in range(3)]
+    assert [waiting.add(one) for one in steps] == [None, None, steps[0]]
+    assert waiting.take(1) == [steps[1]] and len(waiting) == 2
+    assert waiting.finish(steps[1]) and not waiting.finish(steps[1])
+
+
+def test_a_late_step_gets_one_answer_only() -> None:
+    waiting = WaitingSteps(limit=4, deadline=1.0)
+    early, late = step(0, arrived=0.0), step(1, arrived=5.0)
+    waiting.add(early)
+    waiting.take(1)
+    waiting.add(late)
+    assert waiting.expire(5.5) == [early]
+    assert not waiting.finish(early)
+    waiting.close()
+    assert waiting.take(1) == []
+
+
+def test_labels_find_their_step() -> None:
+    book = LabelBook(limit=2)
+    book.saw_step("a", 0, False)
+    assert book.add("a", 0, Verdict.SUCCESS) == 0
+    assert book.add("a", 5, Verdict.FAILURE) is None and book.verdict("a", 5) == Verdict.FAILURE
+    assert book.add("a", -1, Verdict.SUCCESS) is None
+    book.saw_step("a", 7, True)
+    assert book.verdict("a", 7) == Verdict.SUCCESS
+    assert book.add("a", -1, Verdict.FAILURE) == 7
+    book.saw_step("b", 0, False)
+    book.saw_step("c", 0, False)
+    assert book.verdict("a", 7) is None

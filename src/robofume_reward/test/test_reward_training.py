@@ -1,0 +1,81 @@
+"""Fine-tuning on drawn episodes: short, but it must learn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic_episodes
+
+from robofume_common.errors import RobofumeError
+from robofume_reward import evaluation, training
+from robofume_reward.model import RewardModel
+from robofume_reward.training import TrainingConfig
+
+EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    directory = tmp_path_factory.mktemp("trained") / "reward"
+    options = TrainingConfig(updates=160, batch_size=24, learning_rate=2e-3, averaging=0.9, threads=1)
+    seen: list[int] = []
+    summary = training.train_on_episodes(EPISODES, directory, options, lambda i, n, metrics: seen.append(i))
+    assert seen == list(range(1, 161))
+    return directory, summary
+
+
+def test_it_learns_to_tell_the_places_apart(trained: tuple[Path, dict]) -> None:
+    reward = RewardModel.load(trained[0])
+    unseen = synthetic_episodes.episodes(12, seed=77, failure_share=0.3)
+    result = evaluation.evaluate_episodes(reward, unseen)
+    for direction in ("forward", "backward"):
+        assert result[direction]["area_under_curve"] > 0.85
+    assert "precision" in evaluation.table(result)
+
+
+def test_it_reads_the_instruction(trained: tuple[Path, dict]) -> None:
+    reward = RewardModel.load(trained[0])
+    last = [e for e in EPISODES if e.success_index >= 0]
+    images = np.stack([e.images[-1] for e in last])
+    own = reward.probabilities(images, [e.instruction for e in last])
+    other = reward.probabilities(
+        images, [synthetic_episodes.INSTRUCTIONS[e.direction.opposite] for e in last]
+    )
+    assert own.mean() > other.mean() + 0.3
+
+
+def test_what_was_saved_tells_how_it_was_made(trained: tuple[Path, dict]) -> None:
+    directory, summary = trained
+    saved = json.loads((directory / "training.json").read_text())
+    assert saved["options"]["updates"] == 160
+    assert set(saved["trained_on"]).isdisjoint(saved["held_out_episodes"])
+    assert len(saved["trained_on"]) + len(saved["held_out_episodes"]) == len(EPISODES)
+    assert json.loads((directory / "calibration.json").read_text()) == summary["calibration"]
+    assert not directory.with_name("reward.partial").exists()
+
+
+def test_the_seed_decides_the_result(tmp_path: Path) -> None:
+    options = TrainingConfig(updates=3, batch_size=4, threads=1)
+    for name in ("one", "two"):
+        training.train_on_episodes(EPISODES[:8], tmp_path / name, options)
+    one, two = (RewardModel.load(tmp_path / name) for name in ("one", "two"))
+    assert one.version.split("@")[1] == two.version.split("@")[1]
+
+
+@pytest.mark.parametrize("method", ["lora", "projector"])
+def test_small_methods_change_the_model_and_save_a_whole_one(
+    method: str, trained: tuple[Path, dict], tmp_path: Path
+) -> None:
+    options = TrainingConfig(base=str(trained[0]), method=method, updates=3, batch_size=4, threads=1)
+    training.train_on_episodes(EPISODES[:8], tmp_path / "tuned", options)
+    before, after = RewardModel.load(trained[0]), RewardModel.load(tmp_path / "tuned")
+    images, asked = EPISODES[0].images[:2], [EPISODES[0].instruction] * 2
+    assert not np.allclose(before.log_odds(images, asked), after.log_odds(images, asked))
+    assert set(before.model.state_dict()) == set(after.model.state_dict())
+
+
+def test_one_kind_of_answer_is_refused(tmp_path: Path) -> None:
+    failures = synthetic_episodes.episodes(4, seed=0, failure_share=1.0)
+    with pytest.raises(RobofumeError, match="successes and failures"):
+        training.train_on_episodes(failures, tmp_path / "reward", TrainingConfig(updates=1))
