@@ -41,7 +41,8 @@ def plan_home(situation: Situation, home_joint_positions: Array, limits: Limits)
     path.rise(float(home.pose[2, 3]))
     if not path.move(home):
         return Refusal(Reason.UNREACHABLE, path.complaint)
-    return path.targets
+    last = path.targets[-1]
+    return [*path.targets[:-1], TimedTarget(last.target, max(last.time_from_start, limits.control_period))]
 
 
 class _Path:

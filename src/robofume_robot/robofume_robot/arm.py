@@ -1,0 +1,344 @@
+"""The arm as a state machine: commands and joint states in, motions out. No ROS and no clock of its own.
+
+The arm node and the Gymnasium environment drive the same object. Stamps are nanoseconds of the source's clock (the
+simulation's or the robot's); `clock` gives seconds of steady wall time and is read for the watchdog and for silent
+joint states only, so that in lockstep no result depends on the speed of the machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from robofume_common.enums import Actor, ArmMode, ArmState
+from robofume_robot import kinematics
+from robofume_robot.arm_config import ArmConfig
+from robofume_robot.envelope import JointTarget, Reason, Refusal, Situation, hold, is_safe, plan
+from robofume_robot.homing import TimedTarget, plan_home
+from robofume_robot.kinematics import Array
+
+SECOND = 1_000_000_000
+RESTART_GAP = 1 * SECOND
+"""A stamp that goes back by more than this means that the source was started again."""
+PENDING_GAP = 60 * SECOND
+"""Lockstep: how far ahead of its joint state a command may arrive; the longest homing is shorter."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One ArmCommand: stamp (ns) of the observation that it answers, mode, action (7,), and who chose it."""
+
+    stamp: int
+    mode: int
+    action: Sequence[float] | Array = ()
+    actor: int = Actor.POLICY
+
+
+@dataclass(frozen=True)
+class MotionPoint:
+    """Positions (8,) in the order of `kinematics.JOINT_NAMES` (rad, m), to be reached `time_from_start` s after now."""
+
+    positions: Array
+    time_from_start: float
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What the arm is to do next. `stamp` (ns) is that of the observation it answers; 0: it answers none."""
+
+    stamp: int
+    points: tuple[MotionPoint, ...]
+
+
+@dataclass
+class Counters:
+    """Of the commands since the start; the names are those of ArmStatus."""
+
+    commands: int = 0
+    sent: int = 0
+    clamped_step: int = 0
+    clamped_box: int = 0
+    clamped_velocity: int = 0
+    clamped_joint: int = 0
+    refused_not_finite: int = 0
+    refused_stale: int = 0
+    refused_unreachable: int = 0
+    watchdog_holds: int = 0
+
+
+@dataclass
+class _Homing:
+    command: int  # stamp of the MODE_HOME command to acknowledge
+    end: int  # stamp at which the arm should be there
+    attempts: int = 1
+
+
+@dataclass
+class Arm:
+    """See the module. `on_status` is called before the motion of a change of state is returned."""
+
+    config: ArmConfig
+    clock: Callable[[], float] = time.monotonic
+    on_status: Callable[[], None] = lambda: None
+    counters: Counters = field(default_factory=Counters)
+    state: ArmState = ArmState.REFUSING
+    message: str = "no joint state has arrived yet"
+    home_command: int = 0
+
+    def __post_init__(self) -> None:
+        self.limits = self.config.limits()
+        if self.limits is None:
+            self.message = "no workspace box is configured: set workspace_minimum and workspace_maximum"
+        self._home = np.array(self.config.home_joint_positions)
+        self._situation: Situation | None = None
+        self._stamp = -1  # newest joint state
+        self._joint_state_time = self.clock()
+        self._command_time = self.clock()
+        self._answered: Motion | None = None  # the newest motion that answered an observation
+        self._pending: Command | None = None
+        self._homing: _Homing | None = None
+
+    @property
+    def stamp(self) -> int:
+        """Stamp (ns) of the newest joint state; -1 before the first."""
+        return self._stamp
+
+    @property
+    def target(self) -> JointTarget | None:
+        """The last target; None before the first joint state."""
+        return self._situation.target if self._situation else None
+
+    def proprioception(self) -> Array:
+        """`Step.proprioception` (7,) of the newest joint state."""
+        if self._situation is None:
+            raise ValueError("no joint state has arrived yet")
+        return kinematics.proprioception(self._situation.measured)
+
+    def joint_state(self, stamp: int, positions: Sequence[float] | Array) -> Motion | None:
+        """Take measured positions (8,) in the order of `kinematics.JOINT_NAMES` with their stamp (ns).
+
+        Returns a motion where the arm acts of itself: while homing, or for a command that came before its joint state.
+        """
+        measured = np.asarray(positions, dtype=np.float64)
+        if measured.shape != (8,) or not np.isfinite(measured).all():
+            return None  # a broken reading: the last good one ages until commands are refused
+        self._joint_state_time = self.clock()
+        if self._situation is None or stamp < self._stamp - RESTART_GAP:
+            self._restart(measured)
+        elif stamp <= self._stamp:
+            # Lockstep: an observation is repeated when its answer was lost; while homing the answer was the arm's own.
+            again = self.config.lockstep and self._homing and self._answered and self._answered.stamp == stamp
+            return self._answered if again else None
+        elif self._was_put(measured, (stamp - self._stamp) / SECOND):
+            self._situation = Situation.at_rest(measured)
+        else:
+            self._situation = Situation(measured, self._situation.target)
+        self._stamp = stamp
+        if self.state is ArmState.REFUSING and self.limits is not None:
+            self._become(ArmState.HOLDING, "ready")
+        motion = self._continue_homing() if self._homing else None
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return motion
+        if pending.stamp > stamp:
+            self._pending = pending
+            return motion
+        answer = self._answer(pending)
+        return motion if answer is None else answer
+
+    def command(self, command: Command) -> Motion | None:
+        """Take a command; returns the motion to send, or None where nothing is to be sent."""
+        self.counters.commands += 1
+        return self._answer(command)
+
+    def tick(self) -> Motion | None:
+        """Call often. The watchdog: without a command in time the measured pose is held, once."""
+        now = self.clock()
+        if self.config.lockstep or self._situation is None:
+            pass
+        elif self.limits is not None and now - self._joint_state_time > self.config.joint_state_timeout:
+            if self.state is not ArmState.REFUSING:
+                self._homing = None
+                self._become(ArmState.REFUSING, "no joint states arrive: is the robot's driver running?")
+            return None
+        if self.state is not ArmState.MOVING or now - self._command_time <= self.config.watchdog:
+            return None
+        self.counters.watchdog_holds += 1
+        motion = self._hold(0, keep_target=self.config.lockstep)
+        self._become(ArmState.HOLDING, f"no command for {self.config.watchdog:g} s")
+        return motion
+
+    def halt(self, message: str) -> Motion | None:
+        """Hold the measured pose now, answering nothing; for an orderly end."""
+        if self.limits is None or self._situation is None or self.state is ArmState.REFUSING:
+            return None
+        self._homing = None
+        motion = self._hold(0)
+        self._become(ArmState.HOLDING, message)
+        return motion
+
+    def reset(self) -> None:
+        """Forget where the arm was and what it was told; the next joint state is the first. Counters stay."""
+        self._situation, self._stamp = None, -1
+
+    def _was_put(self, measured: Array, seconds: float) -> bool:
+        """True where the arm is further from its last place than it can move: a scene reset put it there."""
+        assert self._situation is not None
+        moved = np.abs(measured[:6] - self._situation.measured[:6])
+        return bool((moved > 1.2 * kinematics.VELOCITY_LIMITS * seconds + 0.05).any())
+
+    def _restart(self, measured: Array) -> None:
+        self._situation = Situation.at_rest(measured)
+        self._answered, self._pending, self._homing, self.home_command = None, None, None, 0
+        if self.state in (ArmState.MOVING, ArmState.HOMING):
+            self._become(ArmState.HOLDING, "the source of the joint states was started again")
+
+    def _become(self, state: ArmState, message: str) -> None:
+        if (state, message) != (self.state, self.message):
+            changed = state is not self.state
+            self.state, self.message = state, message
+            if changed:
+                self.on_status()
+
+    def _answer(self, command: Command) -> Motion | None:
+        if self.limits is None or self._situation is None:
+            return None
+        if self._answered is not None and command.stamp == self._answered.stamp:
+            if self._homing is not None and command.mode == ArmMode.HOME:
+                self._homing.command = command.stamp
+            # The same question gets the same answer. In real time it is on its way already, and a motion that is
+            # sent again would start again.
+            return self._answered if self.config.lockstep else None
+        if command.mode == ArmMode.DELTA:  # what it says can be judged before when it was said
+            try:
+                finite = bool(np.isfinite(np.asarray(command.action, dtype=np.float64)).all())
+            except (TypeError, ValueError):
+                finite = False
+            if not finite:
+                return self._refuse(command, Refusal(Reason.NOT_FINITE, "the action has a number that is not finite"))
+        if self.config.lockstep and self._stamp < command.stamp <= self._stamp + PENDING_GAP:
+            self._pending = command  # its joint state is still on its way
+            return None
+        if not self._fresh(command.stamp):
+            self.counters.refused_stale += 1
+            return None
+        if self.state is ArmState.REFUSING:
+            self.counters.refused_stale += 1
+            return None
+        if command.mode == ArmMode.HOME:
+            return self._start_homing(command)
+        if command.mode == ArmMode.HOLD:
+            self._homing = None
+            motion = self._hold(command.stamp)
+            if self.state is not ArmState.STOPPED:
+                self._become(ArmState.HOLDING, "a command holds the pose")
+            return motion
+        if command.mode != ArmMode.DELTA:
+            return self._refuse(command, Refusal(Reason.NOT_FINITE, f"there is no mode {command.mode}"))
+        if self.state is ArmState.STOPPED or self._homing is not None:
+            return None
+        result = plan(command.action, self._situation, self.limits)
+        if isinstance(result, Refusal):
+            return self._refuse(command, result)
+        self.counters.clamped_step += result.clamped_step
+        self.counters.clamped_box += result.clamped_box
+        self.counters.clamped_velocity += result.clamped_velocity
+        self.counters.clamped_joint += result.clamped_joint
+        self._command_time = self.clock()
+        self._become(ArmState.MOVING, "following commands")
+        return self._send(command.stamp, [TimedTarget(result, self.config.control_period)])
+
+    def _fresh(self, stamp: int) -> bool:
+        if self._answered is not None and stamp < self._answered.stamp:
+            return False
+        if self.config.lockstep:
+            return stamp == self._stamp
+        return abs(self._stamp - stamp) <= self.config.max_command_age * SECOND
+
+    def _refuse(self, command: Command, refusal: Refusal) -> Motion | None:
+        """Count it. In lockstep the world still needs an answer, which is the target that it has."""
+        if refusal.reason is Reason.NOT_FINITE:
+            self.counters.refused_not_finite += 1
+        else:
+            self.counters.refused_unreachable += 1
+        self.message = f"refused: {refusal.sentence}"
+        assert self._situation is not None and self.limits is not None
+        if not self.config.lockstep or command.stamp != self._stamp or self.state is ArmState.REFUSING:
+            return None
+        target = self._situation.target
+        if is_safe(target.joint_positions, self.limits):
+            return self._send(command.stamp, [TimedTarget(target, self.config.control_period)])
+        return self._hold(command.stamp)
+
+    def _hold(self, stamp: int, keep_target: bool = False) -> Motion | None:
+        """Hold the measured pose. None where it is outside the box: a position-controlled arm then stays as it is.
+
+        In lockstep the watchdog keeps the commanded target for the next delta, because the world does not move while
+        it waits, and its course must not depend on who was slow.
+        """
+        assert self._situation is not None and self.limits is not None
+        target = hold(self._situation, self.limits)
+        if isinstance(target, Refusal):
+            self.message = target.sentence
+            return None
+        return self._send(stamp, [TimedTarget(target, self.config.control_period)], keep_target)
+
+    def _send(self, stamp: int, targets: list[TimedTarget], keep_target: bool = False) -> Motion:
+        assert self._situation is not None
+        points = tuple(MotionPoint(t.target.positions(), t.time_from_start) for t in targets)
+        motion = Motion(stamp, points)
+        if stamp:
+            self._answered = motion
+        if not keep_target:
+            self._situation = Situation(self._situation.measured, targets[-1].target)
+        self.counters.sent += len(points)
+        return motion
+
+    def _start_homing(self, command: Command) -> Motion | None:
+        if self.state is ArmState.STOPPED and command.actor != Actor.PERSON:
+            return None
+        if self._homing is not None:
+            self._homing.command = command.stamp  # on its way already: acknowledge the newest
+            return None
+        self._homing = _Homing(command.stamp, 0, 0)
+        return self._go_home(command.stamp)
+
+    def _go_home(self, stamp: int) -> Motion | None:
+        assert self._situation is not None and self.limits is not None and self._homing is not None
+        if self._home.shape != (6,):
+            path: list[TimedTarget] | Refusal = Refusal(
+                Reason.UNREACHABLE, "no home pose is configured: set home_joint_positions"
+            )
+        else:
+            path = plan_home(self._situation, self._home, self.limits)
+        if isinstance(path, Refusal):
+            self.counters.refused_unreachable += 1
+            return self._stop(path.sentence)
+        self._homing.attempts += 1
+        self._homing.end = self._stamp + int(path[-1].time_from_start * SECOND)
+        self._become(ArmState.HOMING, "on the way home")
+        return self._send(stamp, path)
+
+    def _stop(self, sentence: str) -> Motion | None:
+        self._homing = None
+        motion = self._hold(self._stamp if self.config.lockstep else 0)
+        self._become(ArmState.STOPPED, f"{sentence}; a person has to clear the arm and send it home")
+        return motion
+
+    def _continue_homing(self) -> Motion | None:
+        assert self._situation is not None and self._homing is not None
+        arrived = np.abs(self._situation.measured[:6] - self._home).max() <= self.config.home_tolerance
+        if self._stamp >= self._homing.end and arrived:
+            self.home_command = self._homing.command
+            self._homing = None
+            self._become(ArmState.HOLDING, "at home")
+            return None
+        # In lockstep a new observation comes when the motion was played, or when the scene was reset in between.
+        if not self.config.lockstep and self._stamp < self._homing.end + int(self.config.control_period * SECOND):
+            return None
+        if self._homing.attempts >= self.config.home_attempts:
+            return self._stop(f"the arm did not come home in {self._homing.attempts} attempts: is something in its way?")
+        return self._go_home(self._stamp if self.config.lockstep else 0)
