@@ -1,0 +1,37 @@
+"""Starts one node's module in this process: `python -m robofume_bringup.child NICE MODULE [ARGUMENTS...]`.
+
+The kernel is asked to kill this process when the runner that started it is gone, whatever the reason (even SIGKILL):
+a node without its runner would keep a robot moving with nobody to stop it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Linux: SIGKILL for this process when its parent ends; ends at once if the parent (a pid) is gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Read the arguments, take the given niceness, and run the module as `__main__`."""
+    die_with_parent(int(os.environ["ROBOFUME_RUNNER_PID"]))
+    niceness, module = int(sys.argv[1]), sys.argv[2]
+    if niceness:
+        os.nice(niceness)
+    sys.argv = [module, *sys.argv[3:]]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

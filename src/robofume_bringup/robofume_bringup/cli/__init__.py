@@ -1,0 +1,30 @@
+"""The `robofume` command. Heavy imports happen in the commands, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from robofume_bringup.cli.parser import build_parser
+from robofume_bringup.interruption import Interruption, Stopped
+from robofume_common.errors import RobofumeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0: done, or stopped by Ctrl+C; 1: an error, told in one sentence; 2: a command line that makes no sense.
+    """
+    options = build_parser().parse_args(arguments)
+    with Interruption() as interruption:
+        try:
+            return int(options.run_command(options, interruption) or 0)
+        except RobofumeError as error:
+            print(f"robofume: {error}", file=sys.stderr)
+            return 1
+        except Stopped:
+            print("\nStopped. The same command continues from here.", file=sys.stderr)
+            return 0
+        except BrokenPipeError:
+            sys.stderr.close()
+            return 0

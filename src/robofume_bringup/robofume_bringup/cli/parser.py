@@ -1,0 +1,136 @@
+"""Commands, options and help of `robofume`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from robofume_bringup.cli import commands
+from robofume_bringup.run_config import RunConfig
+
+DESCRIPTION = "A robot arm learns a task: demonstrations, reward model, pre-training, practice without resets, report."
+
+EXAMPLES = """\
+examples:
+  robofume demo                                  the whole loop on the simulated arm, about 20 minutes
+  robofume demo --task pot_lid --run lid         the same for another task, in runs/lid
+  robofume practice --run lid --practice-steps 20000
+                                                 practise on with the same run
+  robofume data check runs/lid/bags              are the bags whole?
+  robofume doctor                                what is installed, which robots can be used here
+
+A command that was stopped or killed continues when it is given again."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; each command sets `run_command`."""
+    parser = argparse.ArgumentParser(
+        prog="robofume",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(
+        name: str,
+        run: Callable[..., int | None],
+        summary: str,
+        example: str = "",
+        parent: argparse._SubParsersAction[argparse.ArgumentParser] = subparsers,
+    ) -> argparse.ArgumentParser:
+        command = parent.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"example:\n  {example}" if example else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run_command=run)
+        return command
+
+    demo = add("demo", commands.demo, "all stages, from demonstrations to the report", "robofume demo --seed 1 --run one")
+    add_run_options(demo)
+
+    up = add("up", commands.up, "start the graph and keep it running until Ctrl+C", "robofume up --mode practice --run lid")
+    add_run_options(up, amounts=())
+    up.add_argument("--mode", choices=("collect", "practice", "evaluate"), default="practice", help="default: practice")
+    up.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
+    up.add_argument("--idle", action="store_true", help="wait for a goal on the action `practice`; do not start by itself")
+
+    demos = add("demos", commands.demonstrations, "collect demonstrations into bags", "robofume demos --demonstrations 10")
+    add_run_options(demos, amounts=("demonstrations", "failures"))
+
+    reward = subparsers.add_parser("reward", help="train or evaluate the reward model", description="The reward model.")
+    reward_commands = reward.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    train = add("train", commands.reward_train, "fine-tune the reward model on the demonstrations and failures",
+                "robofume reward train --run lid", reward_commands)
+    add_run_options(train, amounts=(), repeat=True)
+    train.add_argument("--model", help="directory or hub name of a vision-language model (default: a tiny one, from scratch)")
+    evaluate_reward = add("evaluate", commands.reward_evaluate, "precision and recall on held-out or other episodes",
+                          "robofume reward evaluate runs/lid/bags/practice --run lid", reward_commands)
+    add_run_options(evaluate_reward, amounts=())
+    evaluate_reward.add_argument("bags", nargs="*", type=Path, help="bags or folders (default: the held-out demonstrations)")
+
+    pretrain = add("pretrain", commands.pretrain, "train the policy offline on the demonstrations", "robofume pretrain --run lid")
+    add_run_options(pretrain, amounts=("pretraining_updates",), repeat=True)
+
+    practice = add("practice", commands.practice, "practise forward and backward without resets, judged by the reward model",
+                   "robofume practice --run lid --practice-steps 20000")
+    add_run_options(practice, amounts=("practice_steps",))
+
+    evaluate = add("evaluate", commands.evaluate, "count successes by ground truth, each trial after a scene reset",
+                   "robofume evaluate --run lid --weights pretrained --trials 10")
+    add_run_options(evaluate, amounts=("trials",))
+    evaluate.add_argument("--weights", choices=("pretrained", "practised"), default="practised",
+                          help="which policy (default: practised)")
+
+    report = add("report", commands.report, "write report.html for a run", "robofume report --run lid")
+    add_run_options(report, amounts=(), settings=False)
+
+    data = subparsers.add_parser("data", help="look into bags", description="Bags.")
+    data_commands = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    info = add("info", commands.data_info, "episodes, steps, success and size of bags", "robofume data info runs/lid/bags",
+               data_commands)
+    info.add_argument("bags", nargs="+", type=Path, help="bags or folders")
+    check = add("check", commands.data_check, "say which bags are whole and which are damaged",
+                "robofume data check runs/lid/bags", data_commands)
+    check.add_argument("bags", nargs="+", type=Path, help="bags or folders")
+
+    add("tasks", commands.tasks, "list the tasks")
+    add("doctor", commands.doctor, "say what is installed, which robots can be used here, and what is missing for the others")
+    return parser
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser,
+    amounts: tuple[str, ...] = ("demonstrations", "failures", "pretraining_updates", "practice_steps", "trials"),
+    settings: bool = True,
+    repeat: bool = False,
+) -> None:
+    """The options that name a run and set what it shall do; None stands for an option that was not given."""
+    run = parser.add_argument_group("the run")
+    run.add_argument("--run", metavar="NAME", help="name of the run directory (default: the task's name)")
+    run.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)")
+    if repeat:
+        run.add_argument("--again", action="store_true", help="repeat the stage although it is finished")
+    if not settings:
+        return
+    fields = {field.name: field for field in dataclasses.fields(RunConfig)}
+    for name in ("task", "seed", "image_size", *amounts):
+        field = fields[name]
+        run.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=name.split("_")[-1].upper(),
+            type=int if field.type == "int" else str,
+            help=f"{field.metadata['meaning']} (default: {field.default})",
+        )
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="COMPONENT.SETTING=VALUE",
+        help="a setting of one node or training, such as learner.batch_size=64; may be repeated",
+    )

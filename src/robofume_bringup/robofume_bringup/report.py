@@ -1,0 +1,265 @@
+"""The report of a run: one HTML page that needs no other file, and its figures as PNGs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robofume_bringup import report_figures as figures
+from robofume_bringup.episodes import EpisodeSummary, read_summaries
+from robofume_bringup.run_directory import RunDirectory, write_atomically
+from robofume_bringup.statistics import wilson_interval
+from robofume_common.errors import RobofumeError
+
+DIRECTIONS = {1: "forward", 2: "backward"}
+STAGES = {
+    "demos": "Demonstrations",
+    "reward": "Reward model",
+    "pretrain": "Pre-training",
+    "evaluate_before": "Evaluation before",
+    "practice": "Practice",
+    "evaluate_after": "Evaluation after",
+}
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """Everything the report shows, read from a run directory."""
+
+    name: str
+    config: dict[str, Any]
+    instructions: dict[str, str]
+    demonstrations: list[EpisodeSummary] = field(default_factory=list)
+    practice: list[EpisodeSummary] = field(default_factory=list)
+    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name: before, after."""
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    updates: int = 0
+
+
+def collect_results(directory: RunDirectory) -> RunResults:
+    """Read what the run directory holds so far; a part that is not there yet is left out."""
+    from robofume_sim.tasks import TASKS
+
+    directory.need()
+    config = directory.read_config()
+    description = TASKS[config["task"]].description
+    evaluations = {}
+    for path in sorted(directory.evaluations.glob("*.json")):
+        try:
+            evaluations[path.stem] = json.loads(path.read_text())
+        except ValueError as error:
+            raise RobofumeError(f"{path} is damaged: remove it and evaluate again.") from error
+    numbers = [int(path.name) for path in directory.checkpoints.glob("[0-9]*") if path.name.isdigit()]
+    return RunResults(
+        directory.name,
+        config,
+        {"forward": description.forward_instruction, "backward": description.backward_instruction},
+        read_summaries(directory.bag_files("demos")),
+        read_summaries(directory.bag_files("practice")),
+        evaluations,
+        {name: directory.stage_record(name) for name in STAGES},
+        max(numbers, default=0),
+    )
+
+
+def write_report(directory: RunDirectory) -> Path:
+    """Write report.html and the PNGs in report/; returns the path of the page."""
+    results = collect_results(directory)
+    strips = film_strips(directory)
+    write_page(results, directory, strips)
+    return directory.report
+
+
+def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, bytes]) -> None:
+    """Draw the figures and write the page; `strips` are captions and PNGs of film strips."""
+    from jinja2 import Environment, PackageLoader
+
+    pictures = {
+        "success": figures.success_over_steps(results),
+        "minutes": figures.success_over_minutes(results),
+        "evaluation": figures.evaluation_bars(results),
+        "stages": figures.time_per_stage(results),
+    }
+    drawn = {name: png for name, png in pictures.items() if png is not None}
+    for name, png in {**drawn, **{slug(caption): png for caption, png in strips.items()}}.items():
+        write_atomically(directory.figures / f"{name}.png", png)
+    environment = Environment(loader=PackageLoader("robofume_bringup"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = percent
+    environment.filters["duration"] = duration
+    page = environment.get_template("report.html.j2").render(
+        results=results,
+        headline=headline(results),
+        evaluation=evaluation_table(results),
+        reward=reward_in_use(results),
+        practice=practice_facts(results),
+        stages=[(STAGES[name], record.get("seconds")) for name, record in results.stages.items() if record],
+        held_out=results.stages.get("reward", {}).get("held_out"),
+        figures={name: embed(png) for name, png in drawn.items()},
+        strips={caption: embed(png) for caption, png in strips.items()},
+        written=time.strftime("%Y-%m-%d %H:%M"),
+    )
+    write_atomically(directory.report, page.encode())
+
+
+def film_strips(directory: RunDirectory) -> dict[str, bytes]:
+    """The newest success and the newest failure of practice as PNGs, by caption."""
+    from robofume_common.enums import Outcome
+    from robofume_data.bag_reader import read_episodes
+    from robofume_data.film_strip import film_strip_png
+
+    strips: dict[str, bytes] = {}
+    wanted = {int(Outcome.SUCCESS): "A success", int(Outcome.TIMEOUT): "A failure"}
+    for bag in reversed(directory.bag_files("practice")):
+        newest = {}
+        for episode in read_episodes([bag]):
+            newest[int(episode.outcome)] = episode
+        for outcome, caption in list(wanted.items()):
+            if outcome in newest:
+                episode = newest[outcome]
+                text = f"{caption}: “{episode.instruction}”, {len(episode.actions)} steps"
+                strips[text] = film_strip_png(episode)
+                del wanted[outcome]
+        if not wanted:
+            break
+    return strips
+
+
+# What the page says
+
+
+def mean_share(evaluation: dict[str, Any]) -> float:
+    """Mean of the success shares of both directions."""
+    return float(np.mean([np.mean(evaluation[f"{name}_success"]) for name in DIRECTIONS.values()]))
+
+
+def headline(results: RunResults) -> str:
+    """The run in one sentence."""
+    before, after = results.evaluations.get("before"), results.evaluations.get("after")
+    steps = sum(episode.num_steps for episode in results.practice)
+    if before and after:
+        return (
+            f"Success went from {percent(mean_share(before))} to {percent(mean_share(after))} (mean of both directions, "
+            f"ground truth) in {steps:,} control steps of practice."
+        )
+    if before:
+        return f"The pre-trained policy succeeds in {percent(mean_share(before))} of its trials; {steps:,} control steps practised."
+    return f"{len(results.demonstrations)} episodes of demonstrations, {steps:,} control steps of practice so far."
+
+
+def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
+    """One row per evaluation and direction."""
+    rows = []
+    for name in ("before", "after"):
+        record = results.evaluations.get(name)
+        if not record:
+            continue
+        for direction in DIRECTIONS.values():
+            outcomes, steps = record[f"{direction}_success"], record[f"{direction}_steps"]
+            won = [count for count, success in zip(steps, outcomes, strict=True) if success]
+            low, high = wilson_interval(sum(outcomes), len(outcomes))
+            rows.append(
+                {
+                    "name": name,
+                    "direction": direction,
+                    "successes": sum(outcomes),
+                    "trials": len(outcomes),
+                    "share": sum(outcomes) / max(1, len(outcomes)),
+                    "low": low,
+                    "high": high,
+                    "steps": float(np.mean(won)) if won else None,
+                }
+            )
+    return rows
+
+
+def reward_in_use(results: RunResults) -> list[dict[str, Any]]:
+    """Precision and recall of the verdicts given during practice, against ground truth, per direction.
+
+    Per step, and per episode: was an episode that the loop called a success one, and did it miss one.
+    """
+    rows = []
+    for number, name in DIRECTIONS.items():
+        episodes = [e for e in results.practice if e.direction == number and e.judged and e.true_success is not None]
+        if not episodes:
+            continue
+        steps = [sum(getattr(e, kind) for e in episodes) for kind in ("true_positives", "false_positives", "false_negatives")]
+        called = [bool(e.true_success) for e in episodes if e.success]
+        missed = sum(e.false_negatives > 0 and not e.success for e in episodes)
+        for unit, true_positives, false_positives, false_negatives in (
+            ("step", *steps),
+            ("episode", sum(called), len(called) - sum(called), missed),
+        ):
+            positives, actual = true_positives + false_positives, true_positives + false_negatives
+            rows.append(
+                {
+                    "direction": name,
+                    "unit": unit,
+                    "precision": true_positives / positives if positives else None,
+                    "precision_interval": wilson_interval(true_positives, positives),
+                    "recall": true_positives / actual if actual else None,
+                    "recall_interval": wilson_interval(true_positives, actual),
+                    "called": positives,
+                    "actual": actual,
+                }
+            )
+    return rows
+
+
+def practice_facts(results: RunResults) -> dict[str, Any]:
+    """Counts and rates of practice."""
+    episodes = results.practice
+    record = results.stages.get("practice", {})
+    seconds = float(record.get("seconds") or 0.0)
+    steps = sum(episode.num_steps for episode in episodes)
+    recent = [episode for episode in episodes if episode.judged][-50:]
+    known = [episode for episode in recent if episode.true_success is not None]
+    resets = sum(episode.assisted_reset_before for episode in episodes)
+    return {
+        "steps": steps,
+        "episodes": len(episodes),
+        "updates": results.updates,
+        "seconds": seconds,
+        "steps_per_second": steps / seconds if seconds else None,
+        "assisted_resets": resets,
+        "episodes_per_reset": len(episodes) / resets if resets else None,
+        "interventions": sum(episode.outcome == 3 for episode in episodes),
+        "aborted": sum(episode.outcome == 4 for episode in episodes),
+        "unknown": sum(episode.unknown for episode in episodes),
+        "recent": len(recent),
+        "recent_judged": sum(e.success for e in recent) / len(recent) if recent else None,
+        "recent_true": sum(bool(e.true_success) for e in known) / len(known) if known else None,
+    }
+
+
+# Form
+
+
+def percent(share: float | None) -> str:
+    """`0.914` -> `91%`; a dash for None and NaN."""
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.0f}%"
+
+
+def duration(seconds: float | None) -> str:
+    """`83` -> `1 min 23 s`; a dash for None."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def slug(caption: str) -> str:
+    """File name for a film strip."""
+    return caption.split(":")[0].lower().replace(" ", "_")
+
+
+def embed(png: bytes) -> str:
+    """A PNG as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,167 @@
+"""The layout of a run directory, its configuration file and its stage markers, in one place."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robofume_common.errors import RobofumeError
+
+BAG_KINDS = ("demos", "practice", "evaluate")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths of one run. Nothing is created before `prepare`."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    def bags(self, kind: str) -> Path:
+        """Folder of the bags of one kind: demos, practice or evaluate."""
+        assert kind in BAG_KINDS, kind
+        return self.path / "bags" / kind
+
+    def bag_files(self, kind: str) -> list[Path]:
+        """The bags of one kind, oldest first (their names sort by the time of their start)."""
+        return sorted(self.bags(kind).glob("**/*.mcap"))
+
+    @property
+    def reward(self) -> Path:
+        """The fine-tuned reward model and its evaluation."""
+        return self.path / "reward"
+
+    @property
+    def pretrained(self) -> Path:
+        return self.path / "pretrained"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "evaluations"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def parameters(self) -> Path:
+        """The parameter files of the nodes as they were started last."""
+        return self.path / "parameters"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "report"
+
+    def prepare(self) -> None:
+        """Create the directory and prove that it can be written to.
+
+        Raises RobofumeError with one sentence when it cannot.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / ".writable", b"")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise RobofumeError(
+                f"The run directory {self.path} cannot be written to ({error.strerror}): "
+                "choose another place with --runs, or change its permissions."
+            ) from error
+
+    def need(self) -> None:
+        """Raise RobofumeError when the run does not exist."""
+        if not self.config_file.is_file():
+            raise RobofumeError(
+                f"There is no run at {self.path}: start one with `robofume demos --run {self.name}` or "
+                f"`robofume demo --run {self.name}`, or name another with --run and --runs."
+            )
+
+    def read_config(self) -> dict[str, Any]:
+        """Content of config.yaml. Raises RobofumeError when it is not a mapping."""
+        try:
+            config = yaml.safe_load(self.config_file.read_text())
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RobofumeError(f"{self.config_file} cannot be read: {first_line(error)}") from error
+        if not isinstance(config, dict):
+            raise RobofumeError(f"{self.config_file} must hold settings by name.")
+        return config
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False).encode())
+
+    # Stage markers: what is finished, and what it took.
+
+    def _marker(self, stage: str) -> Path:
+        return self.path / "stages" / f"{stage}.json"
+
+    def finished(self, stage: str) -> dict[str, Any] | None:
+        """What the stage reported when it finished, or None while it has not."""
+        try:
+            content = json.loads(self._marker(stage).read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RobofumeError(f"{self._marker(stage)} cannot be read: remove it to repeat the stage.") from error
+        return content if content.get("finished") else None
+
+    def stage_record(self, stage: str) -> dict[str, Any]:
+        """Everything noted for a stage so far; empty at first."""
+        try:
+            return dict(json.loads(self._marker(stage).read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def note(self, stage: str, **values: Any) -> None:
+        """Add values to the record of a stage."""
+        record = {**self.stage_record(stage), **values}
+        write_atomically(self._marker(stage), json.dumps(record, indent=2).encode())
+
+    def forget(self, stage: str) -> None:
+        """Remove the record of a stage so that it runs again."""
+        self._marker(stage).unlink(missing_ok=True)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,104 @@
+"""What every stage works with: the run, its settings, the request to stop, and the screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.interruption import Interruption
+from robofume_bringup.run_config import RunConfig
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.runner import GraphRunner
+
+if TYPE_CHECKING:
+    from robofume_bringup.robot_session import RobotSession
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """The run that a stage works on."""
+
+    directory: RunDirectory
+    config: RunConfig
+    interruption: Interruption
+
+    def say(self, sentence: str) -> None:
+        """One line of plain words."""
+        tqdm.write(sentence)
+
+    @contextmanager
+    def graph(
+        self,
+        mode: str,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        **settings: Any,
+    ) -> Iterator[RobotSession]:
+        """A running graph that is ready; leaving the block stops it.
+
+        Arguments:
+            mode: collect, practice or evaluate.
+            overrides: node -> parameter -> value, below what the person set.
+            settings: further fields of GraphSettings.
+        """
+        merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (overrides or {}).items()}
+        for name, values in self.config.settings.items():
+            if name not in COMPONENTS:
+                merged.setdefault(name, {}).update(values)
+        nodes = build_graph(
+            GraphSettings(
+                task=self.config.task,
+                mode=mode,
+                robot=self.config.robot,
+                run_directory=self.directory.path.resolve(),
+                seed=self.config.seed,
+                overrides=merged,
+                **settings,
+            )
+        )
+        from robofume_bringup.robot_session import RobotSession
+
+        runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs)
+        runner.hurried = lambda: self.interruption.requests > 1
+        with runner, RobotSession(runner, self.interruption) as session:
+            session.wait_until_ready()
+            yield session
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall time of the block to the stage's record, also when it is cut short."""
+        start = time.monotonic()
+        before = float(self.directory.stage_record(stage).get("seconds", 0.0))
+        try:
+            yield
+        finally:
+            self.directory.note(stage, seconds=round(before + time.monotonic() - start, 1))
+
+    def bar(self, what: str, total: int | None, unit: str, initial: int = 0) -> tqdm[Any]:
+        """A progress bar."""
+        return tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=True, mininterval=0.5)
+
+    def training_progress(self, bar: tqdm[Any], shown: tuple[str, ...]) -> Callable[[int, int, Mapping[str, float]], None]:
+        """A callback (update, updates, metrics) for a training loop that moves the bar."""
+
+        def progress(update: int, updates: int, metrics: Mapping[str, float]) -> None:
+            bar.total = updates
+            bar.update(update - bar.n)
+            if update % 20 == 0 or update == updates:
+                bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown if name in metrics}, refresh=False)
+
+        return progress
+
+
+COMPONENTS = ("reward_training", "reward_data", "pretraining", "network", "agent", "replay")
+"""Names in --set that are not nodes."""
+
+
+def percent(share: float) -> str:
+    """`0.914` -> `91%`."""
+    return f"{100 * share:.0f}%"

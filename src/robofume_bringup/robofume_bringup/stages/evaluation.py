@@ -1,0 +1,81 @@
+"""Counts successes by ground truth, each trial after a scene reset."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from robofume_bringup.run_directory import write_atomically
+from robofume_bringup.stages.context import StageContext, percent
+from robofume_bringup.statistics import wilson_interval
+from robofume_common.errors import RobofumeError
+
+SEED = 1
+"""Trial i of a direction starts from a place that follows from this seed and i: the same for every evaluation."""
+
+
+def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str, Any]:
+    """Evaluate the `pretrained` or the `practised` policy and write evaluations/<name>.json."""
+    directory, trials = context.directory, context.config.trials
+    stage = f"evaluate_{name}"
+    _need(context, weights)
+    with (
+        context.timed(stage),
+        context.graph("evaluate", weights=weights) as session,
+        context.bar(f"Evaluating ({name})", 2 * trials, "trial") as bar,
+    ):
+
+        def feedback(state: Any) -> None:
+            bar.update(state.trials_done - bar.n)
+            bar.set_postfix(
+                forward=f"{state.forward_successes}/{state.forward_trials}",
+                backward=f"{state.backward_successes}/{state.backward_trials}",
+                refresh=False,
+            )
+
+        started = time.time()
+        result = session.evaluate(feedback, trials, SEED)
+        bar.update(2 * trials - bar.n)
+    record = {
+        "name": name,
+        "weights": weights,
+        "trials_per_direction": trials,
+        "seed": SEED,
+        "started": started,
+        "duration": result.duration,
+        "forward_success": [bool(value) for value in result.forward_success],
+        "backward_success": [bool(value) for value in result.backward_success],
+        "forward_steps": [int(value) for value in result.forward_steps],
+        "backward_steps": [int(value) for value in result.backward_steps],
+    }
+    write_atomically(directory.evaluations / f"{name}.json", json.dumps(record, indent=2).encode())
+    context.say(f"Evaluation {name} practice: " + describe(record))
+    directory.note(stage, finished=True)
+    return record
+
+
+def describe(record: dict[str, Any]) -> str:
+    """`forward 46 of 50 (92%, ...), backward ...`."""
+    parts = []
+    for direction in ("forward", "backward"):
+        successes = record[f"{direction}_success"]
+        low, high = wilson_interval(sum(successes), len(successes))
+        share = sum(successes) / max(1, len(successes))
+        parts.append(
+            f"{direction} {sum(successes)} of {len(successes)} ({percent(share)}, 95% interval {percent(low)} to {percent(high)})"
+        )
+    return ", ".join(parts) + "."
+
+
+def _need(context: StageContext, weights: str) -> None:
+    directory = context.directory
+    if weights == "pretrained" and not directory.pretrained.is_dir():
+        raise RobofumeError(
+            f"The run {directory.name} has no pre-trained policy yet: run `robofume pretrain --run {directory.name}` first."
+        )
+    if weights == "practised" and not any(directory.checkpoints.glob("[0-9]*")):
+        raise RobofumeError(
+            f"The run {directory.name} has not practised yet: run `robofume practice --run {directory.name}` first, "
+            "or evaluate the pre-trained policy with --weights pretrained."
+        )

@@ -1,0 +1,64 @@
+"""Practice without resets: the policy acts, the reward model judges, the learner learns, the recorder keeps it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from robofume_bringup.episodes import read_summaries
+from robofume_bringup.stages.context import StageContext, percent
+from robofume_common.errors import RobofumeError
+
+STAGE = "practice"
+
+
+def practise(context: StageContext) -> None:
+    """Practise until the run has its control steps, those of earlier starts included."""
+    config, directory = context.config, context.directory
+    for path, command in ((directory.reward, "reward train"), (directory.pretrained, "pretrain")):
+        if not path.is_dir():
+            raise RobofumeError(
+                f"The run {directory.name} has no {path.name} yet: "
+                f"run `robofume {command} --run {directory.name}` first."
+            )
+    done = sum(summary.num_steps for summary in read_summaries(directory.bag_files("practice")))
+    if done < config.practice_steps:
+        with context.timed(STAGE):
+            _practise(context, done)
+    summaries = read_summaries(directory.bag_files("practice"))
+    judged = [summary for summary in summaries if summary.judged]
+    recent = judged[-50:]
+    share = sum(summary.success for summary in recent) / max(1, len(recent))
+    resets = sum(summary.assisted_reset_before for summary in summaries)
+    context.say(
+        f"Practice: {sum(s.num_steps for s in summaries)} control steps in {len(summaries)} episodes; "
+        f"{percent(share)} of the last {len(recent)} judged successful; {resets} assisted resets."
+    )
+    directory.note(STAGE, finished=True, episodes=len(summaries), assisted_resets=resets)
+
+
+def _practise(context: StageContext, done: int) -> None:
+    total = context.config.practice_steps
+    scene_seed = context.config.seed * 1000 + len(context.directory.bag_files("practice"))
+    with (
+        context.graph("practice", scene_seed=scene_seed) as session,
+        context.bar("Practising", total, "step", initial=done) as bar,
+    ):
+
+        def feedback(state: Any) -> None:
+            bar.update(done + state.steps - bar.n)
+            rates = [("forward", state.forward_success_rate), ("backward", state.backward_success_rate)]
+            shown = {name: percent(rate) for name, rate in rates if not math.isnan(rate)}
+            bar.set_postfix({**shown, "updates": state.updates, "resets": state.assisted_resets}, refresh=False)
+
+        result = session.practice(feedback, steps=total - done)
+    sessions = context.directory.stage_record(STAGE).get("sessions", [])
+    sessions.append(
+        {
+            "steps": result.steps,
+            "episodes": result.episodes,
+            "assisted_resets": result.assisted_resets,
+            "interventions": result.interventions,
+        }
+    )
+    context.directory.note(STAGE, sessions=sessions)

@@ -1,0 +1,44 @@
+"""Starts the graph and keeps it running until the person stops it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from robofume_bringup.interruption import Stopped
+from robofume_bringup.stages.context import StageContext, percent
+
+
+def keep_up(context: StageContext, mode: str, namespace: str, idle: bool) -> None:
+    """Run the graph of `mode`. Unless `idle`, practice (or collection) starts and goes on without an end; in the
+    mode evaluate the graph always waits for a goal.
+    """
+    try:
+        with context.graph(mode, namespace=namespace) as session:
+            runner = session.runner
+            context.say(
+                f"The graph is up: {', '.join(runner.names)} in ROS domain {runner.domain}. Ctrl+C stops it. "
+                f"Logs: {runner.log_directory}."
+            )
+            if idle or mode == "evaluate":
+                while True:
+                    session.wait_idle(1.0)
+            with context.bar(mode, None, "step") as bar:
+
+                def feedback(state: Any) -> None:
+                    bar.update(state.steps - bar.n)
+                    bar.set_postfix(
+                        episodes=state.episodes,
+                        forward=percent_or_dash(state.forward_success_rate),
+                        backward=percent_or_dash(state.backward_success_rate),
+                        refresh=False,
+                    )
+
+                session.practice(feedback, steps=2**62)
+    except Stopped:
+        context.say(f"The graph has stopped at {time.strftime('%H:%M:%S')}.")
+
+
+def percent_or_dash(share: float) -> str:
+    """`91%`, or `-` for NaN."""
+    return percent(share) if share == share else "-"

@@ -1,0 +1,37 @@
+"""The statistics of the report."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Score interval of a binomial share (Wilson 1927), 95% by default; (0, 1) for no trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    share = successes / trials
+    denominator = 1 + z**2 / trials
+    centre = (share + z**2 / (2 * trials)) / denominator
+    margin = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / denominator
+    return max(0.0, centre - margin), min(1.0, centre + margin)
+
+
+def moving_share(
+    successes: NDArray[np.bool_], window: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Share of successes over the last `window` trials with its Wilson interval, after each trial.
+
+    Returns (share, low, high), each of the length of `successes`; the first trials have a shorter window.
+    """
+    totals = np.concatenate([[0], np.cumsum(successes, dtype=np.int64)])
+    ends = np.arange(1, len(successes) + 1)
+    starts = np.maximum(0, ends - window)
+    counts = totals[ends] - totals[starts]
+    lengths = ends - starts
+    intervals = [wilson_interval(int(count), int(length)) for count, length in zip(counts, lengths, strict=True)]
+    low = np.array([interval[0] for interval in intervals], dtype=np.float64)
+    high = np.array([interval[1] for interval in intervals], dtype=np.float64)
+    return counts / np.maximum(lengths, 1), low, high
