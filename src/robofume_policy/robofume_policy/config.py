@@ -13,7 +13,7 @@ from robofume_common.parameters import setting
 class NetworkConfig:
     """Shape of the policy and critic networks. Its hash is the `architecture` of published weights."""
 
-    image_size: int = setting(64, "height and width of the policy's image", unit="px", minimum=32, maximum=256)
+    image_size: int = setting(64, "height and width of the policy's image", unit="px; a multiple of 4", minimum=40, maximum=256)
     action_dimension: int = setting(4, "number of unmasked action components", minimum=1, maximum=7)
     proprioception_dimension: int = setting(7, "number of proprioception values", minimum=1)
     instruction_dimension: int = setting(384, "length of the sentence embedding (MiniLM 384, CLIP 512)", minimum=1)

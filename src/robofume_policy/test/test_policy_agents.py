@@ -1,0 +1,230 @@
+"""The learning rules: equations against a slow reference, and that they learn."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from robofume_policy.agents import create_agent
+from robofume_policy.config import AgentConfig, NetworkConfig
+from robofume_policy.replay import Batch, EpisodeTransitions, ReplayMemory
+
+NETWORK = NetworkConfig(
+    image_size=40, action_dimension=2, proprioception_dimension=3, instruction_dimension=5, hidden_size=32,
+    image_features=16,
+)  # fmt: skip
+AGENT = AgentConfig(batch_size=8, mixed_precision=False, random_shift=0)
+
+
+def random_batch(size: int = 8, seed: int = 0) -> Batch:
+    random = np.random.default_rng(seed)
+
+    def floats(*shape: int) -> np.ndarray:
+        return random.normal(size=(size, *shape)).astype(np.float32)
+
+    return Batch(
+        images=random.integers(0, 256, (size, 40, 40, 3), dtype=np.uint8),
+        next_images=random.integers(0, 256, (size, 40, 40, 3), dtype=np.uint8),
+        proprioception=floats(3), next_proprioception=floats(3), instructions=floats(5),
+        actions=np.tanh(floats(2)), rewards=-np.abs(floats()), discounts=np.full(size, 0.8, np.float32),
+        returns=floats() - 10.0, imitation=(random.random(size) < 0.5).astype(np.float32),
+    )  # fmt: skip
+
+
+def tensors(batch: Batch) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in vars(batch).items()}
+
+
+@pytest.mark.parametrize("algorithm", ["cal_ql", "cql"])
+@pytest.mark.parametrize("critics", [2, 3])
+def test_loss_equals_a_slow_reference(algorithm: str, critics: int) -> None:
+    """Every term of the docstring, one transition and one action at a time, from the same random draws."""
+    config = replace(AGENT, algorithm=algorithm, sampled_actions=3)
+    agent = create_agent(replace(NETWORK, critics=critics), config, seed=1)
+    batch = random_batch()
+    for _ in range(3):
+        agent.update(batch)  # let network and average differ, and the values spread around the returns
+    alpha, std, count = agent.conservative_weight, config.policy_std, config.sampled_actions
+    draws = torch.Generator().manual_seed(7)
+    agent.noise.manual_seed(7)
+    _, metrics = agent.loss(tensors(batch))
+    loss = agent.loss_value(metrics) if hasattr(agent, "loss_value") else None
+    assert loss is None
+    next_noise = torch.randn((8, count, 2), generator=draws)
+    noise = torch.randn((8, count, 2), generator=draws)
+    uniform = torch.rand((8, count, 2), generator=draws) * 2 - 1
+
+    def q(network, i, row, action):
+        encoded = network.encoder(torch.from_numpy(batch.images[row : row + 1]))
+        return value(network, i, encoded, batch.proprioception[row], row, action)
+
+    def value(network, i, encoded, proprioception, row, action):
+        inputs = network.normaliser(
+            torch.from_numpy(proprioception)[None], torch.from_numpy(batch.instructions[row : row + 1])
+        )
+        state = network.critics.features(encoded, *inputs)
+        return float(network.critics.heads[i](state, action.reshape(1, 1, -1)))
+
+    def log_density(sample_noise):
+        return sum(-0.5 * float(e) ** 2 - math.log(std * math.sqrt(2 * math.pi)) for e in sample_noise)
+
+    bellman = conservative = 0.0
+    with torch.no_grad():
+        for row in range(8):
+            part = {k: v[row : row + 1] for k, v in tensors(batch).items()}
+            mean = agent.network(part["images"], part["proprioception"], part["instructions"])[0]
+            next_mean = agent.average(part["next_images"], part["next_proprioception"], part["instructions"])[0]
+            next_action = (next_mean + std * next_noise[row, 0]).clamp(-1, 1)
+            encoded = agent.average.encoder(part["next_images"])
+            backup = min(
+                value(agent.average, i, encoded, batch.next_proprioception[row], row, next_action)
+                for i in range(critics)
+            )
+            target = batch.rewards[row] + batch.discounts[row] * backup
+            for i in range(critics):
+                data = q(agent.network, i, row, part["actions"][0])
+                bellman += 0.5 * (data - target) ** 2 / 8
+                terms = []
+                for k in range(count):
+                    terms.append(q(agent.network, i, row, uniform[row, k]) - math.log(0.25))
+                    for centre, e in ((mean, noise[row, k]), (next_mean, next_noise[row, k])):
+                        sampled = q(agent.network, i, row, (centre + std * e).clamp(-1, 1))
+                        if algorithm == "cal_ql":
+                            sampled = max(sampled, float(batch.returns[row]))
+                        terms.append(sampled - log_density(e))
+                conservative += (math.log(sum(math.exp(t) for t in terms)) - data) / 8
+    assert float(metrics["losses/bellman"]) == pytest.approx(bellman, rel=1e-4)
+    assert float(metrics["losses/conservative"]) == pytest.approx(conservative, rel=1e-4)
+    assert alpha == config.conservative_weight_offline
+
+
+def test_calibration_stops_pushing_values_below_the_return() -> None:
+    """Where the policy's values lie below the return, Cal-QL's term has no gradient through them; CQL's has."""
+    gradients = {}
+    for algorithm in ("cal_ql", "cql"):
+        agent = create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=0)
+        values = torch.full((2, 4, 12), -20.0, requires_grad=True)
+        term, below = agent._conservative(
+            torch.zeros(2, 4), values, torch.full((4,), -5.0), torch.zeros(4, 8)
+        )
+        term.backward()
+        gradients[algorithm] = float(values.grad[..., 4:].abs().sum())
+        assert float(below) == 1.0
+    assert gradients["cal_ql"] == 0.0 and gradients["cql"] > 0.1
+
+
+def test_which_loss_trains_what() -> None:
+    """The encoder learns from the critic only; the critics do not learn from the actor's loss."""
+    agent = create_agent(NETWORK, replace(AGENT, value_weight=0.0, imitation_weight=0.0), seed=0)
+    for seed_noise in (0,):
+        agent.noise.manual_seed(seed_noise)
+        agent.loss(tensors(random_batch()))[0].backward()
+    critic_only = {n: p.grad.clone() for n, p in agent.network.named_parameters() if p.grad is not None}
+    assert critic_only["encoder.layers.0.weight"].abs().sum() > 0
+    other = create_agent(NETWORK, replace(AGENT, value_weight=5.0, imitation_weight=1.0), seed=0)
+    other.noise.manual_seed(0)
+    other.loss(tensors(random_batch()))[0].backward()
+    for name, parameter in other.network.named_parameters():
+        if name.startswith("actor."):
+            assert parameter.grad.abs().sum() > 0
+        else:
+            assert torch.equal(parameter.grad, critic_only[name]), name
+
+
+def test_only_successful_episodes_are_imitated() -> None:
+    agent = create_agent(NETWORK, replace(AGENT, algorithm="bc"), seed=0)
+    batch = random_batch()
+    changed = replace(batch, actions=np.where(batch.imitation[:, None] > 0, batch.actions, 1.0).astype(np.float32))
+    assert float(agent.loss(tensors(batch))[0]) == float(agent.loss(tensors(changed))[0])
+
+
+@pytest.mark.parametrize("algorithm", ["cal_ql", "bc"])
+def test_resuming_is_exact(algorithm: str) -> None:
+    config = replace(AGENT, algorithm=algorithm, random_shift=2)
+    agent = create_agent(NETWORK, config, seed=0)
+    for seed in range(3):
+        agent.update(random_batch(seed=seed))
+    saved_tensors, saved_state = agent.state_dict()
+    other = create_agent(NETWORK, config, seed=99)
+    other.load_state_dict(saved_tensors, saved_state)
+    for seed in range(3, 6):
+        agent.update(random_batch(seed=seed))
+        other.update(random_batch(seed=seed))
+    first, second = agent.state_dict(), other.state_dict()
+    assert first[1] == second[1] and first[0].keys() == second[0].keys()
+    for name, value in first[0].items():
+        assert torch.equal(value, second[0][name]), name
+
+
+def test_the_average_trails_the_network() -> None:
+    agent = create_agent(NETWORK, replace(AGENT, averaging_rate=0.25), seed=0)
+    before = {n: p.clone() for n, p in agent.average.named_parameters()}
+    agent.update(random_batch())
+    for name, parameter in agent.network.named_parameters():
+        expected = before[name] + 0.25 * (parameter - before[name])
+        assert torch.allclose(dict(agent.average.named_parameters())[name], expected, atol=1e-6)
+
+
+class DotWorld:
+    """A dot moves by the action; forward it must go to the right edge, backward to the left one."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def image(self, x: float, y: float) -> np.ndarray:
+        image = np.zeros((40, 40, 3), np.uint8)
+        row, column = (int(18 + 15 * v) for v in (y, x))
+        image[row : row + 4, column : column + 4] = 255
+        return image
+
+    def episode(self, number: int, choose, noise: float) -> EpisodeTransitions:
+        from robofume_policy.dataset import monte_carlo_returns, n_step_targets
+
+        sign = 1 if number % 2 else -1
+        sentence = np.eye(5, dtype=np.float32)[0 if sign > 0 else 1]
+        x, y = float(self.random.uniform(-0.3, 0.3)), float(self.random.uniform(-1, 1))
+        images, actions, success = [self.image(x, y)], [], False
+        for _ in range(12):
+            action = np.clip(choose(images[-1], sentence, sign) + noise * self.random.normal(size=2), -1, 1)
+            x, y = np.clip([x + 0.25 * action[0], y + 0.25 * action[1]], -1, 1)
+            actions.append(action)
+            images.append(self.image(x, y))
+            success = sign * x > 0.9
+            if success:
+                break
+        steps = len(actions)
+        rewards, discounts, offset = n_step_targets(steps, success, np.ones(steps, bool), 0.9, 3)
+        returns = monte_carlo_returns(steps, success, 0.9)
+        pad = lambda v: np.concatenate([v, np.zeros_like(v[:1])])  # noqa: E731
+        return EpisodeTransitions(
+            str(number), sentence, np.stack(images), np.zeros((steps + 1, 3), np.float32),
+            pad(np.array(actions, np.float32)), pad(rewards), pad(discounts), pad(returns), pad(offset),
+            np.full(steps + 1, float(success), np.float32),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", ["cal_ql", "bc"])
+def test_learns_a_small_problem_from_images(algorithm: str) -> None:
+    """From poor data (a random walk with a drift) to better than the data, in a few hundred small updates."""
+    world, memory = DotWorld(0), ReplayMemory(4000)
+    data = [world.episode(n, lambda _i, _s, sign: np.array([0.3 * sign, 0.0]), 0.7) for n in range(80)]
+    for episode in data:
+        memory.add(episode)
+    config = replace(AGENT, algorithm=algorithm, discount=0.9, batch_size=32, averaging_rate=0.05)
+    agent = create_agent(replace(NETWORK, hidden_size=64), config, seed=0)
+    agent.fit_inputs(*memory.statistics())
+    for _ in range(250):
+        agent.update(memory.sample(32, agent.random))
+
+    def act(image, sentence, _sign):
+        observation = {
+            "images": image[None], "proprioception": np.zeros((1, 3), np.float32), "instructions": sentence[None]
+        }  # fmt: skip
+        return agent.act(observation)[0]
+
+    trials = [world.episode(n, act, 0.0) for n in range(30)]
+    success = np.mean([t.imitation[0] for t in trials])
+    length = np.mean([t.transitions for t in trials])
+    assert success > 0.9
+    assert length < 0.8 * np.mean([e.transitions for e in data])
