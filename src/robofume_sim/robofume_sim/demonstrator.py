@@ -1,0 +1,214 @@
+"""A scripted demonstrator with honest imperfection, and a report of how well it does.
+
+It reads the true state of the scene, as nothing that learns may, and acts through the same deltas as a policy. It is
+as good as its noise lets it be: episodes that fail are kept as failures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robofume_common.enums import Direction
+from robofume_common.parameters import setting
+from robofume_sim.arm_driver import ArmDriver
+from robofume_sim.tasks.base import SceneState, SimulatedTask, Transfer, Vector
+from robofume_sim.world import World
+
+OPEN, CLOSED = 1.0, 0.0
+
+
+@dataclass(frozen=True)
+class DemonstratorConfig:
+    """How imperfect the demonstrator is."""
+
+    action_noise: float = setting(
+        0.25, "Standard deviation of the noise on each translation, as a share of the largest step", minimum=0.0
+    )
+    grasp_offset: float = setting(
+        0.018, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
+    )
+    failure_share: float = setting(
+        0.0, "Share of episodes that fail on purpose, so that there are failures to learn from", minimum=0.0, maximum=1.0
+    )
+    seed: int = setting(0, "Seed of noise, offsets and places", minimum=0)
+
+
+class Stage(Enum):
+    """Where in an episode the script is."""
+
+    REACH = 1
+    CLOSE = 2
+    CARRY = 3
+    OPEN = 4
+    RETREAT = 5
+
+
+class Mishap(Enum):
+    """What a deliberately failing episode does wrong."""
+
+    MISS = 1  # closes beside the object, again and again
+    DROP = 2  # opens on the way
+    KEEP = 3  # arrives and never opens
+
+
+class Demonstrator:
+    """Carries the task's object to where the direction wants it, and starts again where it lost it."""
+
+    def __init__(self, task: SimulatedTask, config: DemonstratorConfig | None = None) -> None:
+        self.task = task
+        self.config = config or DemonstratorConfig()
+        self._rng = np.random.default_rng(self.config.seed)
+        self._limit = task.description.translation_limit
+        self.begin(Direction.FORWARD)
+
+    def begin(self, direction: Direction) -> None:
+        """Start an episode: draw its imperfection and the place to put the object."""
+        self.direction = direction
+        self._stage = Stage.REACH
+        self._place = self.task.place_point(direction, self._rng)
+        angle, radius = self._rng.uniform(0.0, 2.0 * np.pi), self._rng.normal(0.0, self.config.grasp_offset)
+        self._offset = np.array([radius * np.cos(angle), radius * np.sin(angle), 0.0])
+        fails = self._rng.random() < self.config.failure_share
+        self.mishap = Mishap(int(self._rng.integers(1, 4))) if fails else None
+        if self.mishap is Mishap.MISS:
+            self._offset = np.array([0.0, self._rng.choice((-1.0, 1.0)) * self._rng.uniform(0.045, 0.07), 0.0])
+        self._waited = 0
+
+    def act(self, state: SceneState) -> NDArray[np.float32]:
+        """The physical action (7,) for what is true now."""
+        plan = self.task.transfer(state, self.direction, self._place)
+        self._advance(state, plan)
+        delta, opening = self._command(state, plan)
+        noise = self._rng.normal(0.0, self.config.action_noise, 3)
+        delta = np.clip(delta / self._limit + noise, -1.0, 1.0) * self._limit
+        return np.array([*delta, 0.0, 0.0, 0.0, opening], dtype=np.float32)
+
+    def _advance(self, state: SceneState, plan: Transfer) -> None:
+        gripper = state.gripper_position
+        grasp, place = plan.grasp + self._offset, plan.place + self._offset
+        carried = float(np.linalg.norm(gripper - grasp)) < 0.03 + float(np.linalg.norm(self._offset))
+        if self._stage is Stage.REACH and _near(gripper, grasp, 0.012, 0.012):
+            self._stage = Stage.CLOSE
+        elif self._stage is Stage.CLOSE:
+            self._stage = Stage.CARRY
+        elif self._stage is Stage.CARRY:
+            dropping = self.mishap is Mishap.DROP and gripper[2] > plan.carry_height - 0.015
+            if (_near(gripper, place, 0.025, 0.010) and self.mishap is not Mishap.KEEP) or dropping:
+                self._stage = Stage.OPEN
+            elif not carried:
+                self._stage = Stage.RETREAT
+        elif self._stage is Stage.OPEN:
+            self._stage, self._waited = Stage.RETREAT, 0
+        elif self._stage is Stage.RETREAT:
+            self._waited += 1
+            if gripper[2] > plan.done_height - 0.015 and self._waited > 2:
+                self._stage = Stage.REACH
+
+    def _command(self, state: SceneState, plan: Transfer) -> tuple[Vector, float]:
+        gripper = state.gripper_position
+        if self._stage is Stage.REACH:
+            return self._towards(gripper, plan.grasp + self._offset, plan.hover_height), OPEN
+        if self._stage is Stage.CLOSE:
+            return np.zeros(3), CLOSED
+        if self._stage is Stage.CARRY:
+            return self._towards(gripper, plan.place + self._offset, plan.carry_height), CLOSED
+        if self._stage is Stage.OPEN:
+            return np.zeros(3), OPEN
+        return np.array([0.0, 0.0, np.clip(plan.done_height - gripper[2], -self._limit, self._limit)]), OPEN
+
+    def _towards(self, gripper: Vector, target: Vector, height: float) -> Vector:
+        """Across at `height`, and down only over the target."""
+        delta: Vector = target - gripper
+        across = float(np.abs(delta[:2]).max())
+        if across > 0.6 * self._limit:
+            delta[2] = height - gripper[2]
+            if gripper[2] < height - 0.03:
+                delta[:2] *= 0.3
+        return np.clip(delta, -self._limit, self._limit)
+
+
+def _near(position: Vector, target: Vector, across: float, height: float) -> bool:
+    apart = position - target
+    return float(np.hypot(apart[0], apart[1])) < across and abs(float(apart[2])) < height
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a demonstrator did: one entry per episode, forward and backward in turn."""
+
+    directions: NDArray[np.int64]
+    successes: NDArray[np.bool_]
+    steps: NDArray[np.int64]
+    lost: int
+
+    def __str__(self) -> str:
+        lines = []
+        for direction in (Direction.FORWARD, Direction.BACKWARD):
+            chosen = self.directions == direction
+            done = self.successes[chosen]
+            steps = self.steps[chosen][done]
+            lines.append(
+                f"{direction.name.lower()}: {done.sum()} of {len(done)} succeeded ({done.mean():.0%}), "
+                f"median length of a success {np.median(steps) if len(steps) else float('nan'):.0f} steps"
+            )
+        return "\n".join(lines) + f"\nobjects lost: {self.lost}"
+
+
+def measure(task: str, episodes: int, config: DemonstratorConfig | None = None, *, random_share: float = 0.0) -> Report:
+    """Run reset-free episodes, forward and backward in turn, and report; `random_share` of them act at random.
+
+    Episodes of random actions are not counted, only what they do to the scene.
+    """
+    config = config or DemonstratorConfig()
+    world = World(task)
+    arm = ArmDriver(world)
+    script = Demonstrator(world.task, config)
+    space = world.task.description.action_space
+    rng = np.random.default_rng([config.seed, 1])
+    results, lost = [], 0
+    direction = Direction.FORWARD
+    for _ in range(episodes):
+        if world.truth().success(direction):
+            direction = direction.opposite
+        arm.home()
+        script.begin(direction)
+        random = rng.random() < random_share
+        steps = 0
+        while steps < world.task.description.step_limit:
+            action = space.to_physical(rng.uniform(-1, 1, space.dimension)) if random else script.act(world.scene_state())
+            arm.step(action)
+            steps += 1
+            if world.truth().success(direction):
+                break
+        success = world.truth().success(direction)
+        lost += len(world.lost_objects())
+        if not random:
+            results.append((int(direction), success, steps))
+        if success or random:
+            direction = direction.opposite
+    columns = list(zip(*results, strict=True)) if results else [(), (), ()]
+    return Report(np.array(columns[0]), np.array(columns[1], dtype=bool), np.array(columns[2]), lost)
+
+
+def main() -> None:
+    """`python -m robofume_sim.demonstrator --task pot_pick_and_place --episodes 100`."""
+    parser = argparse.ArgumentParser(description="Measure the scripted demonstrator, reset-free.")
+    parser.add_argument("--task", default="pot_pick_and_place")
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--action-noise", type=float, default=DemonstratorConfig().action_noise)
+    parser.add_argument("--grasp-offset", type=float, default=DemonstratorConfig().grasp_offset, help="metres")
+    parser.add_argument("--failure-share", type=float, default=0.0)
+    parser.add_argument("--random-share", type=float, default=0.0, help="share of episodes with random actions")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    config = DemonstratorConfig(given.action_noise, given.grasp_offset, given.failure_share, given.seed)
+    print(measure(given.task, given.episodes, config, random_share=given.random_share))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""The simulated tasks. Adding one is one file with a `SimulatedTask`, and one line here."""
+
+from __future__ import annotations
+
+from robofume_common.errors import RobofumeError
+from robofume_sim.tasks.base import SimulatedTask
+from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace
+
+TASKS: dict[str, type[SimulatedTask]] = {task.description.name: task for task in (PotPickAndPlace,)}
+
+
+def make_task(name: str) -> SimulatedTask:
+    """The task called `name`; RobofumeError names the tasks there are."""
+    if name not in TASKS:
+        raise RobofumeError(f"there is no simulated task '{name}'; choose one of: {', '.join(sorted(TASKS))}")
+    return TASKS[name]()

@@ -1,0 +1,118 @@
+"""What a simulated task is: its description, its bodies, its starts, its truth, and how a script would do it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robofume_common.enums import Direction
+from robofume_common.task import TaskDescription
+from robofume_sim.scene import Appearance
+
+HOME_JOINT_POSITIONS = (0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0)
+"""Home of tabletop tasks [rad]: gripper straight down at (0.22, 0, 0.17), drawn back so that the camera sees the arena."""
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """One movable object: position (3,) [m], quaternion (4,) w x y z, linear velocity (3,) [m/s], and whether a
+    finger touches it."""
+
+    position: Vector
+    quaternion: Vector
+    velocity: Vector
+    touched: bool
+
+    @property
+    def tilt(self) -> float:
+        """Angle [rad] between the object's own up and the world's up."""
+        _, x, y, _ = self.quaternion
+        return float(np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0)))
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """What is true about the world now: gripper position (3,) [m], opening [0 closed .. 1 open], objects by name."""
+
+    gripper_position: Vector
+    gripper_opening: float
+    objects: dict[str, ObjectState]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Whether each direction's goal is reached, and which share of it (0 .. 1)."""
+
+    forward_success: bool
+    backward_success: bool
+    forward_score: float
+    backward_score: float
+
+    def success(self, direction: Direction) -> bool:
+        """Whether the goal of `direction` is reached."""
+        return self.forward_success if direction == Direction.FORWARD else self.backward_success
+
+    def score(self, direction: Direction) -> float:
+        """Which share of the goal of `direction` is reached."""
+        return self.forward_score if direction == Direction.FORWARD else self.backward_score
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How a script carries an object: positions of the gripper [m], and the heights it moves at.
+
+    `grasp` is where to close (it follows the object), `place` where to open.
+    """
+
+    grasp: Vector
+    place: Vector
+    hover_height: float
+    carry_height: float
+    done_height: float
+
+
+class SimulatedTask(ABC):
+    """One task in the simulation: a forward and a backward instruction over the same objects."""
+
+    description: TaskDescription
+    object_names: tuple[str, ...]
+
+    @abstractmethod
+    def bodies(self, appearance: Appearance) -> str:
+        """MJCF of everything the task adds to the scene; movable objects through `scene.movable`."""
+
+    @abstractmethod
+    def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
+        """Positions (3,) [m] of the movable objects where `direction` starts."""
+
+    @abstractmethod
+    def truth(self, state: SceneState) -> Truth:
+        """The truth about both directions."""
+
+    @abstractmethod
+    def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
+        """Where a script would put the object in this episode (3,) [m]."""
+
+    @abstractmethod
+    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
+        """How a script would carry the object now."""
+
+
+def share_reached(distance: float, scale: float, resting: bool, released: bool) -> float:
+    """A score: half for the way to the zone, a quarter each for resting in it and for a gripper off the object."""
+    score = 0.5 * max(0.0, 1.0 - distance / scale)
+    if distance <= 0.0:
+        score += 0.25 * resting + 0.25 * (resting and released)
+    return float(score)
+
+
+def distance_to_rectangle(x: float, y: float, lower: tuple[float, float], upper: tuple[float, float]) -> float:
+    """Distance [m] of a point to a rectangle; 0 inside."""
+    dx = max(lower[0] - x, 0.0, x - upper[0])
+    dy = max(lower[1] - y, 0.0, y - upper[1])
+    return float(np.hypot(dx, dy))

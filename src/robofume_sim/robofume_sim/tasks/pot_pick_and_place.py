@@ -1,0 +1,97 @@
+"""Pot pick-and-place: a small pot goes into the tray, and back out onto the table."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robofume_common.enums import Direction
+from robofume_common.task import TaskDescription
+from robofume_sim import scene
+from robofume_sim.robot_model import FINGERTIP_BELOW_GRIPPER
+from robofume_sim.tasks.base import (
+    HOME_JOINT_POSITIONS,
+    SceneState,
+    SimulatedTask,
+    Transfer,
+    Truth,
+    Vector,
+    distance_to_rectangle,
+    share_reached,
+)
+
+POT = "pot"
+RADIUS = 0.022
+HEIGHT = 0.048
+BELLY_HEIGHT = 0.024
+GRASP_HEIGHT = 0.026
+# Where the centre of the pot counts as inside [m]; the pot is then wholly on its side of the divider.
+TRAY_MIN, TRAY_MAX = (0.190, 0.028), (0.380, 0.130)
+TABLE_MIN, TABLE_MAX = (0.190, -0.130), (0.380, -0.028)
+START_MARGIN = 0.015  # starts and places keep this far [m] inside their zone
+
+
+class PotPickAndPlace(SimulatedTask):
+    """Forward: into the tray (left half, y > 0). Backward: out of it onto the table (right half)."""
+
+    description = TaskDescription(
+        name="pot_pick_and_place",
+        forward_instruction="put the pot into the tray",
+        backward_instruction="take the pot out of the tray and put it on the table",
+        step_limit=40,
+        action_mask=(True, True, True, False, False, False, True),
+        workspace_minimum=(0.17, -0.15, 0.02),
+        workspace_maximum=(0.40, 0.15, 0.18),
+        home_joint_positions=HOME_JOINT_POSITIONS,
+    )
+    object_names = (POT,)
+
+    def bodies(self, appearance: scene.Appearance) -> str:
+        """Tray, divider and the pot: a round weighted belly on a flat foot, a rim and a dark mouth."""
+        colour, rim = scene.rgba(appearance.object), scene.rgba(appearance.object, 0.8)
+        # Spheres and planes have exact, cheap contacts. Fingers that miss slide off the round belly.
+        belly = f'size="{RADIUS}" pos="0 0 {BELLY_HEIGHT}"'
+        geoms = f"""
+<geom class="object" type="sphere" {belly} rgba="{colour}"/>
+<geom class="grip" type="sphere" {belly}/>
+<geom class="object" type="cylinder" size=".017 .004" pos="0 0 .004" rgba="{rim}"/>
+<geom class="visual" type="cylinder" size=".0175 .0035" pos="0 0 {HEIGHT - 0.0035}" rgba="{rim}"/>
+<geom class="visual" type="cylinder" size=".0145 .0005" pos="0 0 {HEIGHT}" rgba=".12 .04 .04 1"/>"""
+        pot = scene.movable(POT, geoms, mass=0.06, centre_of_mass_z=0.012, radius=RADIUS, righting=0.03)
+        return scene.half_plate(appearance) + scene.divider(appearance) + pot
+
+    def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
+        """The pot somewhere on the table (forward) or in the tray (backward)."""
+        lower, upper = (TABLE_MIN, TABLE_MAX) if direction == Direction.FORWARD else (TRAY_MIN, TRAY_MAX)
+        return {POT: _inside(lower, upper, rng)}
+
+    def truth(self, state: SceneState) -> Truth:
+        """The pot stands inside the zone, and the open gripper is off it: what one picture can show."""
+        pot = state.objects[POT]
+        x, y, z = pot.position
+        resting = abs(z) < 0.004 and pot.tilt < 0.15 and float(np.linalg.norm(pot.velocity)) < 0.05
+        gripper = state.gripper_position - pot.position
+        away = gripper[2] > HEIGHT + FINGERTIP_BELOW_GRIPPER or float(np.hypot(gripper[0], gripper[1])) > 0.07
+        released = away and state.gripper_opening > 0.6 and not pot.touched
+        tray = distance_to_rectangle(x, y, TRAY_MIN, TRAY_MAX)
+        table = distance_to_rectangle(x, y, TABLE_MIN, TABLE_MAX)
+        return Truth(
+            forward_success=tray == 0.0 and resting and released,
+            backward_success=table == 0.0 and resting and released,
+            forward_score=share_reached(tray, 0.16, resting, released),
+            backward_score=share_reached(table, 0.16, resting, released),
+        )
+
+    def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
+        """Anywhere well inside the zone."""
+        lower, upper = (TRAY_MIN, TRAY_MAX) if direction == Direction.FORWARD else (TABLE_MIN, TABLE_MAX)
+        return _inside(lower, upper, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
+
+    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
+        """Close around the middle of the pot."""
+        grasp = state.objects[POT].position + (0.0, 0.0, GRASP_HEIGHT)
+        return Transfer(grasp=grasp, place=place, hover_height=0.075, carry_height=0.065, done_height=0.085)
+
+
+def _inside(lower: tuple[float, float], upper: tuple[float, float], rng: np.random.Generator) -> Vector:
+    x, y = rng.uniform(np.add(lower, START_MARGIN), np.subtract(upper, START_MARGIN))
+    return np.array([x, y, 0.0])

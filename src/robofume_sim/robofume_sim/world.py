@@ -1,0 +1,199 @@
+"""The MuJoCo world of one task: a position-controlled WidowX 250s, objects, a camera.
+
+It is driven as the real arm is, by targets of the eight joints (`robofume_robot.kinematics.JOINT_NAMES`), and advances
+only when told to. The same task, configuration and seed give the same states and images, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
+from robofume_robot.kinematics import FINGER_CLOSED, FINGER_OPEN, JOINT_LOWER, JOINT_NAMES, JOINT_UPPER, opening_from_finger
+from robofume_sim import scene
+from robofume_sim.tasks import make_task
+from robofume_sim.tasks.base import ObjectState, SceneState, SimulatedTask, Truth
+
+Array = NDArray[np.float64]
+
+TIMESTEP = 0.004
+SERVO_PERIOD = 0.02  # how often the joint targets move along a trajectory [s]
+SETTLE_SHARE = 0.25  # share of the last segment of a trajectory that is left for the servos to settle
+LOWER = np.append(JOINT_LOWER, (FINGER_CLOSED, FINGER_CLOSED))
+UPPER = np.append(JOINT_UPPER, (FINGER_OPEN, FINGER_OPEN))
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Settings of the world."""
+
+    control_period: float = 0.2  # s
+    image_width: int = 100  # pixels
+    image_height: int = 100
+    appearance: scene.Appearance = field(default_factory=scene.Appearance)
+
+
+class World:
+    """One simulated scene. Lengths in m, angles in rad, times in s; positions in the robot base frame."""
+
+    def __init__(self, task: str | SimulatedTask, config: WorldConfig | None = None) -> None:
+        self.task = make_task(task) if isinstance(task, str) else task
+        self.config = config or WorldConfig()
+        xml = scene.build(
+            self.task.bodies(self.config.appearance),
+            self.config.appearance,
+            timestep=TIMESTEP,
+            width=self.config.image_width,
+            height=self.config.image_height,
+        )
+        self.model = mujoco.MjModel.from_xml_string(xml)
+        self.data = mujoco.MjData(self.model)
+        self._renderer: mujoco.Renderer | None = None
+        self._site = self.model.site("gripper").id
+        self._joints = np.array([self.model.joint(name).qposadr[0] for name in JOINT_NAMES])
+        self._velocities = np.array([self.model.joint(name).dofadr[0] for name in JOINT_NAMES])
+        self._objects = {name: self.model.body(name).id for name in self.task.object_names}
+        self._positions = {name: self.model.joint(f"{name}_x").qposadr[0] for name in self.task.object_names}
+        self._degrees = {name: self.model.joint(f"{name}_x").dofadr[0] for name in self.task.object_names}
+        self._fingers = {self.model.geom(f"{name}_pad").id for name in JOINT_NAMES[6:]}
+        self._home = np.append(self.task.description.home_joint_positions, (FINGER_OPEN, FINGER_OPEN))
+        self._next_start = np.random.default_rng(0)
+        self._time_offset = 0.0
+        self.reset(Direction.FORWARD, seed=0)
+
+    # Motion
+
+    def reset(self, direction: Direction, seed: int | None = None, *, start: dict[str, Array] | None = None) -> None:
+        """Put objects where `direction` starts and the arm, at rest, at home with an open gripper.
+
+        Time goes on. The places follow from `seed` and the direction alone; None takes the next of a fixed
+        sequence. `start` gives the places (3,) itself.
+        """
+        rng = self._next_start if seed is None else np.random.default_rng([seed, int(direction)])
+        places = self.task.start(direction, rng) if start is None else start
+        time = self.data.time
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.time = time
+        self.data.qpos[self._joints] = self._home
+        self.data.ctrl[:] = self._home
+        for name, place in places.items():
+            address = self._positions[name]
+            self.data.qpos[address : address + 3] = place
+        mujoco.mj_step(self.model, self.data, nstep=round(self.config.control_period / TIMESTEP))
+
+    def step(self, joint_targets: Sequence[float] | Array) -> None:
+        """Drive the joints (8,) to their targets during one control period."""
+        self.play([joint_targets], [self.config.control_period])
+
+    def play(self, positions: Sequence[Sequence[float] | Array], times: Sequence[float]) -> None:
+        """Play a joint trajectory to its end: `positions` (N, 8) at `times` (N,) from now, growing.
+
+        The targets move along straight lines and arrive a little early, as a controller that lets its servos settle.
+        Advances by whole control periods.
+        """
+        targets = np.atleast_2d(np.asarray(positions, dtype=np.float64))
+        ends = np.asarray(times, dtype=np.float64)
+        if targets.shape != (len(ends), 8) or not (np.isfinite(targets).all() and np.isfinite(ends).all()):
+            raise RobofumeError("a joint trajectory needs 8 finite positions at every finite time")
+        if len(ends) == 0 or ends[0] <= 0.0 or np.any(np.diff(ends) <= 0.0):
+            raise RobofumeError("the times of a joint trajectory must be above zero and grow")
+        periods = max(1, int(np.ceil(ends[-1] / self.config.control_period - 1e-6)))
+        knots = np.concatenate([[0.0], ends])
+        knots[-1] -= SETTLE_SHARE * (knots[-1] - knots[-2])
+        path = np.vstack([self.data.ctrl, np.clip(targets, LOWER, UPPER)])
+        ticks = round(periods * self.config.control_period / SERVO_PERIOD)
+        moments = SERVO_PERIOD * np.arange(1, ticks + 1)
+        controls = np.column_stack([np.interp(moments, knots, path[:, joint]) for joint in range(8)])
+        substeps = round(SERVO_PERIOD / TIMESTEP)
+        for control in controls:
+            self.data.ctrl[:] = control
+            mujoco.mj_step(self.model, self.data, nstep=substeps)
+        if not np.isfinite(self.data.qpos).all():
+            raise RobofumeError("the simulation became unstable; please report the task and the seed")
+
+    # What can be seen
+
+    @property
+    def time(self) -> float:
+        """Simulated time [s]."""
+        return float(self.data.time)
+
+    @property
+    def joint_positions(self) -> Array:
+        """Measured positions (8,) in the order of JOINT_NAMES."""
+        return self.data.qpos[self._joints].copy()
+
+    @property
+    def joint_velocities(self) -> Array:
+        """Measured velocities (8,)."""
+        return self.data.qvel[self._velocities].copy()
+
+    def render(self) -> NDArray[np.uint8]:
+        """The third-person camera's picture (height, width, 3), rgb."""
+        if self._renderer is None:
+            self._renderer = _renderer(self.model, self.config)
+        self._renderer.update_scene(self.data, camera="third_person")
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    # What only evaluation, scripts and reports may know
+
+    def scene_state(self) -> SceneState:
+        """The true state of gripper and objects."""
+        mujoco.mj_kinematics(self.model, self.data)
+        touched: set[int] = set()
+        for first, second in self.data.contact.geom:
+            if first in self._fingers:
+                touched.add(self.model.geom_bodyid[second])
+            elif second in self._fingers:
+                touched.add(self.model.geom_bodyid[first])
+        objects = {}
+        for name, body in self._objects.items():
+            position, degree = self._positions[name], self._degrees[name]
+            objects[name] = ObjectState(
+                position=self.data.qpos[position : position + 3].copy(),
+                quaternion=self.data.qpos[position + 3 : position + 7].copy(),
+                velocity=self.data.qvel[degree : degree + 3].copy(),
+                touched=body in touched,
+            )
+        fingers = self.data.qpos[self._joints[6:]]
+        return SceneState(
+            gripper_position=self.data.site_xpos[self._site].copy(),
+            gripper_opening=opening_from_finger(float(fingers.mean())),
+            objects=objects,
+        )
+
+    def truth(self) -> Truth:
+        """The truth about both directions."""
+        return self.task.truth(self.scene_state())
+
+    def lost_objects(self) -> list[str]:
+        """Names of objects that left the arena: a fault of the world, which the robustness check counts."""
+        (x0, y0), (x1, y1) = scene.ARENA_MIN, scene.ARENA_MAX
+        lost = []
+        for name, place in self._positions.items():
+            x, y, z = self.data.qpos[place : place + 3]
+            if not (x0 < x < x1 and y0 < y < y1 and -0.01 < z < scene.ARENA_CEILING):
+                lost.append(name)
+        return lost
+
+
+def _renderer(model: mujoco.MjModel, config: WorldConfig) -> mujoco.Renderer:
+    try:
+        return mujoco.Renderer(model, height=config.image_height, width=config.image_width)
+    except Exception as error:  # the OpenGL loaders raise whatever they like
+        raise RobofumeError(
+            "the simulated camera cannot draw without a display: install EGL (Debian/Ubuntu: apt-get install libegl1 "
+            f"libgl1) or OSMesa (apt-get install libosmesa6, then MUJOCO_GL=osmesa) [{type(error).__name__}: {error}]"
+        ) from error
