@@ -1,0 +1,491 @@
+"""Runs one episode after the other: the switcher's side of docs/architecture.md, "Lockstep" and "Verdicts and episodes".
+
+A state machine without clock, threads or ROS: inputs are calls with the time (monotonic seconds), outputs are the
+events they return, to be carried out in order. Every wait has a deadline, which `tick` looks after.
+"""
+
+from dataclasses import dataclass, field
+
+from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
+from robofume_common.parameters import setting
+from robofume_common.task import TaskDescription
+
+from robofume_reset.pacing import LearnerPace, PacingConfig
+from robofume_reset.success_rule import SuccessRule
+from robofume_reset.switching import EpisodePlan, EpisodeResult, Plan
+
+ERROR_NONE = 0
+ERROR_CANCELED = 1
+ERROR_NO_OBSERVATIONS = 2
+ERROR_RESET_FAILED = 3
+ERROR_BUSY = 4
+ERROR_NO_VERDICTS = 5
+ERROR_NO_LEARNER = 6
+ERROR_ARM_STOPPED = 7
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings of the episode loop."""
+
+    home: bool = setting(True, "bring the arm home before each episode")
+    start_deadline: float = setting(
+        60.0, "wall time from a goal's first task to its first step", unit="s", minimum=0.1
+    )
+    step_deadline: float = setting(
+        20.0, "wall time to the next step, or through homing to step 0, that ends the goal", unit="s", minimum=0.1
+    )
+    close_deadline: float = setting(
+        5.0, "wall time to the last step of an episode that was ended", unit="s", minimum=0.1
+    )
+    reset_deadline: float = setting(60.0, "wall time for a scene reset", unit="s", minimum=0.1)
+    max_missing_verdicts: int = setting(3, "missing verdicts in a row that end the goal", minimum=1)
+    max_aborts: int = setting(3, "episodes in a row aborted by a restarted policy that end the goal", minimum=1)
+
+
+@dataclass(frozen=True)
+class PublishTask:
+    """Publish `task`; `stamp` in ns on the observations' clock."""
+
+    phase: Phase
+    direction: Direction
+    instruction: str
+    episode_id: str
+    step_limit: int
+    home: bool
+    stamp: int
+
+
+@dataclass(frozen=True)
+class PublishPermit:
+    """Publish `step_permit`."""
+
+    episode_id: str
+    index: int
+
+
+@dataclass(frozen=True)
+class PublishEpisode:
+    """Publish `episode`."""
+
+    episode_id: str
+    phase: Phase
+    direction: Direction
+    instruction: str
+    num_steps: int
+    outcome: Outcome
+    success_index: int
+    assisted_reset_before: bool
+
+
+@dataclass(frozen=True)
+class ResetScene:
+    """Call `scene/reset`, then `EpisodeLoop.on_reset` with `ticket`."""
+
+    direction: Direction
+    seed: int
+    ticket: int
+
+
+@dataclass(frozen=True)
+class FindSilent:
+    """No step came: find out who is silent, then call `EpisodeLoop.on_silence`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The goal has ended; one of ERROR_* and a sentence."""
+
+    error: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the log."""
+
+    sentence: str
+
+
+Event = PublishTask | PublishPermit | PublishEpisode | ResetScene | FindSilent | Finished | Note
+
+
+@dataclass
+class Episode:
+    """An episode from its task to its closing."""
+
+    episode_id: str
+    phase: Phase
+    direction: Direction
+    instruction: str
+    assisted_reset_before: bool
+    waiting_since: float
+    """When the policy was last given something to do."""
+    stamp: int = 0
+    """Of the newest step [ns]."""
+    steps: int = 0
+    """Actions seen, which is the index of the next step."""
+    step_time: float = 0.0
+    """When the newest step arrived."""
+    last_seen: bool = False
+    """Whether the last step, the one without an action, has arrived."""
+    permitted: int = 0
+    last_actor: Actor = Actor.NONE
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    success_index: int = -1
+    ended_at: float = 0.0
+
+
+class EpisodeLoop:
+    """Runs the episodes of one goal at a time.
+
+    Arguments:
+        config, pacing, rule: settings.
+        task: gives instructions and step limit.
+        session: prefix of the episode ids.
+        episodes_started: how many ids were used up before (from the state file).
+        abandoned: episodes left open by the last process; closed as aborted if their last step still comes.
+    """
+
+    def __init__(
+        self,
+        config: LoopConfig,
+        pacing: PacingConfig,
+        rule: SuccessRule,
+        task: TaskDescription,
+        session: str,
+        episodes_started: int = 0,
+        abandoned: tuple[Episode, ...] = (),
+        now: float = 0.0,
+    ) -> None:
+        self.config, self.pacing, self.rule, self.task, self.session = config, pacing, rule, task, session
+        self.episodes_started = episodes_started
+        self.pace = LearnerPace(pacing, now)
+        self._abandoned = {episode.episode_id: episode for episode in abandoned}
+        self._plan: Plan | None = None
+        self._current: Episode | None = None
+        self._closing: list[Episode] = []
+        self._ending: Finished | None = None
+        self._resetting: tuple[EpisodePlan, float, int] | None = None
+        self._tickets = 0
+        self._stamp = 0
+        self._first_step_seen = False
+        self._looking_for_silent = False
+        self._missing_verdicts = 0
+        self._aborts = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a goal runs."""
+        return self._plan is not None
+
+    @property
+    def instruction(self) -> str:
+        """The sentence being followed, '' between episodes."""
+        return self._current.instruction if self._current else ""
+
+    @property
+    def open_episodes(self) -> list[Episode]:
+        """Episodes that were started and not yet closed."""
+        return [*self._closing, *([self._current] if self._current else [])]
+
+    # Inputs.
+
+    def start(self) -> list[Event]:
+        """The process has started: whatever a former one asked for is over."""
+        return [self._idle()]
+
+    def begin(self, plan: Plan, now: float) -> list[Event]:
+        """Run the episodes of `plan`. Only when not busy."""
+        if self.busy:
+            raise RuntimeError("a goal is running")
+        self._plan, self._ending = plan, None
+        self._stamp, self._first_step_seen = 0, False
+        self._missing_verdicts = self._aborts = 0
+        self.pace.begin(now)
+        return self._continue(now)
+
+    def cancel(self, now: float, reason: str = "The goal was cancelled.") -> list[Event]:
+        """End the goal calmly; the episode in progress is aborted."""
+        return self._fail(ERROR_CANCELED, reason, now)
+
+    def on_step(
+        self, episode_id: str, index: int, has_action: bool, actor: Actor, stamp: int, now: float
+    ) -> list[Event]:
+        """Take a step of any episode."""
+        episode = self._find(episode_id)
+        if episode is None:
+            return self._close_abandoned(episode_id, index) if not has_action else []
+        is_current = episode is self._current
+        if index != episode.steps or episode.last_seen or (index > 0 and stamp < episode.stamp):
+            if not is_current:
+                episode.last_seen = episode.last_seen or not has_action
+                return self._proceed(now)
+            note = Note(
+                f"Step {index} of episode {episode_id} came where {episode.steps} was due: "
+                "the policy node or the source of observations was restarted. The episode is aborted."
+            )
+            return [note, *self._abort_current(now)]
+        self._first_step_seen, self._looking_for_silent = True, False
+        episode.stamp, episode.step_time, episode.waiting_since = stamp, now, now
+        self._stamp = max(self._stamp, stamp)
+        if has_action:
+            episode.steps += 1
+            if self._plan is not None:
+                self._plan.on_step(actor == Actor.PERSON != episode.last_actor)
+                if self._plan.paced:
+                    self.pace.on_step()
+            episode.last_actor = actor
+        else:
+            episode.last_seen = True
+        return self._proceed(now)
+
+    def on_verdict(self, episode_id: str, index: int, verdict: Verdict, now: float) -> list[Event]:
+        """Take a verdict; a later one for the same step replaces it."""
+        self._missing_verdicts = 0
+        episode = self._find(episode_id)
+        if episode is None:
+            return []
+        episode.verdicts[index] = verdict
+        return self._proceed(now)
+
+    def on_learner_status(self, now: float) -> list[Event]:
+        """Call after `pace.on_status`."""
+        return self._proceed(now)
+
+    def on_arm_status(self, state: ArmState, message: str, now: float) -> list[Event]:
+        """A stopped arm ends the goal."""
+        if state != ArmState.STOPPED:
+            return []
+        return self._fail(ERROR_ARM_STOPPED, f"The arm stopped and needs a person: {message}", now)
+
+    def on_reset(self, ticket: int, success: bool, message: str, stamp: int, now: float) -> list[Event]:
+        """The answer to ResetScene; `stamp` [ns]: older observations show the scene before."""
+        if self._resetting is None or self._resetting[2] != ticket:
+            return []
+        plan, self._resetting = self._resetting[0], None
+        if not success:
+            return self._fail(ERROR_RESET_FAILED, f"The scene could not be reset: {message}", now)
+        assert self._plan is not None
+        self._plan.on_reset()
+        return self._start_episode(plan, now, stamp, assisted=True)
+
+    def on_silence(self, sentence: str, now: float) -> list[Event]:
+        """The answer to FindSilent; without effect when a step came meanwhile."""
+        if not self._looking_for_silent:
+            return []
+        return self._fail(ERROR_NO_OBSERVATIONS, sentence, now)
+
+    def tick(self, now: float) -> list[Event]:
+        """Look after the deadlines; call it a few times a second."""
+        if self._resetting is not None and now > self._resetting[1]:
+            self._resetting = None
+            seconds = self.config.reset_deadline
+            return self._fail(ERROR_RESET_FAILED, f"The scene was not reset within {seconds:.0f} s.", now)
+        return self._proceed(now)
+
+    # What follows from them.
+
+    def _proceed(self, now: float) -> list[Event]:
+        """Whatever can be done now."""
+        events = self._judge_current(now)
+        events += self._permit(now)
+        events += self._watch_current(now)
+        events += self._close(now)
+        if self._plan is not None and self._current is None and not self._closing and self._resetting is None:
+            events += self._continue(now)
+        return events
+
+    def _continue(self, now: float) -> list[Event]:
+        """Nothing runs: start the next episode, or end the goal."""
+        assert self._plan is not None
+        if self._ending is None and self._plan.done():
+            self._ending = Finished(ERROR_NONE, "")
+        if self._ending is not None:
+            finished, self._plan, self._ending = self._ending, None, None
+            return [self._idle(), finished]
+        if self._plan.paced and self.pacing.expect_learner and not self._first_step_seen:
+            if not self.pace.ready(now):
+                problem = self.pace.problem(now)
+                return self._fail(ERROR_NO_LEARNER, problem, now) if problem else []
+        plan = self._plan.next()
+        if plan.reset:
+            self._tickets += 1
+            self._resetting = (plan, now + self.config.reset_deadline, self._tickets)
+            return [self._idle(), ResetScene(plan.direction, plan.seed, self._tickets)]
+        return self._start_episode(plan, now, self._stamp)
+
+    def _start_episode(self, plan: EpisodePlan, now: float, stamp: int, assisted: bool = False) -> list[Event]:
+        self.episodes_started += 1
+        self._looking_for_silent = False
+        self._current = Episode(
+            episode_id=f"{self.session}-{self.episodes_started:06d}",
+            phase=plan.phase,
+            direction=plan.direction,
+            instruction=self.task.instruction(plan.direction),
+            assisted_reset_before=assisted,
+            waiting_since=now,
+        )
+        episode, limit = self._current, self.task.step_limit
+        return [
+            PublishTask(
+                episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, self.config.home, stamp
+            )
+        ]
+
+    def _judge_current(self, now: float) -> list[Event]:
+        """End the current episode if the verdicts, or the last step, say so."""
+        episode = self._current
+        if episode is None:
+            return []
+        seen = episode.steps if episode.last_seen else episode.steps - 1
+        success_index = self.rule.success_index(episode.verdicts, seen)
+        if success_index >= 0:
+            return self._end_current(Outcome.SUCCESS, success_index, now)
+        if not episode.last_seen:
+            return []
+        if episode.steps < self.task.step_limit:
+            return [Note(f"The policy ended episode {episode.episode_id} early."), *self._abort_current(now)]
+        if episode.steps in episode.verdicts or not self.pacing.expect_verdicts:
+            return self._end_current(Outcome.TIMEOUT, -1, now)
+        if now - episode.step_time < self.pacing.verdict_deadline:
+            return []
+        return self._miss_verdict(episode, episode.steps, now) or self._end_current(Outcome.TIMEOUT, -1, now)
+
+    def _permit(self, now: float) -> list[Event]:
+        """The permit for the next step, where it is due and allowed."""
+        episode, index = self._current, self._current.steps if self._current else 0
+        if episode is None or self._policy_may_act(episode):
+            return []
+        if self.pacing.expect_verdicts and index - 1 not in episode.verdicts:
+            if now - episode.step_time < self.pacing.verdict_deadline:
+                return []
+            failure = self._miss_verdict(episode, index - 1, now)
+            if failure:
+                return failure
+        if self._waits_for_learner():
+            if not self.pace.ready(now):
+                problem = self.pace.problem(now)
+                return self._fail(ERROR_NO_LEARNER, problem, now) if problem else []
+        episode.permitted, episode.waiting_since = index, now
+        return [PublishPermit(episode.episode_id, index)]
+
+    def _policy_may_act(self, episode: Episode) -> bool:
+        """Whether the next step needs nothing from the switcher (the last step needs no permit)."""
+        at_limit = episode.last_seen or episode.steps >= self.task.step_limit
+        return not self.pacing.lockstep or at_limit or episode.steps <= episode.permitted
+
+    def _waits_for_learner(self) -> bool:
+        return self._plan is not None and self._plan.paced and self.pacing.expect_learner
+
+    def _miss_verdict(self, episode: Episode, index: int, now: float) -> list[Event]:
+        """Count a verdict as unknown; ends the goal when too many are missing in a row."""
+        episode.verdicts[index] = Verdict.UNKNOWN
+        self._missing_verdicts += 1
+        if self._missing_verdicts < self.config.max_missing_verdicts:
+            return []
+        return self._fail(
+            ERROR_NO_VERDICTS,
+            f"No verdict on {self._missing_verdicts} steps in a row within {self.pacing.verdict_deadline:.0f} s each: "
+            "is the reward node running? See its log.",
+            now,
+        )
+
+    def _watch_current(self, now: float) -> list[Event]:
+        """Notice that no step comes, and that the learner failed."""
+        episode = self._current
+        if episode is None or episode.last_seen:
+            return []
+        if self._waits_for_learner() and self.pace.failed:
+            return self._fail(ERROR_NO_LEARNER, self.pace.problem(now), now)
+        deadline = self.config.step_deadline if self._first_step_seen else self.config.start_deadline
+        silent = now - episode.waiting_since
+        if self._looking_for_silent or not self._policy_may_act(episode) or silent < deadline:
+            return []
+        self._looking_for_silent = True
+        return [FindSilent(silent)]
+
+    def _end_current(self, outcome: Outcome, success_index: int, now: float) -> list[Event]:
+        """The current episode is decided; hand over to the next, or to idle where the last step is still to come."""
+        episode = self._current
+        assert episode is not None and self._plan is not None
+        episode.outcome, episode.success_index, episode.ended_at = outcome, success_index, now
+        self._current, self._looking_for_silent = None, False
+        self._closing.append(episode)
+        if outcome != Outcome.ABORTED:
+            self._aborts = 0
+            self._plan.on_episode(EpisodeResult(episode.direction, outcome, episode.steps, success_index))
+        if episode.last_seen:
+            return []
+        if self._ending is None and not self._plan.done():
+            plan = self._plan.next()
+            if not plan.reset:
+                return self._start_episode(plan, now, self._stamp)
+        return [self._idle()]
+
+    def _abort_current(self, now: float) -> list[Event]:
+        """The current episode cannot be completed; it is run again."""
+        self._aborts += 1
+        if self._aborts < self.config.max_aborts:
+            return self._end_current(Outcome.ABORTED, -1, now)
+        return self._fail(
+            ERROR_NO_OBSERVATIONS,
+            f"{self._aborts} episodes in a row were broken off by the policy node: see its log.",
+            now,
+        )
+
+    def _fail(self, error: int, message: str, now: float) -> list[Event]:
+        """End the goal: idle at once, the episode in progress aborted."""
+        if self._plan is None or self._ending is not None:
+            return []
+        self._ending = Finished(error, message)
+        self._resetting = None
+        events = self._end_current(Outcome.ABORTED, -1, now) if self._current else [self._idle()]
+        return events + self._proceed(now)
+
+    def _close(self, now: float) -> list[Event]:
+        """Publish the episodes that are complete, or will not be."""
+        events: list[Event] = []
+        for episode in list(self._closing):
+            if episode.last_seen:
+                judged = episode.outcome == Outcome.ABORTED or episode.steps in episode.verdicts
+                overdue = now - max(episode.step_time, episode.ended_at) >= self.pacing.verdict_deadline
+                if not (judged or overdue or not self.pacing.expect_verdicts):
+                    continue
+                num_steps = episode.steps
+            elif now - episode.ended_at >= self.config.close_deadline:
+                # Without a last step, the newest one shows where the episode ended and its action is left out.
+                num_steps = episode.steps - 1
+            else:
+                continue
+            self._closing.remove(episode)
+            if num_steps >= 0:
+                events.append(_closed(episode, num_steps))
+        return events
+
+    def _close_abandoned(self, episode_id: str, index: int) -> list[Event]:
+        """The last step of an episode in which the former process was killed."""
+        episode = self._abandoned.pop(episode_id, None)
+        if episode is None:
+            return []
+        episode.outcome = Outcome.ABORTED
+        return [_closed(episode, index)]
+
+    def _find(self, episode_id: str) -> Episode | None:
+        if self._current is not None and self._current.episode_id == episode_id:
+            return self._current
+        return next((episode for episode in self._closing if episode.episode_id == episode_id), None)
+
+    def _idle(self) -> PublishTask:
+        return PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, False, self._stamp)
+
+
+def _closed(episode: Episode, num_steps: int) -> PublishEpisode:
+    assert episode.outcome is not None
+    return PublishEpisode(
+        episode.episode_id, episode.phase, episode.direction, episode.instruction, num_steps,
+        episode.outcome, episode.success_index, episode.assisted_reset_before,
+    )  # fmt: skip

@@ -1,0 +1,261 @@
+"""Which episode comes next: in practice, forward and backward by turns; in evaluation, trials from stated starts."""
+
+import hashlib
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from robofume_common.enums import Direction, Outcome, Phase
+from robofume_common.parameters import setting
+
+RECENT = 25
+"""Episodes per direction over which success in practice is reported."""
+DIRECTIONS = (Direction.FORWARD, Direction.BACKWARD)
+
+
+@dataclass(frozen=True)
+class SwitchingConfig:
+    """Settings of practice without resets."""
+
+    max_repeats: int = setting(
+        3, "a direction that failed is tried again at most so often, then the other one is forced", minimum=0
+    )
+    failures_before_reset: int = setting(
+        8, "failures in a row, of either direction, before the scene is reset; 0: never", minimum=0
+    )
+    reset_every: int = setting(0, "reset the scene after so many episodes without a reset; 0: never", minimum=0)
+
+
+@dataclass(frozen=True)
+class EpisodePlan:
+    """The episode to run next. `seed` of the scene reset before it, 0: the scene backend's own next place."""
+
+    phase: Phase
+    direction: Direction
+    reset: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode ended."""
+
+    direction: Direction
+    outcome: Outcome
+    steps: int
+    """Actions taken until the episode was ended."""
+    success_index: int
+
+
+class Plan(Protocol):
+    """What the episode loop asks of a goal. Asking changes nothing; telling does."""
+
+    paced: bool
+    """Whether the loop waits for the learner."""
+
+    def done(self) -> bool:
+        """Whether no further episode is to start."""
+
+    def next(self) -> EpisodePlan:
+        """The episode to start now."""
+
+    def on_step(self, intervention: bool) -> None:
+        """An action was taken; `intervention`: a person took over with it."""
+
+    def on_reset(self) -> None:
+        """The scene was reset."""
+
+    def on_episode(self, result: EpisodeResult) -> None:
+        """An episode ended. Aborted ones are not reported: they are run again."""
+
+
+@dataclass
+class Tally:
+    """What happened, in a goal or in a whole run. Field names as in Practice.action."""
+
+    steps: int = 0
+    episodes: int = 0
+    forward_episodes: int = 0
+    backward_episodes: int = 0
+    forward_successes: int = 0
+    backward_successes: int = 0
+    assisted_resets: int = 0
+    interventions: int = 0
+
+    def count_episode(self, result: EpisodeResult) -> None:
+        """Count an episode that was not aborted."""
+        success = int(result.outcome == Outcome.SUCCESS)
+        self.episodes += 1
+        if result.direction == Direction.FORWARD:
+            self.forward_episodes += 1
+            self.forward_successes += success
+        else:
+            self.backward_episodes += 1
+            self.backward_successes += success
+
+
+@dataclass
+class Alternation:
+    """Memory of reset-free practice; survives a restart (`to_dict`, `from_dict`).
+
+    A success hands over to the other direction. A failure leaves the objects, as a rule, where this direction
+    starts, so it is tried again, `max_repeats` times; after `failures_before_reset` failures in a row, whatever the
+    direction, the objects are taken to be out of reach and the scene is reset.
+    """
+
+    config: SwitchingConfig
+    direction: Direction = Direction.FORWARD
+    repeats: int = 0
+    failures_in_row: int = 0
+    episodes_since_reset: int = 0
+    total: Tally = field(default_factory=Tally)
+    recent: dict[Direction, deque[bool]] = field(
+        default_factory=lambda: {direction: deque(maxlen=RECENT) for direction in DIRECTIONS}
+    )
+
+    def plan(self) -> EpisodePlan:
+        """The next episode of practice."""
+        phase = Phase.FORWARD if self.direction == Direction.FORWARD else Phase.BACKWARD
+        stuck = 0 < self.config.failures_before_reset <= self.failures_in_row
+        due = 0 < self.config.reset_every <= self.episodes_since_reset
+        return EpisodePlan(phase, self.direction, reset=stuck or due)
+
+    def on_episode(self, result: EpisodeResult) -> None:
+        """Decide the next direction from how an episode ended."""
+        success = result.outcome == Outcome.SUCCESS
+        self.total.count_episode(result)
+        self.recent[result.direction].append(success)
+        self.episodes_since_reset += 1
+        self.failures_in_row = 0 if success else self.failures_in_row + 1
+        if success or self.repeats >= self.config.max_repeats:
+            self.direction, self.repeats = result.direction.opposite, 0
+        else:
+            self.direction, self.repeats = result.direction, self.repeats + 1
+
+    def on_reset(self) -> None:
+        """The scene was reset for the next direction."""
+        self.total.assisted_resets += 1
+        self.failures_in_row = self.episodes_since_reset = self.repeats = 0
+
+    def success_rate(self, direction: Direction) -> float:
+        """Share of successes among the last episodes of a direction, NaN before the first."""
+        recent = self.recent[direction]
+        return sum(recent) / len(recent) if recent else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "direction": int(self.direction),
+            "repeats": self.repeats,
+            "failures_in_row": self.failures_in_row,
+            "episodes_since_reset": self.episodes_since_reset,
+            "total": vars(self.total).copy(),
+            "recent": {direction.name.lower(): list(self.recent[direction]) for direction in DIRECTIONS},
+        }
+
+    @classmethod
+    def from_dict(cls, config: SwitchingConfig, values: dict[str, Any]) -> "Alternation":
+        """The opposite of `to_dict`; raises KeyError, TypeError or ValueError where it is not one."""
+        recent = {d: deque(map(bool, values["recent"][d.name.lower()]), maxlen=RECENT) for d in DIRECTIONS}
+        counters = {name: int(values[name]) for name in ("repeats", "failures_in_row", "episodes_since_reset")}
+        return cls(config, Direction(values["direction"]), total=Tally(**values["total"]), recent=recent, **counters)
+
+
+@dataclass(frozen=True)
+class PracticeGoal:
+    """As in Practice.action; 0 means no limit. The goal ends with the episode in which a limit is reached."""
+
+    steps: int = 0
+    episodes: int = 0
+    successes_per_direction: int = 0
+
+    def reached(self, tally: Tally) -> bool:
+        """Whether any limit is reached."""
+        successes = min(tally.forward_successes, tally.backward_successes)
+        return (
+            0 < self.steps <= tally.steps
+            or 0 < self.episodes <= tally.episodes
+            or 0 < self.successes_per_direction <= successes
+        )
+
+
+class PracticePlan:
+    """Practice until the goal is reached."""
+
+    def __init__(self, goal: PracticeGoal, alternation: Alternation, paced: bool) -> None:
+        self.goal, self.alternation, self.paced = goal, alternation, paced
+        self.tally = Tally()
+
+    def done(self) -> bool:
+        """Whether a limit of the goal is reached."""
+        return self.goal.reached(self.tally)
+
+    def next(self) -> EpisodePlan:
+        """The alternation's next episode."""
+        return self.alternation.plan()
+
+    def on_step(self, intervention: bool) -> None:
+        """Count a step."""
+        for tally in (self.tally, self.alternation.total):
+            tally.steps += 1
+            tally.interventions += intervention
+
+    def on_reset(self) -> None:
+        """Count an assisted reset."""
+        self.tally.assisted_resets += 1
+        self.alternation.on_reset()
+
+    def on_episode(self, result: EpisodeResult) -> None:
+        """Count an episode and choose the next direction."""
+        self.tally.count_episode(result)
+        self.alternation.on_episode(result)
+
+
+def trial_seed(seed: int, direction: Direction, trial: int) -> int:
+    """The scene's seed of a trial, from `seed`, direction and number only: 1 .. 2^63-1."""
+    digest = hashlib.sha256(f"{seed} {int(direction)} {trial}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % (2**63 - 1) + 1
+
+
+class EvaluationPlan:
+    """Trials of both directions by turns, each after a scene reset."""
+
+    paced = False
+
+    def __init__(self, trials_per_direction: int, seed: int) -> None:
+        self.trials_per_direction, self.seed = trials_per_direction, seed
+        self.results: dict[Direction, list[EpisodeResult]] = {direction: [] for direction in DIRECTIONS}
+
+    @property
+    def trials_done(self) -> int:
+        """Trials finished, both directions."""
+        return sum(map(len, self.results.values()))
+
+    def done(self) -> bool:
+        """Whether all trials are finished."""
+        return self.trials_done >= 2 * self.trials_per_direction
+
+    def next(self) -> EpisodePlan:
+        """The next trial."""
+        direction = DIRECTIONS[self.trials_done % 2]
+        seed = trial_seed(self.seed, direction, len(self.results[direction]))
+        return EpisodePlan(Phase.EVALUATION, direction, reset=True, seed=seed)
+
+    def on_step(self, intervention: bool) -> None:
+        """Steps are counted with their episode."""
+
+    def on_reset(self) -> None:
+        """Every trial has one."""
+
+    def on_episode(self, result: EpisodeResult) -> None:
+        """Keep a trial's result."""
+        self.results[result.direction].append(result)
+
+    def successes(self, direction: Direction) -> list[bool]:
+        """Per trial."""
+        return [result.outcome == Outcome.SUCCESS for result in self.results[direction]]
+
+    def steps(self, direction: Direction) -> list[int]:
+        """Actions until success or the limit, per trial."""
+        return [r.success_index if r.success_index >= 0 else r.steps for r in self.results[direction]]
