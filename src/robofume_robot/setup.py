@@ -17,6 +17,9 @@ setup(
     description="What touches the robot: camera ingestion, arm control, safety envelope, kinematics and backends of RoboFuME.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": [
+            "arm = robofume_robot.nodes.arm:main",
+            "camera = robofume_robot.nodes.camera:main",
+        ],
     },
 )

@@ -1,0 +1,199 @@
+"""From any camera picture to the policy's image: decode, crop, resize, limit the rate, watch the camera. No ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import setting
+
+Image = NDArray[np.uint8]
+cv2.setNumThreads(1)  # the pictures are small, and the other cores have work of their own
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Settings of the camera node."""
+
+    source: str = setting("", "OpenCV source: device number, file or URL; empty: the topic camera/image_raw")
+    loop: bool = setting(False, "Start a file again at its end")
+    width: int = setting(64, "Width of the policy's image", unit="pixel", minimum=8, maximum=2048)
+    height: int = setting(64, "Height of the policy's image", unit="pixel", minimum=8, maximum=2048)
+    crop: tuple[int, ...] = setting(
+        (), "x, y, width, height of the part to use; empty: the largest centred part of the right shape", unit="pixel"
+    )
+    rate: float = setting(0.0, "Images per second of the source's clock; 0: all", unit="1/s", minimum=0.0, maximum=1e3)
+    lockstep: bool = setting(False, "Pass every image: the world waits for the answer to each")
+    depth_range: float = setting(2.0, "Distance that is white in a 16UC1 picture", unit="m", minimum=0.1, maximum=60.0)
+    first_image_deadline: float = setting(
+        30.0, "Wall time until the first image must be there", unit="s", minimum=0.1, maximum=3600.0
+    )
+    image_deadline: float = setting(
+        5.0, "Wall time without an image that means the camera has stopped", unit="s", minimum=0.1, maximum=3600.0
+    )
+    exit_when_lost: bool = setting(True, "End with exit code 1 when the camera has stopped, not only report it")
+    frozen_after: int = setting(
+        100, "Equal images in a row that are reported as frozen; 0: never", minimum=0, maximum=100_000
+    )
+    black_level: int = setting(8, "An image with no value over this is reported as black", minimum=0, maximum=255)
+
+    def __post_init__(self) -> None:
+        if self.crop and (len(self.crop) != 4 or min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
+            raise RobofumeError(f"crop needs x, y, width and height in pixels, not {list(self.crop)}.")
+
+
+_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3, "mono16": 1, "16UC1": 1}
+_TO_RGB = {
+    "bgr8": cv2.COLOR_BGR2RGB,
+    "8UC3": cv2.COLOR_BGR2RGB,
+    "rgba8": cv2.COLOR_RGBA2RGB,
+    "bgra8": cv2.COLOR_BGRA2RGB,
+    "mono8": cv2.COLOR_GRAY2RGB,
+    "8UC1": cv2.COLOR_GRAY2RGB,
+}
+
+
+def decode(
+    data: bytes | bytearray | memoryview,
+    encoding: str,
+    height: int,
+    width: int,
+    row_length: int,
+    big_endian: bool = False,
+    depth_range: float = 2.0,
+) -> Image:
+    """RGB picture (height, width, 3) of the bytes of a sensor_msgs/Image; may share memory with `data`.
+
+    `row_length` is the message's `step` in bytes. 16UC1 is a distance in mm, white at `depth_range` m; mono16 is
+    brightness. Raises RobofumeError for an encoding that is not known or for too few bytes.
+    """
+    channels = _CHANNELS.get(encoding)
+    if channels is None:
+        raise RobofumeError(f"The camera sends the encoding {encoding}; known are {', '.join(sorted(_CHANNELS))}.")
+    sixteen = encoding in ("mono16", "16UC1")
+    used = width * channels * (2 if sixteen else 1)
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    if height < 1 or width < 1 or row_length < used or buffer.size < row_length * height:
+        raise RobofumeError(
+            f"The camera's picture is broken: {width} x {height} {encoding} with rows of {row_length} bytes needs "
+            f"{max(row_length, used) * height} bytes, it has {buffer.size}."
+        )
+    rows = buffer[: row_length * height].reshape(height, row_length)[:, :used]
+    if sixteen:
+        values = np.ascontiguousarray(rows).view(">u2" if big_endian else "<u2")
+        if encoding == "mono16":
+            grey = (values >> 8).astype(np.uint8)
+        else:
+            grey = np.minimum(values * (255.0 / (1000.0 * depth_range)), 255.0).astype(np.uint8)
+        return _rgb(grey, cv2.COLOR_GRAY2RGB)
+    picture = rows.reshape(height, width) if channels == 1 else rows.reshape(height, width, channels)
+    code = _TO_RGB.get(encoding)
+    return picture if code is None else _rgb(picture, code)
+
+
+def _rgb(picture: Image, code: int) -> Image:
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture), code), dtype=np.uint8)
+
+
+def crop_and_resize(picture: Image, config: CameraConfig) -> Image:
+    """The policy's image (config.height, config.width, 3), contiguous, of an RGB picture (h, w, 3).
+
+    Areas are averaged when it gets smaller. Raises RobofumeError where the crop is not inside the picture.
+    """
+    height, width = picture.shape[:2]
+    if config.crop:
+        x, y, w, h = config.crop
+        if x + w > width or y + h > height:
+            raise RobofumeError(
+                f"crop x={x} y={y} width={w} height={h} does not fit into the camera's {width} x {height} picture."
+            )
+    else:
+        w = min(width, max(1, round(height * config.width / config.height)))
+        h = min(height, max(1, round(width * config.height / config.width)))
+        x, y = (width - w) // 2, (height - h) // 2
+    part = picture[y : y + h, x : x + w]
+    if (h, w) == (config.height, config.width):
+        return np.ascontiguousarray(part)
+    smaller = h >= config.height and w >= config.width
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    resized = cv2.resize(np.ascontiguousarray(part), (config.width, config.height), interpolation=method)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+class RateLimiter:
+    """Passes images at most at a rate, by their stamps; a repetition of the last one that passed passes again."""
+
+    def __init__(self, rate: float) -> None:
+        self._period = int(1e9 / rate) if rate > 0.0 else 0
+        self._due = 0
+        self._last = -1
+
+    def passes(self, stamp: int) -> bool:
+        """Whether the image with this stamp (ns) is to be published."""
+        if self._period == 0 or stamp == self._last:
+            return True
+        if self._last >= 0 and 0 <= self._last - stamp < 1_000_000_000:
+            return False  # out of order
+        # Half a millisecond of jitter must not drop every second image of a camera that runs at just this rate.
+        if stamp < self._due - 500_000 and stamp > self._last:
+            return False
+        # Keep the beat; after a gap or a source that was started again a new one begins.
+        in_beat = self._last >= 0 and 0 <= stamp - self._due < self._period
+        self._due = (self._due if in_beat else stamp) + self._period
+        self._last = stamp
+        return True
+
+
+class CameraWatch:
+    """Watches that images come, and that they show something. Times are s of steady wall time."""
+
+    def __init__(self, config: CameraConfig, started: float) -> None:
+        self._config = config
+        self._time = started
+        self._last: Image | None = None
+        self._stamp = -1
+        self._equal = 0
+        self.black = False
+        self.images = 0
+
+    @property
+    def frozen(self) -> bool:
+        """The same picture again and again."""
+        return 0 < self._config.frozen_after <= self._equal
+
+    def saw(self, image: Image, stamp: int, now: float) -> None:
+        """Take note of a policy image (h, w, 3)."""
+        self._time = now
+        self.images += 1
+        if stamp == self._stamp:
+            return  # the source repeats itself because nobody answered
+        self._stamp = stamp
+        equal = self._last is not None and np.array_equal(self._last, image)
+        self._equal = self._equal + 1 if equal else 0
+        self._last = image
+        self.black = int(image.max()) <= self._config.black_level
+
+    def complaint(self, now: float) -> str:
+        """One sentence where the camera has stopped or never began; empty otherwise."""
+        silent = now - self._time
+        origin = f"the source {self._config.source}" if self._config.source else "camera/image_raw"
+        if self.images == 0 and silent > self._config.first_image_deadline:
+            return (
+                f"No image came from {origin} within {self._config.first_image_deadline:g} s: "
+                "start the camera, or check its topic name and its cable."
+            )
+        if self.images > 0 and silent > self._config.image_deadline:
+            return f"The camera has stopped: no image from {origin} for {self._config.image_deadline:g} s."
+        return ""
+
+    def warning(self) -> str:
+        """One sentence about images that come but show nothing; empty otherwise."""
+        if self.black:
+            return "The camera's image is black: is the lens covered or the light off?"
+        if self.frozen:
+            return f"The camera's last {self._equal + 1} images are all the same: it may be frozen."
+        return ""
