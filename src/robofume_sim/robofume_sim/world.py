@@ -6,6 +6,7 @@ only when told to. The same task, configuration and seed give the same states an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -190,6 +191,9 @@ class World:
 
 
 def _renderer(model: mujoco.MjModel, config: WorldConfig) -> mujoco.Renderer:
+    # Mesa's software renderer: draw in this thread. Handing such small pictures to others costs more, above all
+    # on a busy machine.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     try:
         return mujoco.Renderer(model, height=config.image_height, width=config.image_width)
     except Exception as error:  # the OpenGL loaders raise whatever they like

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from robofume_common.errors import RobofumeError
 from robofume_sim.tasks.base import SimulatedTask
+from robofume_sim.tasks.pot_lid import PotLid
 from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace
 
-TASKS: dict[str, type[SimulatedTask]] = {task.description.name: task for task in (PotPickAndPlace,)}
+TASKS: dict[str, type[SimulatedTask]] = {task.description.name: task for task in (PotPickAndPlace, PotLid)}
 
 
 def make_task(name: str) -> SimulatedTask:

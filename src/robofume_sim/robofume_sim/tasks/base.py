@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
+from robofume_sim.robot_model import FINGERTIP_BELOW_GRIPPER
 from robofume_sim.scene import Appearance
 
 HOME_JOINT_POSITIONS = (0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0)
@@ -116,3 +117,28 @@ def distance_to_rectangle(x: float, y: float, lower: tuple[float, float], upper:
     dx = max(lower[0] - x, 0.0, x - upper[0])
     dy = max(lower[1] - y, 0.0, y - upper[1])
     return float(np.hypot(dx, dy))
+
+
+def is_resting(thing: ObjectState, height: float) -> bool:
+    """Whether an object stands upright and still with its foot at `height` [m]."""
+    still = float(np.linalg.norm(thing.velocity)) < 0.05
+    return abs(float(thing.position[2]) - height) < 0.004 and thing.tilt < 0.15 and still
+
+
+def is_off(state: SceneState, name: str, object_height: float) -> bool:
+    """Whether the gripper is open and off an object, clearly enough to be seen in one picture.
+
+    Its fingertips are 1 cm above the object's top [m over its foot], or it is 7 cm beside it.
+    """
+    thing = state.objects[name]
+    x, y, z = state.gripper_position - thing.position
+    away = z > object_height + FINGERTIP_BELOW_GRIPPER + 0.01 or float(np.hypot(x, y)) > 0.07
+    return away and state.gripper_opening > 0.6 and not thing.touched
+
+
+def place_within(
+    lower: tuple[float, float], upper: tuple[float, float], margin: float, rng: np.random.Generator
+) -> Vector:
+    """A place (3,) [m] on the table inside a rectangle, `margin` away from its sides."""
+    x, y = rng.uniform(np.add(lower, margin), np.subtract(upper, margin))
+    return np.array([x, y, 0.0])

@@ -7,7 +7,6 @@ import numpy as np
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
 from robofume_sim import scene
-from robofume_sim.robot_model import FINGERTIP_BELOW_GRIPPER
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
     SceneState,
@@ -16,6 +15,9 @@ from robofume_sim.tasks.base import (
     Truth,
     Vector,
     distance_to_rectangle,
+    is_off,
+    is_resting,
+    place_within,
     share_reached,
 )
 
@@ -62,16 +64,14 @@ class PotPickAndPlace(SimulatedTask):
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
         """The pot somewhere on the table (forward) or in the tray (backward)."""
         lower, upper = (TABLE_MIN, TABLE_MAX) if direction == Direction.FORWARD else (TRAY_MIN, TRAY_MAX)
-        return {POT: _inside(lower, upper, rng)}
+        return {POT: place_within(lower, upper, START_MARGIN, rng)}
 
     def truth(self, state: SceneState) -> Truth:
         """The pot stands inside the zone, and the open gripper is off it: what one picture can show."""
         pot = state.objects[POT]
-        x, y, z = pot.position
-        resting = abs(z) < 0.004 and pot.tilt < 0.15 and float(np.linalg.norm(pot.velocity)) < 0.05
-        gripper = state.gripper_position - pot.position
-        away = gripper[2] > HEIGHT + FINGERTIP_BELOW_GRIPPER or float(np.hypot(gripper[0], gripper[1])) > 0.07
-        released = away and state.gripper_opening > 0.6 and not pot.touched
+        x, y, _ = pot.position
+        resting = is_resting(pot, 0.0)
+        released = is_off(state, POT, HEIGHT)
         tray = distance_to_rectangle(x, y, TRAY_MIN, TRAY_MAX)
         table = distance_to_rectangle(x, y, TABLE_MIN, TABLE_MAX)
         return Truth(
@@ -84,14 +84,9 @@ class PotPickAndPlace(SimulatedTask):
     def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
         """Anywhere well inside the zone."""
         lower, upper = (TRAY_MIN, TRAY_MAX) if direction == Direction.FORWARD else (TABLE_MIN, TABLE_MAX)
-        return _inside(lower, upper, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
+        return place_within(lower, upper, START_MARGIN, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """Close around the middle of the pot."""
         grasp = state.objects[POT].position + (0.0, 0.0, GRASP_HEIGHT)
-        return Transfer(grasp=grasp, place=place, hover_height=0.075, carry_height=0.065, done_height=0.085)
-
-
-def _inside(lower: tuple[float, float], upper: tuple[float, float], rng: np.random.Generator) -> Vector:
-    x, y = rng.uniform(np.add(lower, START_MARGIN), np.subtract(upper, START_MARGIN))
-    return np.array([x, y, 0.0])
+        return Transfer(grasp=grasp, place=place, hover_height=0.075, carry_height=0.065, done_height=0.095)
