@@ -142,8 +142,8 @@ class Actor:
         self._closing: list[_Episode] = []
         self._permit: tuple[str, int] = ("", -1)
         self._arm_state: ArmState | None = None
-        self._arm_status_stamp = 0
         self._arm_home_command = 0
+        self._home_stamp = 0
 
     # Inputs. Each returns what is to be published, in order.
 
@@ -206,10 +206,13 @@ class Actor:
         return self._advance()
 
     def on_arm_status(self, state: ArmState, home_command: int, stamp: int) -> list[Output]:
-        """Take the arm's state and the stamp [ns] of the newest home command that it carried out."""
+        """Take the arm's state, the stamp of the newest home command that it carried out, and that of its newest
+        joint state [ns]."""
         if state in (ArmState.STOPPED, ArmState.REFUSING) and state != self._arm_state:
             self._warn(f"The arm is {state.name.lower()}: no commands are sent until that ends.")
-        self._arm_state, self._arm_home_command, self._arm_status_stamp = state, home_command, stamp
+        if home_command != self._arm_home_command:
+            self._arm_home_command, self._home_stamp = home_command, stamp
+        self._arm_state = state
         return self._advance()
 
     # The one decision.
@@ -265,9 +268,8 @@ class Actor:
         """Whether the arm acknowledged the home command and `image` was taken afterwards."""
         if episode.home_stamp is None or self._arm_state == ArmState.HOMING:
             return False
-        # In lockstep the image that follows the command shows the end of the motion; in real time it may be older.
-        taken_after = self.config.lockstep or image.stamp >= self._arm_status_stamp
-        return self._arm_home_command >= episode.home_stamp and image.stamp > episode.home_stamp and taken_after
+        acknowledged = self._arm_home_command >= episode.home_stamp
+        return acknowledged and image.stamp > episode.home_stamp and image.stamp >= self._home_stamp
 
     def _homing(self, episode: _Episode, image: _Image) -> list[Output]:
         """The home command, once, and again where it seems to have been lost."""

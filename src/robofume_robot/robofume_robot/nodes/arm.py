@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import array
-from typing import Any
+import sys
 
 import numpy as np
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Duration
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from robofume_common.conversion import to_nanoseconds, to_time
+from robofume_common.diagnostics import ERROR, OK, Diagnostics
+from robofume_common.enums import ArmState
+from robofume_common.node import run
+from robofume_common.parameters import declare
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from robofume_common import qos
-from robofume_common.diagnostics import DiagnosticsPublisher
-from robofume_common.enums import ArmState
-from robofume_common.node import run
-from robofume_common.parameters import declare
 from robofume_interfaces.msg import ArmCommand, ArmStatus
 from robofume_robot.arm import SECOND, Arm, Command, Motion
 from robofume_robot.arm_config import ArmConfig
@@ -29,15 +30,13 @@ class TrajectoryController:
     """Backend: `arm_controller/joint_trajectory`, for the simulation, Gazebo and ros2_control."""
 
     def __init__(self, node: Node) -> None:
-        self._publisher = node.create_publisher(
-            JointTrajectory, "arm_controller/joint_trajectory", qos.JOINT_TRAJECTORY
-        )
+        self._publisher = node.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND)
         self._names = list(JOINT_NAMES)
 
     def send(self, motion: Motion) -> None:
         """Publish `motion` with the stamp of the observation that it answers."""
         message = JointTrajectory(joint_names=self._names)
-        message.header.stamp = _time(motion.stamp)
+        message.header.stamp = to_time(motion.stamp)
         for point in motion.points:
             seconds = int(point.time_from_start)
             duration = Duration(sec=seconds, nanosec=int((point.time_from_start - seconds) * SECOND))
@@ -56,13 +55,11 @@ class ArmNode(Node):
         self._order: list[int] = []
         self._names: list[str] = []
         self._backend = TrajectoryController(self)
-        self._proprioception = self.create_publisher(
-            JointState, "observation/proprioception", qos.PROPRIOCEPTION
-        )
-        self._status = self.create_publisher(ArmStatus, "arm/status", qos.ARM_STATUS)
-        self._diagnostics = DiagnosticsPublisher(self, self._report)
-        self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.JOINT_STATES)
-        self.create_subscription(ArmCommand, "arm/command", self._on_command, qos.ARM_COMMAND)
+        self._proprioception = self.create_publisher(JointState, "observation/proprioception", qos.STATE)
+        self._status = self.create_publisher(ArmStatus, "arm/status", qos.LATCHED)
+        self._diagnostics = Diagnostics(self, lambda: vars(self._arm.counters))
+        self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.sensor_input(config.lockstep))
+        self.create_subscription(ArmCommand, "arm/command", self._on_command, qos.COMMAND)
         # Wall time on purpose: a simulated clock stands still just when the watchdog is needed.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(min(0.1, config.watchdog / 5.0), self._on_tick, clock=steady)
@@ -77,8 +74,8 @@ class ArmNode(Node):
         positions = np.frombuffer(message.position, dtype=np.float64)
         if len(positions) != len(self._names):
             return
-        motion = self._arm.joint_state(_nanoseconds(message.header.stamp), positions[self._order])
-        if self._arm.stamp == _nanoseconds(message.header.stamp):
+        motion = self._arm.joint_state(to_nanoseconds(message.header.stamp), positions[self._order])
+        if self._arm.stamp == to_nanoseconds(message.header.stamp):
             answer = JointState(name=PROPRIOCEPTION_NAMES)
             answer.header.stamp = message.header.stamp
             answer.position = array.array("d", self._arm.proprioception().tobytes())
@@ -98,7 +95,7 @@ class ArmNode(Node):
 
     def _on_command(self, message: ArmCommand) -> None:
         motion = self._arm.command(
-            Command(_nanoseconds(message.header.stamp), message.mode, message.action, message.actor)
+            Command(to_nanoseconds(message.header.stamp), message.mode, message.action, message.actor)
         )
         if motion is not None:
             self._backend.send(motion)
@@ -110,36 +107,24 @@ class ArmNode(Node):
 
     def _publish_status(self) -> None:
         arm = self._arm
-        message = ArmStatus(stamp=self.get_clock().now().to_msg(), state=int(arm.state), message=arm.message)
-        message.home_command = _time(arm.home_command)
+        message = ArmStatus(stamp=_time(max(arm.stamp, 0)), state=int(arm.state), message=arm.message)
+        message.home_command = to_time(arm.home_command)
         for name, count in vars(arm.counters).items():
             setattr(message, name, count)
         self._status.publish(message)
+        wrong = arm.state in (ArmState.REFUSING, ArmState.STOPPED)
+        self._diagnostics.report(ERROR if wrong else OK, arm.message)
 
-    def _report(self) -> tuple[int, str, dict[str, Any]]:
-        arm = self._arm
-        level = {ArmState.REFUSING: 2, ArmState.STOPPED: 2}.get(arm.state, 0)
-        return level, arm.message, {"state": arm.state.name.lower(), **vars(arm.counters)}
-
-    def destroy_node(self) -> None:
-        """Hold the pose, then go."""
+    def close(self) -> None:
+        """Hold the pose at the end."""
         motion = self._arm.halt("the arm node ends")
         if motion is not None:
             self._backend.send(motion)
-        super().destroy_node()
-
-
-def _time(nanoseconds: int) -> Time:
-    return Time(sec=nanoseconds // SECOND, nanosec=nanoseconds % SECOND)
-
-
-def _nanoseconds(stamp: Time) -> int:
-    return int(stamp.sec) * SECOND + int(stamp.nanosec)
 
 
 def main() -> None:
     """Entry point."""
-    run(ArmNode)
+    sys.exit(run(ArmNode))
 
 
 if __name__ == "__main__":
