@@ -7,11 +7,13 @@ from collections.abc import Callable
 from types import FrameType
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from robofume_common.errors import RobofumeError
+from robofume_common.parameters import check_overrides
 
 EXIT_CALM = 0
 EXIT_REFUSED = 1
@@ -55,6 +57,13 @@ def make_executor() -> Executor:
     return EventsExecutor()
 
 
+def _init(args: list[str] | None) -> None:
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RCLError as error:
+        raise RobofumeError(f"Cannot start: {str(error).splitlines()[0]}") from error
+
+
 def _spin(node: Node, stop: _StopRequest) -> None:
     executor = make_executor()
     stop.install()  # again: the events executor puts its own handlers in place when it is made
@@ -95,8 +104,9 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     node: Node | None = None
     code = EXIT_CALM
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        _init(args)
         node = node_class()
+        check_overrides(node)
         _spin(node, stop)
     except (_Stopped, KeyboardInterrupt, ExternalShutdownException):
         pass

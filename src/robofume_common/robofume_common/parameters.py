@@ -6,6 +6,7 @@ YAML files are checked against it, and run directories store it. Only `declare` 
 
 import dataclasses
 import math
+import sys
 import typing
 from typing import Any, TypeVar
 
@@ -75,15 +76,15 @@ def validate(config: Config) -> Config:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A configuration as plain dict, lists and scalars, ready for YAML or JSON."""
+    return _plain(dataclasses.asdict(config))
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        return value
 
-    return plain(dataclasses.asdict(config))
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
 
 
 def from_dict(config_class: type[Config], values: dict[str, Any]) -> Config:
@@ -99,51 +100,74 @@ def from_dict(config_class: type[Config], values: dict[str, Any]) -> Config:
     return validate(config_class(**{name: _cast(owner, name, hints[name], value) for name, value in values.items()}))
 
 
-def declare(node: Any, config_class: type[Config]) -> Config:
+def declare(node: Any, config_class: type[Config], prefix: str = "") -> Config:
     """Declares one ROS parameter per setting on `node` and returns the configuration that was given to it.
 
-    Settings are read once, at start-up, so the parameters are read-only. Raises RobofumeError with the
-    name of the first value that does not fit.
+    Settings are read once, at start-up, so the parameters are read-only. A whole number is taken where
+    a setting is a float. Raises RobofumeError with the name of the first value that does not fit.
     """
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-    from rclpy.parameter import Parameter
+    from rcl_interfaces.msg import ParameterDescriptor
 
     hints = typing.get_type_hints(config_class)
-    parameter_types = {
-        bool: (Parameter.Type.BOOL, Parameter.Type.BOOL_ARRAY),
-        int: (Parameter.Type.INTEGER, Parameter.Type.INTEGER_ARRAY),
-        float: (Parameter.Type.DOUBLE, Parameter.Type.DOUBLE_ARRAY),
-        str: (Parameter.Type.STRING, Parameter.Type.STRING_ARRAY),
-    }
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
-        annotation = hints[field.name]
-        is_array = typing.get_origin(annotation) is tuple
-        scalar = typing.get_args(annotation)[0] if is_array else annotation
-        unit = field.metadata.get("unit") or ""
-        descriptor = ParameterDescriptor(
-            description=field.metadata.get("meaning", "") + (f" [{unit}]" if unit else ""),
-            additional_constraints=", ".join(map(str, field.metadata.get("choices") or ())),
-            read_only=True,
-        )
-        minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
-        if minimum is not None and maximum is not None and not is_array:
-            if scalar is float:
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=float(minimum), to_value=float(maximum))
-                ]
-            elif scalar is int:
-                descriptor.integer_range = [IntegerRange(from_value=int(minimum), to_value=int(maximum))]
-        default = list(field.default) if is_array else field.default
-        try:
-            parameter = node.declare_parameter(
-                field.name, Parameter(field.name, parameter_types[scalar][is_array], default).value, descriptor
-            )
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise RobofumeError(f"Parameter {field.name} of node {node.get_name()}: {error}") from error
-        value = parameter.value
-        if is_array:
-            value = [item for item in (value if value is not None else [])]
-        values[field.name] = value
-    return from_dict(config_class, values)
+        name, annotation = prefix + field.name, hints[field.name]
+        if dataclasses.is_dataclass(annotation):
+            values[field.name] = declare(node, annotation, f"{name}.")  # type: ignore[arg-type]
+            continue
+        # First as any type, to answer a wrong one with our own sentence; then as what it is.
+        default = _plain(_default(field))
+        given = node.declare_parameter(name, default, ParameterDescriptor(dynamic_typing=True)).value
+        values[field.name] = _cast(node.get_name(), name, annotation, default if given is None else given)
+    config = from_dict(config_class, values)
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+        name, annotation = prefix + field.name, hints[field.name]
+        if not dataclasses.is_dataclass(annotation):
+            node.undeclare_parameter(name)
+            value = _plain(getattr(config, field.name))
+            node.declare_parameter(name, value, _descriptor(field, annotation, value), ignore_override=True)
+    return config
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _descriptor(field: dataclasses.Field, annotation: Any, value: Any) -> Any:
+    """The ParameterDescriptor that tells a setting's meaning, unit, range and choices."""
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    unit, choices = field.metadata.get("unit"), field.metadata.get("choices")
+    minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
+    constraints = [f"one of {', '.join(map(str, choices))}"] if choices else []
+    descriptor = ParameterDescriptor(
+        description=field.metadata.get("meaning", "") + (f" [{unit}]" if unit else ""),
+        read_only=True,
+        dynamic_typing=value == [],  # ROS has no typed empty list
+    )
+    if minimum is not None or maximum is not None:
+        if annotation is float:
+            low = -sys.float_info.max if minimum is None else float(minimum)
+            high = sys.float_info.max if maximum is None else float(maximum)
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        elif annotation is int:
+            low, high = -(2**63) if minimum is None else int(minimum), 2**63 - 1 if maximum is None else int(maximum)
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+        else:
+            constraints.append(f"each value from {minimum} to {maximum}")
+    descriptor.additional_constraints = "; ".join(constraints)
+    return descriptor
+
+
+def check_overrides(node: Any) -> None:
+    """Raises RobofumeError where `node` was given a parameter that it has not declared."""
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public access to them
+    unknown = sorted(
+        name
+        for name in given
+        if not node.has_parameter(name) and name != "use_sim_time" and not name.startswith("qos_overrides.")
+    )
+    if unknown:
+        names = sorted(node.get_parameters_by_prefix("")) if hasattr(node, "get_parameters_by_prefix") else []
+        known = ", ".join(name for name in names if name not in ("use_sim_time", "start_type_description_service"))
+        raise RobofumeError(f"Node {node.get_name()} has no parameter {', '.join(unknown)}; it has {known}.")
