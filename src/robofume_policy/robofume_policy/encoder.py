@@ -24,7 +24,7 @@ class ConvEncoder(nn.Module):
             nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, 3), nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(inplace=True),
-        ).to(memory_format=torch.channels_last)  # fmt: skip
+        )  # fmt: skip
         cells = (((image_size // STEM - 1) - 4) // 2 + 1) - 2
         self.output_dimension = 64 * cells * cells
 

@@ -47,7 +47,9 @@ class InstructionEncoder:
 
 def _load(name: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     try:
         path = _minilm_path() if name == MINILM else name
         is_clip = AutoConfig.from_pretrained(path).model_type in ("clip", "clip_text_model")

@@ -27,12 +27,8 @@ def serialise_policy(
 ) -> bytes:
     """Pack the policy's part of a network's `tensors` as safetensors with all that is needed to run it."""
     names = Policy(config).state_dict().keys()
-    metadata = {
-        "network": json.dumps(to_dict(config)),
-        "architecture": architecture_hash(config),
-        "exploration_std": repr(float(exploration_std)),
-        "language": language,
-    }
+    about = {"network": to_dict(config), "exploration_std": float(exploration_std), "language": language}
+    metadata = {"policy": json.dumps(about, sort_keys=True)}  # one key: safetensors keeps no order between keys
     return save_tensors({name: tensors[name].detach().cpu().contiguous() for name in names}, metadata)
 
 
@@ -88,7 +84,8 @@ def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
     """
     metadata, tensors = _read(data)
     try:
-        config = from_dict(NetworkConfig, json.loads(metadata["network"]))
+        about = json.loads(metadata["policy"])
+        config = from_dict(NetworkConfig, about["network"])
         network = Policy(config)
         network.load_state_dict(tensors)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -98,9 +95,7 @@ def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
             f"The weights are for architecture {architecture_hash(config)}, but {architecture} was announced: "
             "learner and policy node must run the same version."
         )
-    return ActingPolicy(
-        network, config, float(metadata.get("exploration_std", "0")), metadata.get("language", "minilm")
-    )
+    return ActingPolicy(network, config, float(about["exploration_std"]), str(about["language"]))
 
 
 def _read(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -1,0 +1,226 @@
+"""From episodes to transitions, pre-training, practice and published weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from robofume_common.action import ActionSpace
+from robofume_common.enums import Direction, Outcome, Phase, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_data.episode import EpisodeData
+from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.config import AgentConfig, NetworkConfig, OnlineConfig, PretrainingConfig, ReplayConfig
+from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.language import InstructionEncoder
+from robofume_policy.metrics import read_metrics
+from robofume_policy.networks import Policy
+from robofume_policy.online_learner import OnlineLearner
+from robofume_policy.policy_network import architecture_hash, load_policy, serialise_policy
+from robofume_policy.pretraining import pretrain
+
+SPACE = ActionSpace()
+NETWORK = NetworkConfig(image_size=40, hidden_size=32, image_features=16)
+AGENT = AgentConfig(batch_size=8, discount=0.9)
+UPDATES = PretrainingConfig(updates=6, checkpoint_every=2, metrics_every=2)
+
+
+def make_episode(
+    number: int = 0, steps: int = 8, outcome: Outcome = Outcome.SUCCESS, success_index: int | None = None, size: int = 40
+) -> EpisodeData:
+    random = np.random.default_rng(number)
+    if success_index is None:
+        success_index = steps - 1 if outcome == Outcome.SUCCESS else -1
+    verdicts = np.full(steps + 1, Verdict.FAILURE, np.uint8)
+    if success_index >= 0:
+        verdicts[success_index] = Verdict.SUCCESS
+    direction = Direction.FORWARD if number % 2 else Direction.BACKWARD
+    return EpisodeData(
+        episode_id=f"episode-{number}", task="pot", phase=Phase.FORWARD if number % 2 else Phase.BACKWARD,
+        instruction="put the pot into the tray" if number % 2 else "take the pot out of the tray",
+        direction=direction, outcome=outcome, success_index=success_index, assisted_reset_before=False,
+        images=random.integers(0, 256, (steps + 1, size, size, 3), dtype=np.uint8),
+        proprioception=random.normal(size=(steps + 1, 7)).astype(np.float32),
+        actions=SPACE.to_physical(random.uniform(-1, 1, (steps, 4))),
+        actors=np.full(steps, 3, np.uint8), policy_versions=np.zeros(steps + 1, np.uint64),
+        stamps=np.arange(steps + 1, dtype=np.int64), verdicts=verdicts,
+        probabilities=np.zeros(steps + 1, np.float32), sources=np.zeros(steps + 1, np.uint8),
+        forward_success=None, backward_success=None,
+    )  # fmt: skip
+
+
+def episodes(count: int = 6) -> list[EpisodeData]:
+    return [make_episode(n, outcome=Outcome.TIMEOUT if n % 3 == 2 else Outcome.SUCCESS) for n in range(count)]
+
+
+@pytest.fixture(scope="module")
+def converter() -> EpisodeConverter:
+    return EpisodeConverter(NETWORK, SPACE, InstructionEncoder(), discount=0.9, n_step=1)
+
+
+def test_a_success_ends_at_its_index(converter: EpisodeConverter) -> None:
+    episode = make_episode(steps=8, success_index=5)
+    result = converter(episode)
+    assert result is not None and result.transitions == 5 and len(result.images) == 6
+    assert result.rewards[:5].tolist() == [-1, -1, -1, -1, 0]
+    assert result.discounts[:5] == pytest.approx([0.9, 0.9, 0.9, 0.9, 0.0])
+    assert result.returns[:5] == pytest.approx([-3.439, -2.71, -1.9, -1.0, 0.0])
+    assert (result.imitation == 1).all()
+    assert result.actions[:5] == pytest.approx(SPACE.to_normalised(episode.actions[:5]), abs=1e-6)
+    assert (result.images == episode.images[:6]).all()
+
+
+def test_a_timeout_bootstraps_and_counts_as_failing_for_ever(converter: EpisodeConverter) -> None:
+    result = converter(make_episode(steps=4, outcome=Outcome.TIMEOUT))
+    assert result is not None and result.transitions == 4
+    assert (result.rewards[:4] == -1).all() and result.discounts[:4] == pytest.approx([0.9] * 4)
+    assert result.returns[:4] == pytest.approx([-10.0] * 4)
+    assert (result.imitation == 0).all()
+
+
+def test_unknown_verdicts_are_neither(converter: EpisodeConverter) -> None:
+    episode = make_episode(steps=4, outcome=Outcome.TIMEOUT)
+    verdicts = episode.verdicts.copy()
+    verdicts[2] = Verdict.UNKNOWN
+    result = converter(replace(episode, verdicts=verdicts))
+    assert result is not None and result.next_offset.tolist() == [1, 0, 1, 1, 0]
+    nothing_said = converter(replace(episode, verdicts=np.zeros(5, np.uint8)))
+    assert nothing_said is not None and nothing_said.transitions == 4
+
+
+def test_what_is_not_learnt_from(converter: EpisodeConverter) -> None:
+    assert converter(make_episode(outcome=Outcome.ABORTED)) is None
+    assert converter(make_episode(steps=1, outcome=Outcome.INTERVENTION)) is None
+    cut_short = converter(make_episode(steps=5, outcome=Outcome.INTERVENTION))
+    assert cut_short is not None and cut_short.transitions == 4 and (cut_short.discounts[:4] > 0).all()
+    with pytest.raises(RobofumeError, match="40x40"):
+        converter(make_episode(size=48))
+
+
+def run(directory, data=None, **changes):
+    return pretrain(
+        data or episodes(), directory, action_space=SPACE, network=NETWORK, agent=AGENT,
+        config=replace(UPDATES, **changes), metrics_directory=directory / "metrics",
+    )  # fmt: skip
+
+
+def test_pretraining_interrupted_ends_with_the_same_weights(tmp_path) -> None:
+    whole = run(tmp_path / "whole")
+    calls = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, total, metrics):
+        calls.append((done, total))
+        assert set(metrics) == set(whole.agent.metric_names)
+        if done == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        pretrain(
+            episodes(), tmp_path / "cut", action_space=SPACE, network=NETWORK, agent=AGENT, config=UPDATES,
+            metrics_directory=tmp_path / "cut" / "metrics", progress=stop,
+        )  # fmt: skip
+    assert calls == [(2, 6), (4, 6)]
+    assert CheckpointStore(tmp_path / "cut").numbers() == [2]
+    resumed = run(tmp_path / "cut")
+    for name, tensor in whole.state_dict()[0].items():
+        assert torch.equal(tensor, resumed.state_dict()[0][name]), name
+    first, second = (read_metrics(tmp_path / name / "metrics" / "pretraining.csv") for name in ("whole", "cut"))
+    assert first == second and [row["updates"] for row in first] == [2, 4, 6]
+
+
+def test_pretraining_seeds_and_settings(tmp_path) -> None:
+    first, second, third = run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "c", seed=1)
+    assert first.weights() == second.weights()
+    assert first.weights() != third.weights()
+    with pytest.raises(RobofumeError, match="other settings"):
+        run(tmp_path / "a", seed=1)
+    with pytest.raises(RobofumeError, match="no episode"):
+        run(tmp_path / "d", data=[make_episode(outcome=Outcome.ABORTED)])
+
+
+@pytest.fixture
+def learner(tmp_path) -> OnlineLearner:
+    run(tmp_path / "pretrained")
+    return new_learner(tmp_path)
+
+
+def new_learner(tmp_path, offline: int = 6) -> OnlineLearner:
+    config = OnlineConfig(updates_per_step=0.5, warm_up_steps=10)
+    return OnlineLearner.from_pretrained(
+        tmp_path / "pretrained", episodes(offline), config, ReplayConfig(online_capacity=200)
+    )
+
+
+def test_updates_follow_the_steps(learner: OnlineLearner) -> None:
+    assert (learner.steps, learner.updates, learner.updates_due()) == (0, 0, 0)
+    learner.note_steps(10)
+    assert learner.updates_due() == 0
+    learner.note_steps(9)
+    assert learner.target_updates == 4 and learner.updates_due() == 4
+    metrics = learner.train(3)
+    assert set(metrics) == set(learner.metric_names) and all(np.isfinite(list(metrics.values())))
+    assert learner.updates == 3 and learner.updates_due() == 1
+    assert learner.trained.agent.conservative_weight == AGENT.conservative_weight_online
+
+
+def test_episodes_are_taken_in_once(learner: OnlineLearner) -> None:
+    assert learner.add_episode(make_episode(100, steps=8)) == 7
+    assert learner.add_episode(make_episode(100, steps=8)) == 0
+    assert learner.add_episode(make_episode(101, outcome=Outcome.ABORTED)) == 0
+    assert len(learner.online) == 7 and learner.online.episodes == 1
+
+
+def test_a_killed_learner_continues_exactly(tmp_path, learner: OnlineLearner) -> None:
+    learner.note_steps(30)
+    learner.add_episode(make_episode(100))
+    learner.train(5)
+    learner.save(tmp_path / "checkpoints")
+    other = new_learner(tmp_path)
+    assert other.restore(tmp_path / "checkpoints")
+    other.add_episode(make_episode(100))
+    assert (other.steps, other.updates, other.updates_due()) == (30, 5, learner.updates_due())
+    assert learner.train(3) == other.train(3)
+    assert learner.weights() == other.weights()
+    assert not new_learner(tmp_path).restore(tmp_path / "empty")
+
+
+def test_a_missing_pretraining_is_named(tmp_path) -> None:
+    with pytest.raises(RobofumeError, match="run `robofume pretrain`"):
+        OnlineLearner.from_pretrained(tmp_path, episodes())
+
+
+def test_published_weights_act_as_the_averaged_policy(learner: OnlineLearner) -> None:
+    learner.train(3)
+    data, architecture = learner.weights()
+    policy = load_policy(data, architecture)
+    assert policy.architecture == architecture and policy.language == "minilm"
+    episode, embedding = make_episode(5), InstructionEncoder()("put the pot into the tray")
+    action = policy.act(episode.images[0], episode.proprioception[0], embedding)
+    assert action.shape == (4,) and action.dtype == np.float32 and (np.abs(action) <= 1).all()
+    expected = learner.trained.agent.act(
+        {"images": episode.images[:1], "proprioception": episode.proprioception[:1], "instructions": embedding[None]}
+    )
+    assert action == pytest.approx(expected[0], abs=1e-5)
+    noisy = [policy.act(episode.images[0], episode.proprioception[0], embedding, False, np.random.default_rng(s))
+             for s in (1, 1, 2)]  # fmt: skip
+    assert (noisy[0] == noisy[1]).all() and (noisy[0] != noisy[2]).any()
+    assert np.abs(noisy[0] - action).max() < 6 * AGENT.exploration_std
+
+
+def test_bad_weights_are_refused(learner: OnlineLearner) -> None:
+    data, architecture = learner.weights()
+    for bad in (b"", data[:100], data[:-8]):
+        with pytest.raises(RobofumeError, match="damaged"):
+            load_policy(bad)
+    with pytest.raises(RobofumeError, match="architecture"):
+        load_policy(data, "0" * 16)
+    other = replace(NETWORK, hidden_size=16)
+    assert architecture_hash(other) != architecture
+    wrong = serialise_policy(Policy(NETWORK).state_dict(), NETWORK).replace(b'hidden_size', b'hidden_sise')
+    with pytest.raises(RobofumeError, match="hidden_sise|another version"):
+        load_policy(wrong)
+    with pytest.raises(RobofumeError, match="40x40x3"):
+        load_policy(data).act(np.zeros((64, 64, 3), np.uint8), np.zeros(7), np.zeros(384))
