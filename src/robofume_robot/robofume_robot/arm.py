@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from robofume_common.enums import Actor, ArmMode, ArmState
+
 from robofume_robot import kinematics
 from robofume_robot.arm_config import ArmConfig
 from robofume_robot.envelope import JointTarget, Reason, Refusal, Situation, hold, is_safe, plan
@@ -218,7 +218,9 @@ class Arm:
             except (TypeError, ValueError):
                 finite = False
             if not finite:
-                return self._refuse(command, Refusal(Reason.NOT_FINITE, "the action has a number that is not finite"))
+                return self._refuse(
+                    command, Refusal(Reason.NOT_FINITE, "the action has a number that is not finite")
+                )
         if self.config.lockstep and self._stamp < command.stamp <= self._stamp + PENDING_GAP:
             self._pending = command  # its joint state is still on its way
             return None
@@ -337,8 +339,12 @@ class Arm:
             self._become(ArmState.HOLDING, "at home")
             return None
         # In lockstep a new observation comes when the motion was played, or when the scene was reset in between.
-        if not self.config.lockstep and self._stamp < self._homing.end + int(self.config.control_period * SECOND):
+        if not self.config.lockstep and self._stamp < self._homing.end + int(
+            self.config.control_period * SECOND
+        ):
             return None
         if self._homing.attempts >= self.config.home_attempts:
-            return self._stop(f"the arm did not come home in {self._homing.attempts} attempts: is something in its way?")
+            return self._stop(
+                f"the arm did not come home in {self._homing.attempts} attempts: is something in its way?"
+            )
         return self._go_home(self._stamp if self.config.lockstep else 0)

@@ -1,4 +1,4 @@
-"""From any camera picture to the policy's image: decode, crop, resize, limit the rate, watch the camera. No ROS."""
+"""From any camera picture to the policy's image: crop, resize, limit the rate, watch the camera. No ROS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 
@@ -24,79 +23,46 @@ class CameraConfig:
     width: int = setting(64, "Width of the policy's image", unit="pixel", minimum=8, maximum=2048)
     height: int = setting(64, "Height of the policy's image", unit="pixel", minimum=8, maximum=2048)
     crop: tuple[int, ...] = setting(
-        (), "x, y, width, height of the part to use; empty: the largest centred part of the right shape", unit="pixel"
+        (),
+        "x, y, width, height of the part to use; empty: the largest centred part of the right shape",
+        unit="pixel",
     )
-    rate: float = setting(0.0, "Images per second of the source's clock; 0: all", unit="1/s", minimum=0.0, maximum=1e3)
+    rate: float = setting(
+        0.0, "Images per second of the source's clock; 0: all", unit="1/s", minimum=0.0, maximum=1e3
+    )
     lockstep: bool = setting(False, "Pass every image: the world waits for the answer to each")
-    depth_range: float = setting(2.0, "Distance that is white in a 16UC1 picture", unit="m", minimum=0.1, maximum=60.0)
+    depth_range: float = setting(
+        2.0, "Distance that is white in a 16UC1 picture", unit="m", minimum=0.1, maximum=60.0
+    )
     first_image_deadline: float = setting(
         30.0, "Wall time until the first image must be there", unit="s", minimum=0.1, maximum=3600.0
     )
     image_deadline: float = setting(
-        5.0, "Wall time without an image that means the camera has stopped", unit="s", minimum=0.1, maximum=3600.0
+        5.0,
+        "Wall time without an image that means the camera has stopped",
+        unit="s",
+        minimum=0.1,
+        maximum=3600.0,
     )
-    exit_when_lost: bool = setting(True, "End with exit code 1 when the camera has stopped, not only report it")
+    exit_when_lost: bool = setting(
+        True, "End with exit code 1 when the camera has stopped, not only report it"
+    )
     frozen_after: int = setting(
         100, "Equal images in a row that are reported as frozen; 0: never", minimum=0, maximum=100_000
     )
-    black_level: int = setting(8, "An image with no value over this is reported as black", minimum=0, maximum=255)
+    black_level: int = setting(
+        8, "An image with no value over this is reported as black", minimum=0, maximum=255
+    )
 
     def __post_init__(self) -> None:
         if self.crop and (len(self.crop) != 4 or min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
             raise RobofumeError(f"crop needs x, y, width and height in pixels, not {list(self.crop)}.")
 
 
-_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3, "mono16": 1, "16UC1": 1}
-_TO_RGB = {
-    "bgr8": cv2.COLOR_BGR2RGB,
-    "8UC3": cv2.COLOR_BGR2RGB,
-    "rgba8": cv2.COLOR_RGBA2RGB,
-    "bgra8": cv2.COLOR_BGRA2RGB,
-    "mono8": cv2.COLOR_GRAY2RGB,
-    "8UC1": cv2.COLOR_GRAY2RGB,
-}
-
-
-def decode(
-    data: bytes | bytearray | memoryview,
-    encoding: str,
-    height: int,
-    width: int,
-    row_length: int,
-    big_endian: bool = False,
-    depth_range: float = 2.0,
-) -> Image:
-    """RGB picture (height, width, 3) of the bytes of a sensor_msgs/Image; may share memory with `data`.
-
-    `row_length` is the message's `step` in bytes. 16UC1 is a distance in mm, white at `depth_range` m; mono16 is
-    brightness. Raises RobofumeError for an encoding that is not known or for too few bytes.
-    """
-    channels = _CHANNELS.get(encoding)
-    if channels is None:
-        raise RobofumeError(f"The camera sends the encoding {encoding}; known are {', '.join(sorted(_CHANNELS))}.")
-    sixteen = encoding in ("mono16", "16UC1")
-    used = width * channels * (2 if sixteen else 1)
-    buffer = np.frombuffer(data, dtype=np.uint8)
-    if height < 1 or width < 1 or row_length < used or buffer.size < row_length * height:
-        raise RobofumeError(
-            f"The camera's picture is broken: {width} x {height} {encoding} with rows of {row_length} bytes needs "
-            f"{max(row_length, used) * height} bytes, it has {buffer.size}."
-        )
-    rows = buffer[: row_length * height].reshape(height, row_length)[:, :used]
-    if sixteen:
-        values = np.ascontiguousarray(rows).view(">u2" if big_endian else "<u2")
-        if encoding == "mono16":
-            grey = (values >> 8).astype(np.uint8)
-        else:
-            grey = np.minimum(values * (255.0 / (1000.0 * depth_range)), 255.0).astype(np.uint8)
-        return _rgb(grey, cv2.COLOR_GRAY2RGB)
-    picture = rows.reshape(height, width) if channels == 1 else rows.reshape(height, width, channels)
-    code = _TO_RGB.get(encoding)
-    return picture if code is None else _rgb(picture, code)
-
-
-def _rgb(picture: Image, code: int) -> Image:
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture), code), dtype=np.uint8)
+def depth_to_picture(depth: NDArray[np.uint16], depth_range: float) -> Image:
+    """RGB picture (h, w, 3) of distances (h, w) in mm: 0 is black, `depth_range` m and more is white."""
+    grey = np.minimum(depth * (255.0 / (1000.0 * depth_range)), 255.0).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 def crop_and_resize(picture: Image, config: CameraConfig) -> Image:

@@ -80,7 +80,11 @@ def _chain(q: Sequence[float]) -> _Chain:
     wrist_axis = (c4 * side[0] + s4 * up[0], c4 * side[1] + s4 * up[1], s4 * up[2])
     rolled = (c4 * up[0] - s4 * side[0], c4 * up[1] - s4 * side[1], c4 * up[2])
     x = (c5 * forearm[0] - s5 * rolled[0], c5 * forearm[1] - s5 * rolled[1], c5 * forearm[2] - s5 * rolled[2])
-    z5 = (s5 * forearm[0] + c5 * rolled[0], s5 * forearm[1] + c5 * rolled[1], s5 * forearm[2] + c5 * rolled[2])
+    z5 = (
+        s5 * forearm[0] + c5 * rolled[0],
+        s5 * forearm[1] + c5 * rolled[1],
+        s5 * forearm[2] + c5 * rolled[2],
+    )
     y = (
         c6 * wrist_axis[0] + s6 * z5[0],
         c6 * wrist_axis[1] + s6 * z5[1],
@@ -94,7 +98,11 @@ def _chain(q: Sequence[float]) -> _Chain:
     reach = c2 * UPPER_ARM_X + s2 * UPPER_ARM_Z
     shoulder = (0.0, 0.0, SHOULDER_HEIGHT)
     elbow = (c1 * reach, s1 * reach, SHOULDER_HEIGHT - s2 * UPPER_ARM_X + c2 * UPPER_ARM_Z)
-    wrist = (elbow[0] + FOREARM * forearm[0], elbow[1] + FOREARM * forearm[1], elbow[2] + FOREARM * forearm[2])
+    wrist = (
+        elbow[0] + FOREARM * forearm[0],
+        elbow[1] + FOREARM * forearm[1],
+        elbow[2] + FOREARM * forearm[2],
+    )
     tip = (wrist[0] + HAND * x[0], wrist[1] + HAND * x[1], wrist[2] + HAND * x[2])
     return _Chain(
         axes=((0.0, 0.0, 1.0), side, side, forearm, wrist_axis, x),
@@ -246,7 +254,10 @@ def _configurations(target: Array, seed: Sequence[float]) -> list[list[float]]:
         fold = math.acos(min(max(cosine, -1.0), 1.0))
         for tilt in (math.atan2(reach, height) + fold, math.atan2(reach, height) - fold):
             q2 = _wrap(tilt - lean)
-            forearm = math.atan2(reach - upper_arm * math.sin(tilt), height - upper_arm * math.cos(tilt)) - math.pi / 2
+            forearm = (
+                math.atan2(reach - upper_arm * math.sin(tilt), height - upper_arm * math.cos(tilt))
+                - math.pi / 2
+            )
             q3 = _wrap(forearm - q2)
             e = (rotation_from_rpy(0.0, forearm, q1).T @ target[:3, :3]).tolist()
             sine = math.hypot(e[1][0], e[2][0])
@@ -268,7 +279,9 @@ def _wrap(angle: float) -> float:
 def _rotation_error(target: list[list[float]], rotation: tuple[_Vector, _Vector, _Vector]) -> _Vector:
     """Rotation vector (base frame) that turns `rotation` into `target`."""
     (x, y, z) = rotation
-    e = [[target[i][0] * x[j] + target[i][1] * y[j] + target[i][2] * z[j] for j in range(3)] for i in range(3)]
+    e = [
+        [target[i][0] * x[j] + target[i][1] * y[j] + target[i][2] * z[j] for j in range(3)] for i in range(3)
+    ]
     w = (e[2][1] - e[1][2], e[0][2] - e[2][0], e[1][0] - e[0][1])
     sine = 0.5 * math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
     cosine = 0.5 * (e[0][0] + e[1][1] + e[2][2] - 1.0)
@@ -315,13 +328,16 @@ def _descend(
         damping = 0.5 * float(error @ error) + 1e-7
         q = _limited_step(q, columns, error, damping, max_joint_step)
     at_limit = any(
-        value <= low + 1e-9 or value >= high - 1e-9 for value, low, high in zip(best_q, _LOWER, _UPPER, strict=True)
+        value <= low + 1e-9 or value >= high - 1e-9
+        for value, low, high in zip(best_q, _LOWER, _UPPER, strict=True)
     )
     reached = best_position <= position_tolerance and best_rotation <= rotation_tolerance
     return IkSolution(np.array(best_q), reached, best_position, best_rotation, iteration, at_limit)
 
 
-def _limited_step(q: list[float], columns: Array, error: Array, damping: float, max_step: float) -> list[float]:
+def _limited_step(
+    q: list[float], columns: Array, error: Array, damping: float, max_step: float
+) -> list[float]:
     """One damped step `dq = (J^T J + damping 1)^-1 J^T e`; `columns` (6, 6) is J^T."""
     free = columns
     while True:
@@ -360,7 +376,9 @@ def rotation_from_rpy(roll: float, pitch: float, yaw: float) -> Array:
 def rotation_vector(target: Array, rotation: Array) -> Array:
     """Rotation vector (3,) in rad, base frame, that turns `rotation` (3, 3) into `target` (3, 3)."""
     x, y, z = np.asarray(rotation, dtype=np.float64).T.tolist()
-    return np.array(_rotation_error(np.asarray(target, dtype=np.float64).tolist(), (tuple(x), tuple(y), tuple(z))))
+    return np.array(
+        _rotation_error(np.asarray(target, dtype=np.float64).tolist(), (tuple(x), tuple(y), tuple(z)))
+    )
 
 
 def rotation_from_vector(vector: Array) -> Array:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from robofume_common.errors import RobofumeError
+
 from robofume_robot.image_pipeline import Image
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import array
+import sys
 import threading
 import time
 from typing import Any
@@ -10,15 +10,22 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import Image
-
-from robofume_common import qos
-from robofume_common.diagnostics import DiagnosticsPublisher
+from robofume_common.conversion import array_to_image, depth_to_array, image_to_array, to_nanoseconds
+from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
 from robofume_common.parameters import declare
+from sensor_msgs.msg import Image
+
+from robofume_common import qos
 from robofume_robot import image_pipeline
-from robofume_robot.image_pipeline import CameraConfig, CameraWatch, RateLimiter, crop_and_resize, decode
+from robofume_robot.image_pipeline import (
+    CameraConfig,
+    CameraWatch,
+    RateLimiter,
+    crop_and_resize,
+    depth_to_picture,
+)
 from robofume_robot.opencv_source import OpenCvSource
 
 
@@ -33,7 +40,7 @@ class CameraNode(Node):
         self._lost = ""
         self._failure: RobofumeError | None = None
         self._publisher = self.create_publisher(Image, "observation/image", qos.IMAGE)
-        self._diagnostics = DiagnosticsPublisher(self, self._report)
+        self._diagnostics = Diagnostics(self, self._counters)
         self._source: OpenCvSource | None = None
         self._ended = threading.Event()
         if self._config.source:
@@ -41,23 +48,19 @@ class CameraNode(Node):
             self._thread = threading.Thread(target=self._read, name="camera source", daemon=True)
             self._thread.start()
         else:
-            self.create_subscription(Image, "camera/image_raw", self._on_image, qos.CAMERA_IMAGE)
+            self.create_subscription(
+                Image, "camera/image_raw", self._on_image, qos.sensor_input(self._config.lockstep)
+            )
         period = min(0.5, self._config.image_deadline / 5.0, self._config.first_image_deadline / 5.0)
         self.create_timer(period, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_image(self, message: Image) -> None:
-        stamp = message.header.stamp
-        if self._limiter.passes(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)):
-            picture = decode(
-                memoryview(message.data),
-                message.encoding,
-                message.height,
-                message.width,
-                message.step,
-                bool(message.is_bigendian),
-                self._config.depth_range,
-            )
-            self._publish(picture, stamp, message.header.frame_id)
+        if self._limiter.passes(to_nanoseconds(message.header.stamp)):
+            if message.encoding == "16UC1":
+                picture = depth_to_picture(depth_to_array(message), self._config.depth_range)
+            else:
+                picture = image_to_array(message)
+            self._publish(picture, message.header.stamp, message.header.frame_id)
 
     def _read(self) -> None:
         """Runs in a thread of its own: reading a device blocks."""
@@ -74,12 +77,8 @@ class CameraNode(Node):
 
     def _publish(self, picture: image_pipeline.Image, stamp: Time, frame: str) -> None:
         image = crop_and_resize(picture, self._config)
-        message = Image(height=image.shape[0], width=image.shape[1], encoding="rgb8", step=image.shape[1] * 3)
-        message.header.stamp = stamp
-        message.header.frame_id = frame
-        message.data = array.array("B", image.tobytes())
-        self._publisher.publish(message)
-        self._watch.saw(image, int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec), time.monotonic())
+        self._publisher.publish(array_to_image(image, stamp, frame))
+        self._watch.saw(image, to_nanoseconds(stamp), time.monotonic())
 
     def _look(self) -> None:
         if self._failure is not None:
@@ -92,23 +91,25 @@ class CameraNode(Node):
         elif self._lost and not lost:
             self.get_logger().info("The camera is back.")
         self._lost = lost
-
-    def _report(self) -> tuple[int, str, dict[str, Any]]:
-        values = {"images": self._watch.images, "frozen": self._watch.frozen, "black": self._watch.black}
-        if self._lost:
-            return 2, self._lost, values
         warning = self._watch.warning()
-        return (1, warning, values) if warning else (0, "images arrive", values)
+        if lost:
+            self._diagnostics.report(ERROR, lost)
+        elif self._watch.images == 0:
+            self._diagnostics.report(WARN, "no image has arrived yet")
+        else:
+            self._diagnostics.report(WARN if warning else OK, warning or "images arrive")
 
-    def destroy_node(self) -> None:
-        """Let go of the device."""
+    def _counters(self) -> dict[str, Any]:
+        return {"images": self._watch.images, "frozen": self._watch.frozen, "black": self._watch.black}
+
+    def close(self) -> None:
+        """Let the thread that reads the device end."""
         self._ended.set()
-        super().destroy_node()
 
 
 def main() -> None:
     """Entry point."""
-    run(CameraNode)
+    sys.exit(run(CameraNode))
 
 
 if __name__ == "__main__":

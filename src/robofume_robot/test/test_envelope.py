@@ -1,0 +1,213 @@
+"""The envelope: what it shortens, what it refuses, and that nothing unsafe passes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from robofume_common.errors import RobofumeError
+from robofume_robot import kinematics
+from robofume_robot.envelope import JointTarget, Limits, Reason, Refusal, Situation, hold, is_safe, plan
+from robofume_robot.homing import plan_home
+
+HOME = np.array([0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0])
+LIMITS = Limits((0.17, -0.15, 0.02), (0.40, 0.15, 0.18))
+OPEN = (0.037, 0.037)
+
+
+def _at(vector, opening=1.0):
+    solution = kinematics.inverse_kinematics(kinematics.pose_from_vector(vector), HOME, any_configuration=True)
+    assert solution.converged
+    finger = kinematics.finger_from_opening(opening)
+    return Situation.at_rest(np.append(solution.joint_positions, (finger, finger)))
+
+
+def _position(target):
+    return kinematics.forward_kinematics(target.joint_positions)[:3, 3]
+
+
+def test_a_plain_step_goes_where_it_says():
+    target = plan([0.03, -0.02, -0.04, 0, 0, 0.1, 0.25], _at((0.25, 0, 0.12, 0, 0, 0)), LIMITS)
+    vector = kinematics.vector_from_pose(kinematics.forward_kinematics(target.joint_positions))
+    np.testing.assert_allclose(vector, (0.28, -0.02, 0.08, 0, 0, 0.1), atol=2e-3)
+    assert target.positions()[6] == pytest.approx(0.015 + 0.25 * 0.022)
+    assert not (target.clamped_step or target.clamped_box or target.clamped_velocity or target.clamped_joint)
+
+
+def test_no_action_of_the_action_space_is_shortened():
+    action = np.array([0.05, -0.05, 0.05, 0.25, -0.25, 0.25, 1], dtype=np.float32)
+    assert not plan(action, _at((0.28, 0, 0.1, 0, 0, 0)), LIMITS).clamped_step
+
+
+def test_huge_steps_are_shortened_along_each_axis():
+    target = plan([1e30, -3.0, 0.01, 0, 0, 9.0, 50.0], _at((0.25, 0, 0.12, 0, 0, 0)), LIMITS)
+    assert target.clamped_step and target.opening == 1.0
+    vector = kinematics.vector_from_pose(target.pose)
+    np.testing.assert_allclose(vector, (0.30, -0.05, 0.13, 0, 0, 0.25), atol=2e-4)
+
+
+def test_the_box_ends_the_step():
+    target = plan([0, 0, -0.05, 0, 0, 0, 1], _at((0.25, 0, 0.04, 0, 0, 0)), LIMITS)
+    assert target.clamped_box and 0.02 <= _position(target)[2] < 0.021
+
+
+def test_velocity_shortens_the_whole_step():
+    slow = dataclasses.replace(LIMITS, velocity_scale=0.05)
+    situation = _at((0.25, 0, 0.12, 0, 0, 0))
+    target = plan([0.05, 0, -0.05, 0, 0, 0, 1], situation, slow)
+    assert target.clamped_velocity
+    moved = np.abs(target.joint_positions - situation.target.joint_positions)
+    assert moved.max() <= 0.05 * np.pi * slow.control_period + 1e-9
+    travelled = _position(target) - (0.25, 0, 0.12)
+    assert travelled[0] > 0.002 and travelled[0] == pytest.approx(-travelled[2], rel=0.1)  # the same direction
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        [np.nan, 0, 0, 0, 0, 0, 1],
+        [0, 0, 0, 0, 0, 0, np.nan],
+        [0, np.inf, 0, 0, 0, 0, 1],
+        [0, 0, 0, -np.inf, 0, 0, 1],
+        [],
+        [0.0] * 6,
+        [[0.0] * 7],
+        ["a"] * 7,
+        [None] * 7,
+    ],
+)
+def test_what_is_not_seven_finite_numbers_is_refused(action):
+    result = plan(action, _at((0.25, 0, 0.12, 0, 0, 0)), LIMITS)
+    assert isinstance(result, Refusal) and result.reason is Reason.NOT_FINITE
+
+
+def test_out_of_reach_is_refused():
+    wide = Limits((0.1, -0.6, 0.0), (0.7, 0.6, 0.4))
+    situation = _at((0.40, 0, 0.15, 0, 0, 0))
+    for _ in range(10):
+        result = plan([0.05, 0, 0, 0, 0, 0, 1], situation, wide)
+        if isinstance(result, Refusal):
+            break
+        situation = Situation(result.positions(), result)
+    assert result.reason is Reason.UNREACHABLE and "cannot reach" in result.sentence
+
+
+def test_an_arm_far_outside_the_box_is_sent_home_first():
+    asleep = Situation.at_rest(np.append(kinematics.SLEEP_JOINT_POSITIONS, OPEN))
+    result = plan([0] * 6 + [1], asleep, LIMITS)
+    assert result.reason is Reason.UNREACHABLE and "home" in result.sentence
+
+
+def test_deltas_add_to_the_commanded_pose_so_that_sag_does_not_add_up():
+    start = _at((0.25, 0, 0.12, 0, 0, 0))
+    situation = start
+    for _ in range(50):
+        result = plan([0] * 6 + [1], situation, LIMITS)
+        sagging = result.positions() + np.append([0, 0.01, 0.01, 0, 0, 0], (0, 0))
+        situation = Situation(sagging, result)
+    assert np.linalg.norm(_position(result) - (0.25, 0, 0.12)) < 1e-3
+
+
+def test_the_target_does_not_wind_up_against_an_obstacle():
+    blocked = _at((0.25, 0, 0.12, 0, 0, 0)).measured
+    situation = Situation.at_rest(blocked)
+    for _ in range(20):
+        result = plan([0.05, 0, 0, 0, 0, 0, 1], situation, LIMITS)
+        situation = Situation(blocked, result)
+        assert _position(result)[0] <= 0.25 + LIMITS.max_lead + LIMITS.translation_step + 1e-3
+
+
+def test_hold_keeps_the_measured_pose_and_the_grip():
+    gripping = JointTarget(HOME, kinematics.forward_kinematics(HOME), 0.0)
+    situation = Situation(np.append(HOME + 0.02, (0.03, 0.03)), gripping)
+    target = hold(situation, LIMITS)
+    np.testing.assert_allclose(target.joint_positions, HOME + 0.02)
+    assert target.opening == 0.0
+
+
+def test_hold_brings_a_sagging_arm_back_into_the_box():
+    result = hold(_at((0.25, 0, 0.01, 0, 0, 0)), LIMITS)
+    assert result.clamped_box and is_safe(result.joint_positions, LIMITS)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ten_thousand_random_steps_never_leave_the_limits(seed):
+    """A quarter each: a random walk in wild actions, with lag, disturbance, and every scale of number."""
+    rng = np.random.default_rng(seed)
+    limits = dataclasses.replace(LIMITS, velocity_scale=(0.8, 0.2)[seed % 2])
+    situation = Situation.at_rest(np.append(HOME, OPEN))
+    steps = limits.joint_steps()
+    accepted = 0
+    for _ in range(2500):
+        action = rng.normal(size=7) * 10.0 ** rng.uniform(-3, 3)
+        if rng.random() < 0.1:
+            action[rng.integers(7)] = rng.choice([np.nan, np.inf, -np.inf, 1e308, -1e308])
+        result = plan(action, situation, limits)
+        if isinstance(result, Refusal):
+            continue
+        accepted += 1
+        assert is_safe(result.joint_positions, limits)
+        x = _position(result)
+        assert (x >= limits.box_min).all() and (x <= limits.box_max).all()
+        assert 0.015 <= result.positions()[6] <= 0.037 and 0.015 <= result.positions()[7] <= 0.037
+        reference = np.clip(situation.target.joint_positions, situation.measured[:6] - 0.6, situation.measured[:6] + 0.6)
+        assert (np.abs(result.joint_positions - reference) <= steps + 1e-9).all()
+        lag = result.positions() + rng.uniform(0, 0.5) * (situation.measured - result.positions())
+        situation = Situation(lag + np.append(rng.normal(size=6) * 0.01, (0, 0)), result)
+    assert accepted > 1200
+
+
+def _replay(path, start, limits, scale):
+    previous, time = start, 0.0
+    for timed in path:
+        target = timed.target.joint_positions
+        assert timed.time_from_start > time
+        speed = np.abs(target - previous) / (timed.time_from_start - time)
+        assert (speed <= scale * np.pi * (1 + 1e-9)).all()
+        previous, time = target, timed.time_from_start
+
+
+def test_homing_opens_rises_and_stays_in_the_box():
+    rng = np.random.default_rng(9)
+    for _ in range(100):
+        vector = np.append(rng.uniform((0.2, -0.14, 0.03), (0.36, 0.14, 0.16)), (0, 0, rng.uniform(-1, 1)))
+        situation = _at(vector, opening=0.2)
+        path = plan_home(situation, HOME, LIMITS)
+        assert not isinstance(path, Refusal), path
+        _replay(path, situation.measured[:6], LIMITS, LIMITS.home_velocity_scale)
+        assert all(timed.target.opening == 1.0 and is_safe(timed.target.joint_positions, LIMITS) for timed in path)
+        np.testing.assert_allclose(path[-1].target.joint_positions, HOME)
+        np.testing.assert_allclose(_position(path[0].target), vector[:3], atol=1e-3)  # the fingers open in place
+        if vector[2] < 0.12:
+            rise = _position(path[1].target)
+            np.testing.assert_allclose(rise[:2], vector[:2], atol=1e-3)
+            assert rise[2] > vector[2] + 0.005
+
+
+def test_homing_from_the_sleep_pose_comes_nearer_with_every_target():
+    situation = Situation.at_rest(np.append(kinematics.SLEEP_JOINT_POSITIONS, OPEN))
+    path = plan_home(situation, HOME, LIMITS)
+    excess = LIMITS.excess(kinematics.forward_kinematics(kinematics.SLEEP_JOINT_POSITIONS)[:3, 3])
+    for timed in path:
+        now = LIMITS.excess(_position(timed.target))
+        assert now <= excess + 1e-6
+        excess = now
+    assert excess == 0.0
+
+
+def test_a_home_outside_the_box_is_refused():
+    result = plan_home(Situation.at_rest(np.append(HOME, OPEN)), kinematics.SLEEP_JOINT_POSITIONS, LIMITS)
+    assert isinstance(result, Refusal)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ((0.3, -0.1, 0), (0.2, 0.1, 0.1)),
+        ((0.1, np.nan, 0), (0.2, 0.1, 0.1)),
+        ((0.1, 0), (0.2, 0.1)),
+        ((0.1, -0.1, 0.1), (0.2, 0.1, 0.101)),
+    ],
+)
+def test_a_box_that_makes_no_sense_is_an_error(low, high):
+    with pytest.raises(RobofumeError, match="box"):
+        Limits(low, high)
