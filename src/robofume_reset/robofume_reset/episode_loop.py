@@ -172,6 +172,7 @@ class EpisodeLoop:
         self._resetting: tuple[EpisodePlan, float, int] | None = None
         self._tickets = 0
         self._stamp = 0
+        self._is_idle = False
         self._first_step_seen = False
         self._looking_for_silent = False
         self._missing_verdicts = 0
@@ -196,7 +197,7 @@ class EpisodeLoop:
 
     def start(self) -> list[Event]:
         """The process has started: whatever a former one asked for is over."""
-        return [self._idle()]
+        return self._idle()
 
     def begin(self, plan: Plan, now: float) -> list[Event]:
         """Run the episodes of `plan`. Only when not busy."""
@@ -306,7 +307,7 @@ class EpisodeLoop:
             self._ending = Finished(ERROR_NONE, "")
         if self._ending is not None:
             finished, self._plan, self._ending = self._ending, None, None
-            return [self._idle(), finished]
+            return [*self._idle(), finished]
         if self._plan.paced and self.pacing.expect_learner and not self._first_step_seen:
             if not self.pace.ready(now):
                 problem = self.pace.problem(now)
@@ -315,12 +316,12 @@ class EpisodeLoop:
         if plan.reset:
             self._tickets += 1
             self._resetting = (plan, now + self.config.reset_deadline, self._tickets)
-            return [self._idle(), ResetScene(plan.direction, plan.seed, self._tickets)]
+            return [*self._idle(), ResetScene(plan.direction, plan.seed, self._tickets)]
         return self._start_episode(plan, now, self._stamp)
 
     def _start_episode(self, plan: EpisodePlan, now: float, stamp: int, assisted: bool = False) -> list[Event]:
         self.episodes_started += 1
-        self._looking_for_silent = False
+        self._looking_for_silent = self._is_idle = False
         self._current = Episode(
             episode_id=f"{self.session}-{self.episodes_started:06d}",
             phase=plan.phase,
@@ -424,7 +425,7 @@ class EpisodeLoop:
             plan = self._plan.next()
             if not plan.reset:
                 return self._start_episode(plan, now, self._stamp)
-        return [self._idle()]
+        return self._idle()
 
     def _abort_current(self, now: float) -> list[Event]:
         """The current episode cannot be completed; it is run again."""
@@ -443,7 +444,7 @@ class EpisodeLoop:
             return []
         self._ending = Finished(error, message)
         self._resetting = None
-        events = self._end_current(Outcome.ABORTED, -1, now) if self._current else [self._idle()]
+        events = self._end_current(Outcome.ABORTED, -1, now) if self._current else self._idle()
         return events + self._proceed(now)
 
     def _close(self, now: float) -> list[Event]:
@@ -479,8 +480,12 @@ class EpisodeLoop:
             return self._current
         return next((episode for episode in self._closing if episode.episode_id == episode_id), None)
 
-    def _idle(self) -> PublishTask:
-        return PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, False, self._stamp)
+    def _idle(self) -> list[Event]:
+        """The idle task, unless it was the last one published."""
+        if self._is_idle:
+            return []
+        self._is_idle = True
+        return [PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, False, self._stamp)]
 
 
 def _closed(episode: Episode, num_steps: int) -> PublishEpisode:

@@ -51,7 +51,7 @@ class PolicyNode(Node):
         self._policy: Any = None
         self._language: Any = None
         self._step_publisher = self.create_publisher(Step, "step", qos.STEP)
-        self._command_publisher = self.create_publisher(ArmCommand, "arm/command", qos.ARM_COMMAND)
+        self._command_publisher = self.create_publisher(ArmCommand, "arm/command", qos.COMMAND)
         self._actor = Actor(
             config,
             self._action_space,
@@ -62,13 +62,13 @@ class PolicyNode(Node):
         )
         if config.source == "policy":
             self._start_acting()
-        self.create_subscription(ArmStatus, "arm/status", self._on_arm_status, qos.ARM_STATUS)
-        self.create_subscription(ArmCommand, "arm/override", self._on_override, qos.ARM_OVERRIDE)
-        self.create_subscription(JointState, "observation/proprioception", self._on_proprioception, qos.PROPRIOCEPTION)
+        self.create_subscription(ArmStatus, "arm/status", self._on_arm_status, qos.LATCHED)
+        self.create_subscription(ArmCommand, "arm/override", self._on_override, qos.COMMAND)
+        self.create_subscription(JointState, "observation/proprioception", self._on_proprioception, qos.STATE)
         self.create_subscription(Image, "observation/image", self._on_image, qos.IMAGE)
         if config.lockstep:
-            self.create_subscription(StepPermit, "step_permit", self._on_permit, qos.STEP_PERMIT)
-        self.create_subscription(TaskMessage, "task", self._on_task, qos.TASK)
+            self.create_subscription(StepPermit, "step_permit", self._on_permit, qos.COMMAND)
+        self.create_subscription(TaskMessage, "task", self._on_task, qos.LATCHED)
 
     def _start_acting(self) -> None:
         """Load the first policy and listen for newer ones. Torch is imported here: collection starts without it."""
@@ -81,7 +81,7 @@ class PolicyNode(Node):
             policy = policy_from_checkpoint(self._config.checkpoint, self._action_space, self._config.image_size)
             self._use(policy, 0)
             self.get_logger().info(f"Acting with the policy in {self._config.checkpoint}.")
-        self.create_subscription(PolicyWeights, "policy/weights", self._on_weights, qos.POLICY_WEIGHTS)
+        self.create_subscription(PolicyWeights, "policy/weights", self._on_weights, qos.LATCHED)
 
     def _use(self, policy: Any, version: int) -> None:
         from robofume_policy.language import InstructionEncoder

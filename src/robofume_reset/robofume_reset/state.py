@@ -1,0 +1,89 @@
+"""The switcher's memory across restarts: a small JSON file in the run directory, replaced atomically."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robofume_common.enums import Direction, Phase
+from robofume_common.errors import RobofumeError
+
+from robofume_reset.episode_loop import Episode
+from robofume_reset.switching import Alternation, SwitchingConfig
+
+VERSION = 1
+
+
+@dataclass
+class SwitcherState:
+    """What is kept: ids used up, the alternation with its totals, and the episodes that were open."""
+
+    alternation: Alternation
+    episodes_started: int = 0
+    open_episodes: list[Episode] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "version": VERSION,
+            "episodes_started": self.episodes_started,
+            "alternation": self.alternation.to_dict(),
+            "open_episodes": [
+                {
+                    "episode_id": episode.episode_id,
+                    "phase": int(episode.phase),
+                    "direction": int(episode.direction),
+                    "instruction": episode.instruction,
+                    "assisted_reset_before": episode.assisted_reset_before,
+                }
+                for episode in self.open_episodes
+            ],
+        }
+
+
+def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
+    """Read the state; a fresh one where the path is empty or the file does not exist yet.
+
+    Raises RobofumeError when the file cannot be read or is no state of this suite.
+    """
+    if not path or not Path(path).exists():
+        return SwitcherState(Alternation(config))
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        if values["version"] != VERSION:
+            raise ValueError(f"its version is {values['version']}, this is {VERSION}")
+        episodes = [
+            Episode(
+                episode_id=str(entry["episode_id"]),
+                phase=Phase(entry["phase"]),
+                direction=Direction(entry["direction"]),
+                instruction=str(entry["instruction"]),
+                assisted_reset_before=bool(entry["assisted_reset_before"]),
+                waiting_since=0.0,
+            )
+            for entry in values["open_episodes"]
+        ]
+        alternation = Alternation.from_dict(config, values["alternation"])
+        return SwitcherState(alternation, int(values["episodes_started"]), episodes)
+    except OSError as error:
+        raise RobofumeError(f"The switcher's state {path} cannot be read: {error.strerror}.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RobofumeError(
+            f"The switcher's state {path} is damaged ({error}): delete it to start counting anew under another session name."
+        ) from error
+
+
+def save_state(path: str | Path, state: SwitcherState) -> None:
+    """Write the state to a temporary name and rename it. Raises RobofumeError where that is not possible."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(state.to_dict(), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RobofumeError(f"The switcher's state {path} cannot be written: {error.strerror}.") from error
