@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from robofume_common.enums import Outcome, Verdict
-from robofume_data.bag_reader import read_episodes
-from robofume_data.episode import EpisodeData
+
+if TYPE_CHECKING:
+    from robofume_data.episode import EpisodeData
 
 
 @dataclass(frozen=True)
@@ -79,4 +81,6 @@ def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
 
 def read_summaries(bags: Sequence[Path]) -> list[EpisodeSummary]:
     """Summaries of all finished episodes in these bags, in order."""
+    from robofume_data.bag_reader import read_episodes
+
     return [summarise(bag, episode) for bag in bags for episode in read_episodes([bag])]

@@ -5,12 +5,18 @@ This one description feeds the launch files and the process runner. It imports n
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from robofume_common.errors import RobofumeError
+from robofume_common.parameters import from_dict
+from robofume_common.task import TaskDescription
 
 ROBOTS = ("mujoco",)
 MODES = ("collect", "practice", "evaluate")
@@ -25,6 +31,8 @@ class NodeDescription:
     """Node name, also the name of its log file and of its console script (`executable`)."""
     module: str
     """Python module with `main()`, started with `python -m`."""
+    config: str = ""
+    """`module:Class` of the dataclass with the node's settings; empty: not known."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     remappings: Mapping[str, str] = field(default_factory=dict)
     needed: bool = True
@@ -42,6 +50,32 @@ class NodeDescription:
         """Name of the console script that `ros2 run` and the launch files start."""
         return self.name
 
+    def parameter_values(self) -> dict[str, Any]:
+        """The parameters as plain values for ROS.
+
+        Empty lists are left out: ROS cannot tell their type; the node's default stands.
+        """
+        values = {name: _plain(value) for name, value in self.parameters.items()}
+        return {name: value for name, value in values.items() if value is not None and value != []}
+
+    def check_parameters(self) -> None:
+        """Raise RobofumeError for a parameter that the node does not have or that does not fit."""
+        if not self.config:
+            return
+        module, _, name = self.config.partition(":")
+        try:
+            from_dict(getattr(import_module(module), name), self.parameter_values())
+        except RobofumeError as error:
+            raise RobofumeError(f"Settings of the {self.name} node: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
 
 @dataclass(frozen=True)
 class GraphSettings:
@@ -51,20 +85,138 @@ class GraphSettings:
     mode: str
     robot: str = "mujoco"
     run_directory: Path | None = None
-    """Bags, checkpoints and the reward model of the run are here; None: nothing is recorded or loaded."""
+    """Bags, checkpoints and the reward model of the run are here; None: nothing is recorded, loaded or learnt."""
     seed: int = 0
+    scene_seed: int | None = None
+    """Places of the objects in the simulation follow from it; None: the seed."""
+    image_size: int = 64
+    """Height and width of the policy's picture [px]."""
     lockstep: bool = True
     namespace: str = ""
-    record: bool = True
-    learn: bool = True
-    """In practice: with the learner."""
+    weights: str = "practised"
+    """Which policy is evaluated: pretrained or practised."""
+    clumsy: bool = False
+    """In collection: deliberately bad attempts."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node name -> parameter -> value, on top of what the graph sets."""
 
 
-def build_graph(settings: GraphSettings) -> list[NodeDescription]:
-    """Describe every node of the graph.
+NODES: dict[str, NodeDescription] = {
+    node.name: node
+    for node in (
+        NodeDescription("robofume_sim", "sim", "robofume_sim.nodes.sim", "robofume_sim.nodes.sim:SimConfig", stop_order=4),
+        NodeDescription("robofume_sim", "demonstrator", "robofume_sim.nodes.demonstrator",
+                        "robofume_sim.nodes.demonstrator:DemonstratorNodeConfig"),
+        NodeDescription("robofume_robot", "camera", "robofume_robot.nodes.camera",
+                        "robofume_robot.camera_config:CameraConfig", stop_order=4),
+        NodeDescription("robofume_robot", "arm", "robofume_robot.nodes.arm",
+                        "robofume_robot.arm_config:ArmConfig", stop_order=3),
+        NodeDescription("robofume_policy", "policy", "robofume_policy.nodes.policy",
+                        "robofume_policy.nodes.policy:PolicyNodeConfig", stop_order=1),
+        NodeDescription("robofume_policy", "learner", "robofume_policy.nodes.learner",
+                        "robofume_policy.nodes.learner:LearnerNodeConfig", niceness=5, stop_order=5, stop_deadline=30.0),
+        NodeDescription("robofume_reward", "reward", "robofume_reward.nodes.reward",
+                        "robofume_reward.nodes.reward:RewardNodeConfig", stop_order=2),
+        NodeDescription("robofume_reset", "switcher", "robofume_reset.nodes.switcher",
+                        "robofume_reset.nodes.switcher:SwitcherConfig"),
+        NodeDescription("robofume_data", "recorder", "robofume_data.nodes.recorder",
+                        "robofume_data.nodes.recorder:RecorderConfig", stop_order=6, stop_deadline=30.0),
+    )
+}  # fmt: skip
+"""Every node there is, without parameters."""
 
-    Raises RobofumeError for an unknown robot, mode or task, and for an override of a node that the graph lacks.
+
+def task_description(robot: str, task: str) -> TaskDescription:
+    """The description of a task. Raises RobofumeError, naming the known ones, for another robot or task."""
+    if robot not in ROBOTS:
+        raise RobofumeError(f"There is no robot {robot!r}; choose one of: {', '.join(ROBOTS)}.")
+    from robofume_sim.tasks import TASKS
+
+    if task not in TASKS:
+        raise RobofumeError(f"There is no task {task!r}; choose one of: {', '.join(sorted(TASKS))}.")
+    return TASKS[task].description
+
+
+def build_graph(settings: GraphSettings) -> list[NodeDescription]:
+    """Describe every node of the graph, in the order in which they are started.
+
+    Raises RobofumeError for an unknown robot, mode or task, and for overrides of a node that does not exist.
     """
+    if settings.mode not in MODES:
+        raise RobofumeError(f"There is no mode {settings.mode!r}; choose one of: {', '.join(MODES)}.")
+    unknown = sorted(set(settings.overrides) - set(NODES))
+    if unknown:
+        raise RobofumeError(f"There is no node {', '.join(unknown)}; choose from: {', '.join(sorted(NODES))}.")
+    task = task_description(settings.robot, settings.task)
+    parameters = {**_robot(settings, task), **_learning(settings, task)}
+    return [
+        replace(NODES[name], parameters={**values, **settings.overrides.get(name, {})})
+        for name, values in parameters.items()
+    ]
+
+
+def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
+    """Parameters of the nodes that are, or touch, the robot."""
+    scene_seed = settings.seed if settings.scene_seed is None else settings.scene_seed
+    arm = {
+        name: getattr(task, name)
+        for name in (
+            "workspace_minimum", "workspace_maximum", "home_joint_positions", "translation_limit", "rotation_limit"
+        )
+    }  # fmt: skip
+    return {
+        "sim": {"task": task.name, "seed": scene_seed},
+        "camera": {"width": settings.image_size, "height": settings.image_size},
+        "arm": {**arm, "lockstep": settings.lockstep},
+    }
+
+
+def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
+    """Parameters of the nodes that act, judge, switch, learn and record."""
     raise NotImplementedError
+
+
+# Launch files
+
+
+@dataclass(frozen=True)
+class LaunchArgument:
+    """One argument of the launch files."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+LAUNCH_ARGUMENTS = (
+    LaunchArgument("robot", "mujoco", "where the arm is", ROBOTS),
+    LaunchArgument("task", "pot_pick_and_place", "what the arm is to do; `robofume tasks` lists the tasks"),
+    LaunchArgument("mode", "practice", "collect demonstrations, practice, or wait for an evaluation", MODES),
+    LaunchArgument("run_directory", "runs/pot_pick_and_place", "bags, checkpoints and the reward model are here"),
+    LaunchArgument("seed", "0", "everything random follows from it"),
+    LaunchArgument("image_size", "64", "height and width of the policy's picture [px]"),
+    LaunchArgument("lockstep", "true", "simulation only: the world waits for each command", ("true", "false")),
+    LaunchArgument("namespace", "", "ROS namespace of all nodes, for a second robot"),
+    LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained")),
+    LaunchArgument("parameters", "", "YAML file: node -> parameter -> value, on top of what the graph sets"),
+)
+
+
+def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
+    """GraphSettings from the texts of the launch arguments. Raises RobofumeError for a value that does not fit."""
+    texts = dict(values)
+    file = texts.pop("parameters")
+    typed: dict[str, Any] = {"run_directory": Path(texts.pop("run_directory")).resolve()}
+    for name in ("seed", "image_size"):
+        text = texts.pop(name)
+        if not text.isdigit():
+            raise RobofumeError(f"{name} must be a whole number of 0 or more, not {text!r}.")
+        typed[name] = int(text)
+    typed["lockstep"] = texts.pop("lockstep") == "true"
+    if file:
+        try:
+            typed["overrides"] = yaml.safe_load(Path(file).read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise RobofumeError(f"The parameter file {file} cannot be read: {error}") from error
+    return GraphSettings(**texts, **typed)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WINDOW = 25
 """Episodes per direction in the moving average."""
+FIRST = 4
+"""Episodes per direction before the lines begin."""
 COLOURS = {1: "#1f6f8b", 2: "#d1603d"}
 NAMES = {1: "forward", 2: "backward"}
 STYLE = {
@@ -68,6 +70,7 @@ def _success(results: RunResults, position: Any, label: str) -> bytes:
                 continue
             x = np.asarray(position)[chosen]
             share, low, high = moving_share(np.array([e.success for e in episodes]), WINDOW)
+            share, low, high, x = share[FIRST:], low[FIRST:], high[FIRST:], x[FIRST:]
             axes.fill_between(x, low, high, color=COLOURS[number], alpha=0.13, linewidth=0)
             axes.plot(x, share, color=COLOURS[number], label=f"{name}, as judged in the loop")
             _truth_line(axes, x, episodes, COLOURS[number], name)
@@ -85,7 +88,7 @@ def _truth_line(axes: Any, x: Any, episodes: list[EpisodeSummary], colour: str, 
     if any(episode.true_success is None for episode in episodes):
         return
     share, _, _ = moving_share(np.array([bool(episode.true_success) for episode in episodes]), WINDOW)
-    axes.plot(x, share, color=colour, linestyle=":", linewidth=1.3, label=f"{name}, by ground truth")
+    axes.plot(x, share[FIRST:], color=colour, linestyle=":", linewidth=1.3, label=f"{name}, by ground truth")
 
 
 def _evaluation_marks(axes: Any, results: RunResults, end: float) -> None:

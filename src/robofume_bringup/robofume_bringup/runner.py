@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 
@@ -152,7 +152,7 @@ class GraphRunner:
             arguments += ["-r", f"{name}:={target}"]
         if node.parameters:
             path = self.parameter_directory / f"{node.name}.yaml"
-            path.write_text(parameter_file(node.parameters))
+            path.write_text(parameter_file(node))
             arguments += ["--params-file", str(path)]
         return [*command, "--ros-args", *arguments]
 
@@ -273,24 +273,9 @@ def kill_group(popen: subprocess.Popen[bytes], number: int) -> None:
         pass
 
 
-def parameter_file(parameters: Mapping[str, Any]) -> str:
-    """ROS parameter YAML for one node, whatever its name and namespace.
-
-    Empty lists are left out: ROS cannot tell their type; the node's default stands.
-    """
-    values = {name: _plain(value) for name, value in parameters.items()}
-    values = {name: value for name, value in values.items() if value is not None and value != []}
-    return yaml.safe_dump({"/**": {"ros__parameters": values}}, sort_keys=True, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return value
+def parameter_file(node: NodeDescription) -> str:
+    """ROS parameter YAML for one node, whatever its name and namespace."""
+    return yaml.safe_dump({"/**": {"ros__parameters": node.parameter_values()}}, sort_keys=True, allow_unicode=True)
 
 
 def describe_exit(code: int) -> str:

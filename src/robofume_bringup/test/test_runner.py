@@ -115,7 +115,7 @@ def test_no_node_outlives_a_runner_that_was_killed(make_runner, tmp_path):
         from robofume_bringup.runner import GraphRunner
         parameters = dict(behaviour="stubborn", journal={str(tmp_path / "journal")!r}, name="arm")
         here = Path({str(tmp_path)!r})
-        runner = GraphRunner([NodeDescription("fake", "arm", "fake_node", parameters)], here / "p", here / "l")
+        runner = GraphRunner([NodeDescription("fake", "arm", "fake_node", parameters=parameters)], here / "p", here / "l")
         runner.start()
         print(runner.pid("arm"), flush=True)
         time.sleep(100)
@@ -148,7 +148,8 @@ def test_two_runs_get_different_domains(monkeypatch):
 
 
 def test_parameter_files_keep_types():
-    values = yaml.safe_load(parameter_file({"a": 1, "b": 1.0, "c": (True, False), "d": Path("x"), "e": (), "f": 1e-5}))
+    given = {"a": 1, "b": 1.0, "c": (True, False), "d": Path("x"), "e": (), "f": 1e-5}
+    values = yaml.safe_load(parameter_file(NodeDescription("p", "n", "m", parameters=given)))
     parameters = values["/**"]["ros__parameters"]
     assert parameters == {"a": 1, "b": 1.0, "c": [True, False], "d": "x", "f": 1e-5}
     assert isinstance(parameters["b"], float) and isinstance(parameters["f"], float)

@@ -57,10 +57,13 @@ class StageContext:
                 robot=self.config.robot,
                 run_directory=self.directory.path.resolve(),
                 seed=self.config.seed,
+                image_size=self.config.image_size,
                 overrides=merged,
                 **settings,
             )
         )
+        for node in nodes:
+            node.check_parameters()
         from robofume_bringup.robot_session import RobotSession
 
         runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs)

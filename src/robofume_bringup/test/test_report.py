@@ -1,0 +1,101 @@
+"""The report, from a synthetic run."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+
+from robofume_bringup.episodes import EpisodeSummary
+from robofume_bringup.report import RunResults, evaluation_table, practice_facts, reward_in_use, write_page
+from robofume_bringup.run_config import RunConfig
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.statistics import moving_share, wilson_interval
+
+
+def synthetic_run(directory: RunDirectory, episodes: int = 300) -> RunResults:
+    random = np.random.default_rng(0)
+    practice = []
+    for i in range(episodes):
+        truth = bool(random.random() < 0.5 + 0.45 * i / episodes)
+        success = truth if random.random() > 0.05 else not truth
+        practice.append(
+            EpisodeSummary(
+                directory.bags("practice") / f"{i // 200}.mcap", f"e{i}", 1 + i % 2, 1 if success else 2,
+                20 if success else 40, i in (60, 150), truth, int(success and truth), int(success and not truth),
+                int(truth and not success), 18, 0, 1e9 + 2.5 * i + 900 * (i // 200),
+            )
+        )  # fmt: skip
+
+    def evaluation(share):
+        values = {}
+        for name in ("forward", "backward"):
+            outcomes = random.random(50) < share
+            values |= {f"{name}_success": outcomes.tolist(), f"{name}_steps": random.integers(15, 40, 50).tolist()}
+        return values
+
+    stages = {"demos": {"seconds": 60.0}, "pretrain": {"seconds": 240.0}, "practice": {"seconds": 700.0}}
+    return RunResults(
+        "synthetic", RunConfig().to_dict(), {"forward": "put it <in>", "backward": "take it out"}, practice[:50],
+        practice, {"before": evaluation(0.6), "after": evaluation(0.92)}, stages, 4000,
+    )  # fmt: skip
+
+
+def test_the_page_stands_alone_and_says_what_happened(tmp_path):
+    from PIL import Image
+
+    directory = RunDirectory(tmp_path / "synthetic")
+    results = synthetic_run(directory)
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((64, 512, 3), np.uint8)).save(buffer, "png")
+    write_page(results, directory, {"A success: “put it <in>”, 20 steps": buffer.getvalue()})
+    page = directory.report.read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "put it &lt;in&gt;" in page and "<in>" not in page
+    assert "Success went from" in page and "2</b><span>assisted resets in 300 episodes" in page
+    for name in ("success", "minutes", "evaluation", "stages", "a_success"):
+        with Image.open(directory.figures / f"{name}.png") as picture:
+            picture.verify()
+
+
+def test_a_run_with_nothing_yet_still_gives_a_page(tmp_path):
+    directory = RunDirectory(tmp_path / "new")
+    results = RunResults("new", RunConfig().to_dict(), {"forward": "a", "backward": "b"})
+    write_page(results, directory, {})
+    assert "0 episodes of demonstrations" in directory.report.read_text()
+
+
+def test_reward_in_use_counts_steps_and_episodes():
+    def episode(success, truth, *counts):
+        return EpisodeSummary(None, "e", 1, 1 if success else 2, 10, False, truth, *counts, 0, 0.0)
+
+    practice = [episode(True, True, 1, 0, 0, 9), episode(True, False, 0, 1, 0, 9), episode(False, False, 0, 0, 3, 8)]
+    rows = reward_in_use(RunResults("x", {}, {}, practice=practice))
+    assert [(row["unit"], row["precision"], row["recall"]) for row in rows] == [("step", 0.5, 0.25), ("episode", 0.5, 0.5)]
+
+
+def test_practice_facts(tmp_path):
+    facts = practice_facts(synthetic_run(RunDirectory(tmp_path)))
+    assert facts["assisted_resets"] == 2 and facts["episodes_per_reset"] == 150 and facts["recent"] == 50
+    assert facts["steps_per_second"] == pytest.approx(facts["steps"] / 700)
+
+
+def test_evaluation_table_has_a_row_per_direction(tmp_path):
+    rows = evaluation_table(synthetic_run(RunDirectory(tmp_path)))
+    assert [(row["name"], row["direction"]) for row in rows] == [
+        ("before", "forward"), ("before", "backward"), ("after", "forward"), ("after", "backward")
+    ]  # fmt: skip
+    assert all(row["low"] < row["share"] <= row["high"] for row in rows)
+
+
+def test_wilson_interval_against_known_values():
+    low, high = wilson_interval(45, 50)
+    assert (low, high) == (pytest.approx(0.7864, abs=1e-4), pytest.approx(0.9565, abs=1e-4))
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert wilson_interval(0, 10)[0] == 0.0 and wilson_interval(10, 10)[1] == 1.0
+
+
+def test_moving_share():
+    share, low, high = moving_share(np.array([True, False, True, True]), 2)
+    assert share.tolist() == [1.0, 0.5, 0.5, 1.0]
+    assert (low <= share).all() and (share <= high).all()

@@ -1,0 +1,75 @@
+"""The run directory: its configuration and markers."""
+
+import os
+
+import pytest
+
+from robofume_bringup.run_config import RunConfig, open_run, parse_settings
+from robofume_bringup.run_directory import RunDirectory
+from robofume_common.errors import RobofumeError
+
+
+def test_a_run_keeps_its_configuration(tmp_path):
+    directory = RunDirectory(tmp_path / "one")
+    config = open_run(directory, {"seed": 3, "settings": {"learner": {"x": 1.5}}})
+    assert open_run(directory, {}) == config
+    assert config.of("learner") == {"x": 1.5} and config.of("arm") == {}
+
+
+def test_amounts_may_grow_and_are_kept(tmp_path):
+    directory = RunDirectory(tmp_path / "one")
+    open_run(directory, {"practice_steps": 100})
+    assert open_run(directory, {"practice_steps": 200}).practice_steps == 200
+    assert open_run(directory, {}).practice_steps == 200
+
+
+def test_another_task_for_the_same_run_is_refused(tmp_path):
+    directory = RunDirectory(tmp_path / "one")
+    open_run(directory, {"task": "pot_lid"})
+    with pytest.raises(RobofumeError, match="started with task pot_lid, not pot_pick_and_place"):
+        open_run(directory, {"task": "pot_pick_and_place"})
+
+
+@pytest.mark.parametrize("text", ["- a", "{", "nonsense: 1", "seed: x"])
+def test_a_damaged_configuration_is_one_sentence(tmp_path, text):
+    directory = RunDirectory(tmp_path / "one")
+    directory.path.mkdir()
+    directory.config_file.write_text(text)
+    with pytest.raises(RobofumeError) as error:
+        open_run(directory, {})
+    assert "\n" not in str(error.value)
+
+
+def test_amounts_are_checked():
+    with pytest.raises(RobofumeError, match="trials must be a whole number of 1 or more"):
+        RunConfig(trials=0)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_unwritable_place(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RobofumeError, match="cannot be written"):
+        RunDirectory(tmp_path / "one").prepare()
+
+
+def test_a_file_in_the_way_of_the_run(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(RobofumeError, match="cannot be written"):
+        RunDirectory(tmp_path / "runs" / "one").prepare()
+
+
+def test_settings_from_the_command_line():
+    assert parse_settings(["a.b=1", "a.c=1.5", "d.e=x", "d.f=[1, 2]"]) == {"a": {"b": 1, "c": 1.5}, "d": {"e": "x", "f": [1, 2]}}
+    for wrong in ("a=1", "a.b", "a.b=[", ".b=1"):
+        with pytest.raises(RobofumeError):
+            parse_settings([wrong])
+
+
+def test_markers(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.note("demos", seconds=3.0)
+    assert directory.finished("demos") is None
+    directory.note("demos", finished=True)
+    assert directory.finished("demos") == {"seconds": 3.0, "finished": True}
+    directory.forget("demos")
+    assert directory.stage_record("demos") == {}
