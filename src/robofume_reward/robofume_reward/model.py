@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
@@ -29,6 +30,7 @@ CALIBRATION_FILE = "calibration.json"
 _TRACE_PARAMETERS = 20_000_000
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
+transformers_logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,10 @@ class RewardModel:
         self._traced.clear()
         self._version = ""
 
-    def encode(self, images: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
-        """Model inputs for images (B, H, W, 3) and one question each."""
+    def encode(
+        self, images: NDArray[np.uint8], asked: list[str], pixels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Model inputs for images (B, H, W, 3) and one question each; `pixels` where they are at hand already."""
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise RobofumeError(f"Images must be uint8 of shape (B, H, W, 3); got {images.dtype} {images.shape}.")
         if len(images) != len(asked):
@@ -150,7 +154,7 @@ class RewardModel:
         if any(row is None for row in tokens):
             return self._process(images, asked)
         batch = pad_left([row for row in tokens if row is not None], self.processor.tokenizer.pad_token_id or 0)
-        batch["pixel_values"] = self.pixels(images)
+        batch["pixel_values"] = self.pixels(images) if pixels is None else pixels
         return {name: value.to(self.device) for name, value in batch.items()}
 
     def pixels(self, images: NDArray[np.uint8]) -> Tensor:

@@ -35,6 +35,7 @@ from .model import ModelConfig, RewardModel
 logger = logging.getLogger(__name__)
 
 TRAINING_FILE = "training.json"
+_PREPARED_BYTES = 1_000_000_000
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
@@ -212,6 +213,8 @@ def _fit(
     """Trains in place; leaves the (averaged) weights that did best on `checking`, and returns their update."""
     generator = np.random.default_rng(options.seed)
     words = random.Random(options.seed)
+    light = torch.Generator().manual_seed(options.seed)
+    prepared = _prepare(reward, training)
     sampler = _Sampler(training, options)
     model = reward.model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -235,9 +238,14 @@ def _fit(
                 for row in rows
             ]
             yes = training.labels[rows] == np.array([positive for _, positive in asked])
-            images = augment(training.images[training.frames[rows]], augmentation, generator)
+            batch = reward.encode(
+                training.images[training.frames[rows]],
+                [question for question, _ in asked],
+                None if prepared is None else prepared[training.frames[rows]],
+            )
+            batch["pixel_values"] = augment(batch["pixel_values"], augmentation, light)
             model.train()
-            logit = reward.answer_logit(reward.encode(images, [question for question, _ in asked]))
+            logit = reward.answer_logit(batch)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
                 logit, torch.from_numpy(yes.astype(np.float32)).to(logit.device)
             )
@@ -250,7 +258,7 @@ def _fit(
             with torch.no_grad():
                 for average, parameter in zip(averaged, parameters, strict=True):
                     average.lerp_(parameter, 1 - decay)
-            metrics["loss"] = 0.95 * metrics.get("loss", float(loss)) + 0.05 * float(loss)
+            metrics["loss"] = 0.95 * metrics.get("loss", loss.item()) + 0.05 * loss.item()
             if update % options.check_every == 0 or update == options.updates:
                 current = [parameter.detach().clone() for parameter in parameters]
                 _assign(parameters, averaged)
@@ -269,6 +277,18 @@ def _fit(
     _assign(parameters, kept)
     reward.forget_traces()
     return best_update
+
+
+def _prepare(reward: RewardModel, frames: LabelledFrames) -> torch.Tensor | None:
+    """The model's view of all images, where it is small enough to be kept: most of the cost of a batch's data."""
+    used = np.unique(frames.frames)
+    first = reward.pixels(frames.images[used[:1]])
+    if first.ndim != 4 or len(first) != 1 or first.nbytes * len(frames.images) > _PREPARED_BYTES:
+        return None
+    prepared = torch.zeros((len(frames.images), *first.shape[1:]), dtype=first.dtype)
+    for chunk in np.array_split(used, max(1, len(used) // 64)):
+        prepared[chunk] = reward.pixels(frames.images[chunk]).cpu()
+    return prepared
 
 
 def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import synthetic_episodes
+import torch
 from synthetic_episodes import INSTRUCTIONS
 
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
@@ -97,12 +98,17 @@ def test_nothing_to_label_is_one_sentence() -> None:
 
 
 def test_augmentation_keeps_shape_and_depends_on_the_seed_alone() -> None:
-    images = synthetic_episodes.episodes(1, seed=0)[0].images
-    first, second = (augment(images, AugmentationConfig(), np.random.default_rng(s)) for s in (0, 0))
-    assert first.shape == images.shape and first.dtype == np.uint8 and (first == second).all()
-    assert (first != augment(images, AugmentationConfig(), np.random.default_rng(1))).any()
+    pixels = torch.rand(4, 3, 20, 30, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def changed(seed: int, config: AugmentationConfig = AugmentationConfig()) -> torch.Tensor:
+        return augment(pixels, config, torch.Generator().manual_seed(seed))
+
+    assert changed(0).shape == pixels.shape and torch.equal(changed(0), changed(0))
+    assert not torch.equal(changed(0), changed(1))
     nothing = AugmentationConfig(shift=0.0, brightness=0.0, contrast=0.0, colour=0.0, noise=0.0)
-    assert np.abs(augment(images, nothing, np.random.default_rng(0)).astype(int) - images).max() <= 1
+    assert torch.equal(changed(0, nothing), pixels)
+    shifted = changed(0, dataclasses.replace(nothing, shift=0.1))
+    assert not torch.equal(shifted, pixels) and torch.isin(shifted, pixels).all()
 
 
 def test_questions() -> None:

@@ -8,6 +8,7 @@ the simulation's truth with the step's stamp. What gets no answer in time, or no
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -19,8 +20,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from robofume_common import qos
-from robofume_common.conversion import image_to_array
-from robofume_common.diagnostics import DiagnosticsPublisher
+from robofume_common.conversion import image_to_array, to_nanoseconds
+from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import Direction, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
@@ -69,7 +70,7 @@ class RewardNode(Node):
         self._truths: OrderedDict[int, tuple[bool, bool]] = OrderedDict()
         self._latencies: deque[float] = deque(maxlen=200)
         self._counts = {"judged": 0, "successes": 0, "unknown": 0, "dropped": 0, "labels": 0}
-        self._failing = False
+        self._failure = ""
         self._lock = threading.Lock()  # of judge, labels, counts and publishing: the worker publishes too
         self._model: Any = None
         self._worker: threading.Thread | None = None
@@ -77,10 +78,10 @@ class RewardNode(Node):
         if self.config.judge == "vlm":
             self._load_model()
         self._publisher = self.create_publisher(Reward, "reward", qos.REWARD)
-        self._diagnostics = DiagnosticsPublisher(self, self._report)
+        self._diagnostics = Diagnostics(self, self._counters)
         if self.config.judge == "ground_truth":
             self.create_subscription(GroundTruth, "ground_truth", self._on_truth, qos.GROUND_TRUTH)
-        self.create_subscription(Label, "label", self._on_label, qos.LABEL)
+        self.create_subscription(Label, "label", self._on_label, qos.REWARD)
         self.create_subscription(Step, "step", self._on_step, qos.STEP)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(min(0.5, self.config.deadline / 2), self._expire, clock=steady)
@@ -112,7 +113,7 @@ class RewardNode(Node):
             index=message.index,
             direction=message.direction,
             instruction=message.instruction,
-            stamp=_nanoseconds(message.stamp),
+            stamp=to_nanoseconds(message.stamp),
             image=message.image,
             arrived=time.monotonic(),
         )
@@ -130,7 +131,7 @@ class RewardNode(Node):
             self._match_truths()
 
     def _on_truth(self, message: GroundTruth) -> None:
-        self._truths[_nanoseconds(message.stamp)] = (message.forward_success, message.backward_success)
+        self._truths[to_nanoseconds(message.stamp)] = (message.forward_success, message.backward_success)
         while len(self._truths) > _TRUTHS_KEPT:
             self._truths.popitem(last=False)
         self._match_truths()
@@ -158,6 +159,7 @@ class RewardNode(Node):
         self._publish(episode_id, index, probability, verdict, RewardSource.HUMAN, "", 0.0)
 
     def _expire(self) -> None:
+        self._diagnostics.report(ERROR if self._failure else OK, self._failure or "judging")
         for step in self._waiting.expire(time.monotonic()):
             self._answer(step, None)
 
@@ -172,11 +174,9 @@ class RewardNode(Node):
                     for step, probability in zip(steps, probabilities, strict=True):
                         if self._waiting.finish(step):
                             self._answer(step, float(probability))
-                self._failing = False
+                self._note_failure("")
             except Exception as error:  # whatever the model raises, the loop goes on with unknown
-                if not self._failing:
-                    self.get_logger().error(f"The reward model failed, steps stay unknown: {error}")
-                self._failing = True
+                self._note_failure(f"The reward model fails, steps stay unknown: {error}")
                 for step in batch:
                     if self._waiting.finish(step):
                         self._answer(step, None)
@@ -219,6 +219,12 @@ class RewardNode(Node):
             latency,
         )
 
+    def _note_failure(self, failure: str) -> None:
+        """Tells of a failure once, until the model answers again; the diagnostics show it meanwhile."""
+        if failure and not self._failure:
+            self.get_logger().error(failure)
+        self._failure = failure
+
     def _says_success(self, probability: float | None) -> bool | None:
         if probability is None:
             return None
@@ -250,36 +256,28 @@ class RewardNode(Node):
         )
         self._publisher.publish(message)
 
-    def _report(self) -> tuple[bool, str, dict[str, Any]]:
-        """State for diagnostics."""
+    def _counters(self) -> dict[str, Any]:
         with self._lock:
             latencies = np.array(self._latencies) if self._latencies else np.zeros(1)
-            values: dict[str, Any] = {
+            return {
                 "judge": self.config.judge,
                 "model_version": self.model_version,
                 "waiting": len(self._waiting),
-                "latency_median": float(np.median(latencies)),
-                "latency_99": float(np.quantile(latencies, 0.99)),
+                "latency_median": f"{np.median(latencies):.4f}",
+                "latency_99": f"{np.quantile(latencies, 0.99):.4f}",
                 **self._counts,
             }
-        message = "The reward model fails; steps are answered unknown." if self._failing else "Judging."
-        return not self._failing, message, values
 
-    def destroy_node(self) -> None:
-        """Ends the worker before the node goes."""
+    def close(self) -> None:
+        """Ends the worker, before the node goes."""
         self._waiting.close()
         if self._worker is not None:
             self._worker.join(timeout=5.0)
-        super().destroy_node()
-
-
-def _nanoseconds(stamp: Any) -> int:
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def main() -> None:
     """Entry point of the node."""
-    run(RewardNode)
+    sys.exit(run(RewardNode))
 
 
 if __name__ == "__main__":

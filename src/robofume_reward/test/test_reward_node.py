@@ -1,0 +1,168 @@
+"""The reward node as a process of its own, over DDS."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from robofume_common import qos
+from robofume_common.conversion import array_to_image, to_time
+from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
+from robofume_reward import tiny_model
+from robofume_reward.model import RewardModel
+from robofume_reward.tiny_model import TinyModelConfig
+
+DOMAIN = os.getpid() % 90 + 10
+PATIENCE = 60.0
+INSTRUCTION = "put the pot into the tray"
+
+
+class Loop(Node):
+    """Stands for the rest of the graph."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("loop", context=context)
+        self.rewards: list[Reward] = []
+        self.steps = self.create_publisher(Step, "step", qos.STEP)
+        self.truths = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
+        self.labels = self.create_publisher(Label, "label", qos.REWARD)
+        self.create_subscription(Reward, "reward", self.rewards.append, qos.REWARD)
+        self.executor_ = SingleThreadedExecutor(context=context)
+        self.executor_.add_node(self)
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not happen"
+            self.executor_.spin_once(timeout_sec=0.05)
+
+    def step(self, index: int, stamp: int, direction: int = 1, last: bool = False, image: np.ndarray | None = None) -> None:
+        picture = np.full((64, 64, 3), 7 * index, np.uint8) if image is None else image
+        self.steps.publish(
+            Step(
+                stamp=to_time(stamp),
+                episode_id="episode-1",
+                index=index,
+                direction=direction,
+                instruction=INSTRUCTION,
+                image=array_to_image(picture),
+                action=[] if last else [0.0] * 7,
+            )
+        )
+
+    def truth(self, stamp: int, forward: bool, backward: bool) -> None:
+        self.truths.publish(GroundTruth(stamp=to_time(stamp), forward_success=forward, backward_success=backward))
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = Loop(context)
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def start(loop: Loop) -> Iterator[Callable[..., subprocess.Popen]]:
+    started: list[subprocess.Popen] = []
+
+    def begin(**parameters: object) -> subprocess.Popen:
+        arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "robofume_reward.nodes.reward", "--ros-args", *arguments],
+            env=environment, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        loop.wait(
+            lambda: process.poll() is not None
+            or (loop.steps.get_subscription_count() > 0 and loop.count_publishers("reward") > 0),
+            "discovery",
+        )
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+
+
+def test_ground_truth_is_matched_by_stamp_whichever_comes_first(loop: Loop, start: Callable) -> None:
+    process = start(judge="ground_truth")
+    loop.wait(lambda: loop.truths.get_subscription_count() > 0, "discovery")
+    loop.truth(100, True, False)
+    loop.step(0, 100)
+    loop.step(1, 200, direction=2)
+    loop.truth(200, True, False)
+    loop.wait(lambda: len(loop.rewards) == 2, "two rewards")
+    first, second = sorted(loop.rewards, key=lambda reward: reward.index)
+    assert (first.verdict, first.source, first.probability) == (Reward.VERDICT_SUCCESS, Reward.SOURCE_GROUND_TRUTH, 1.0)
+    assert (second.verdict, second.probability) == (Reward.VERDICT_FAILURE, 0.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and "Traceback" not in errors
+
+
+def test_no_truth_in_time_is_unknown_and_a_label_comes_first(loop: Loop, start: Callable) -> None:
+    start(judge="ground_truth", deadline=0.3)
+    loop.wait(lambda: loop.labels.get_subscription_count() > 0, "discovery")
+    loop.step(0, 100)
+    loop.wait(lambda: len(loop.rewards) == 1, "a reward")
+    unknown = loop.rewards[0]
+    assert (unknown.verdict, unknown.source) == (Reward.VERDICT_UNKNOWN, Reward.SOURCE_NONE)
+    assert math.isnan(unknown.probability) and unknown.latency >= 0.3
+    loop.labels.publish(Label(episode_id="episode-1", index=0, verdict=Reward.VERDICT_SUCCESS, author="test"))
+    loop.wait(lambda: len(loop.rewards) == 2, "the person's reward")
+    assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_SUCCESS, Reward.SOURCE_HUMAN)
+    loop.labels.publish(Label(episode_id="episode-1", index=-1, verdict=Reward.VERDICT_FAILURE, author="test"))
+    loop.step(1, 200, last=True)
+    loop.wait(lambda: len(loop.rewards) == 3, "the reward of the last step")
+    assert (loop.rewards[2].index, loop.rewards[2].source) == (1, Reward.SOURCE_HUMAN)
+
+
+def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
+    start(judge="vlm", model=tmp_path / "tiny")
+    images = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8)
+    for index, image in enumerate(images):
+        loop.step(index, 100 * (index + 1), image=image)
+    loop.wait(lambda: len(loop.rewards) == 12, "twelve rewards")
+    model = RewardModel.load(tmp_path / "tiny")
+    expected = model.probabilities(images, [INSTRUCTION] * 12)
+    for reward in loop.rewards:
+        assert reward.probability == pytest.approx(expected[reward.index], abs=1e-5)
+        assert (reward.verdict == Reward.VERDICT_SUCCESS) == model.is_success(reward.probability)
+        assert (reward.source, reward.model_version) == (Reward.SOURCE_VLM, model.version)
+
+
+def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
+    start(judge="vlm", model=tmp_path / "tiny")
+    broken = Step(stamp=to_time(1), episode_id="episode-1", index=0, direction=1, instruction=INSTRUCTION)
+    loop.steps.publish(broken)
+    loop.wait(lambda: len(loop.rewards) == 1, "a reward")
+    assert loop.rewards[0].verdict == Reward.VERDICT_UNKNOWN
+    loop.step(1, 200)
+    loop.wait(lambda: len(loop.rewards) == 2, "the next reward")
+    assert loop.rewards[1].source == Reward.SOURCE_VLM
+
+
+def test_a_missing_model_ends_the_node_with_one_sentence(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    process = start(judge="vlm", model=tmp_path / "nothing")
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "does not exist" in errors.strip().splitlines()[-1] and "Traceback" not in errors
