@@ -16,7 +16,7 @@ from robofume_common.enums import Actor, ArmMode, ArmState
 
 from robofume_robot import kinematics
 from robofume_robot.arm_config import ArmConfig
-from robofume_robot.envelope import JointTarget, Reason, Refusal, Situation, hold, is_safe, plan
+from robofume_robot.envelope import JointTarget, Reason, Refusal, Situation, hold, keep, plan
 from robofume_robot.homing import TimedTarget, plan_home
 from robofume_robot.kinematics import Array
 
@@ -270,10 +270,7 @@ class Arm:
         assert self._situation is not None and self.limits is not None
         if not self.config.lockstep or command.stamp != self._stamp or self.state is ArmState.REFUSING:
             return None
-        target = self._situation.target
-        if is_safe(target.joint_positions, self.limits):
-            return self._send(command.stamp, [TimedTarget(target, self.config.control_period)])
-        return self._hold(command.stamp)
+        return self._send_one(command.stamp, keep(self._situation, self.limits))
 
     def _hold(self, stamp: int, keep_target: bool = False) -> Motion | None:
         """Hold the measured pose. None where it is outside the box: a position-controlled arm then stays as it is.
@@ -282,7 +279,9 @@ class Arm:
         it waits, and its course must not depend on who was slow.
         """
         assert self._situation is not None and self.limits is not None
-        target = hold(self._situation, self.limits)
+        return self._send_one(stamp, hold(self._situation, self.limits), keep_target)
+
+    def _send_one(self, stamp: int, target: JointTarget | Refusal, keep_target: bool = False) -> Motion | None:
         if isinstance(target, Refusal):
             self.message = target.sentence
             return None

@@ -224,6 +224,11 @@ def hold(situation: Situation, limits: Limits) -> JointTarget | Refusal:
     return JointTarget(solution.joint_positions, pose, opening, clamped_box=True)
 
 
+def keep(situation: Situation, limits: Limits) -> JointTarget | Refusal:
+    """What answers a command that was refused: the last target where it is safe, the measured pose otherwise."""
+    return situation.target if is_safe(situation.target.joint_positions, limits) else hold(situation, limits)
+
+
 def _solve(pose: Array, seed: Array) -> kinematics.IkSolution:
     return kinematics.inverse_kinematics(
         pose, seed, position_tolerance=IK_POSITION_TOLERANCE, rotation_tolerance=1e-3, max_iterations=25

@@ -19,6 +19,7 @@ from sensor_msgs.msg import Image
 
 from robofume_common import qos
 from robofume_robot import image_pipeline
+from robofume_robot.camera_config import CameraConfig
 from robofume_robot.image_pipeline import (
     CameraConfig,
     CameraWatch,
