@@ -30,7 +30,7 @@ class DemonstratorConfig:
         0.25, "Standard deviation of the noise on each translation, as a share of the largest step", minimum=0.0
     )
     grasp_offset: float = setting(
-        0.018, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
+        0.023, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
     )
     failure_share: float = setting(
         0.0, "Share of episodes that fail on purpose, so that there are failures to learn from", minimum=0.0, maximum=1.0
@@ -90,7 +90,7 @@ class Demonstrator:
 
     def _advance(self, state: SceneState, plan: Transfer) -> None:
         gripper = state.gripper_position
-        grasp, place = plan.grasp + self._offset, plan.place + self._offset
+        grasp = plan.grasp + self._offset
         carried = float(np.linalg.norm(gripper - grasp)) < 0.03 + float(np.linalg.norm(self._offset))
         if self._stage is Stage.REACH and _near(gripper, grasp, 0.012, 0.012):
             self._stage = Stage.CLOSE
@@ -98,7 +98,7 @@ class Demonstrator:
             self._stage = Stage.CARRY
         elif self._stage is Stage.CARRY:
             dropping = self.mishap is Mishap.DROP and gripper[2] > plan.carry_height - 0.015
-            if (_near(gripper, place, 0.025, 0.010) and self.mishap is not Mishap.KEEP) or dropping:
+            if (_near(plan.grasp, plan.place, 0.02, 0.010) and self.mishap is not Mishap.KEEP) or dropping:
                 self._stage = Stage.OPEN
             elif not carried:
                 self._stage = Stage.RETREAT
@@ -116,7 +116,8 @@ class Demonstrator:
         if self._stage is Stage.CLOSE:
             return np.zeros(3), CLOSED
         if self._stage is Stage.CARRY:
-            return self._towards(gripper, plan.place + self._offset, plan.carry_height), CLOSED
+            # Bring the object there, wherever in the hand it hangs.
+            return self._towards(gripper, gripper + plan.place - plan.grasp, plan.carry_height), CLOSED
         if self._stage is Stage.OPEN:
             return np.zeros(3), OPEN
         return np.array([0.0, 0.0, np.clip(plan.done_height - gripper[2], -self._limit, self._limit)]), OPEN

@@ -183,9 +183,9 @@ class World:
         """Names of objects that left the arena: a fault of the world, which the robustness check counts."""
         (x0, y0), (x1, y1) = scene.ARENA_MIN, scene.ARENA_MAX
         lost = []
-        for name, place in self._positions.items():
-            x, y, z = self.data.qpos[place : place + 3]
-            if not (x0 < x < x1 and y0 < y < y1 and -0.01 < z < scene.ARENA_CEILING):
+        for name, body in self._objects.items():
+            x, y, z = self.data.xipos[body]
+            if not (x0 < x < x1 and y0 < y < y1 and 0.0 < z < scene.ARENA_CEILING):
                 lost.append(name)
         return lost
 
