@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor, nn
 
@@ -11,16 +12,17 @@ STEM = 4  # pixels per cell of the first layer
 class ConvEncoder(nn.Module):
     """Four convolutions on an RGB image, trained by the critic's loss only.
 
-    The first layer, a kernel of 8 with stride 4, is written as a 2x2 convolution over cells of 4x4 pixels:
-    the same function, but about twice as fast on a CPU.
+    The first layer, a kernel of 8 with stride 4, is written as a 2x2 convolution over cells of 4x4 pixels, and the
+    scaling of the pixels to [-0.5, 0.5] is put into its weights: the same function, at half the time on a CPU.
     """
 
     def __init__(self, image_size: int) -> None:
         super().__init__()
         if image_size % STEM:
             raise ValueError(f"image_size must be a multiple of {STEM}, not {image_size}")
+        self.stem = nn.Conv2d(3 * STEM * STEM, 32, 2)
         self.layers = nn.Sequential(
-            nn.Conv2d(3 * STEM * STEM, 32, 2), nn.ReLU(inplace=True),
+            nn.ReLU(inplace=True),
             nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, 3), nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(inplace=True),
@@ -30,12 +32,20 @@ class ConvEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode `images` (B, H, W, 3) uint8 as (B, output_dimension)."""
-        batch, height, width, _ = images.shape
-        cells = images.reshape(batch, height // STEM, STEM, width // STEM, STEM, 3).transpose(2, 3)
-        cells = cells.reshape(batch, height // STEM, width // STEM, -1).permute(0, 3, 1, 2)
-        pixels = cells.to(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
-        features = self.layers(pixels.mul_(1.0 / 255.0).sub_(0.5))
-        return features.permute(0, 2, 3, 1).flatten(1)
+        kind = images.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        weight, bias = self.stem.weight, self.stem.bias
+        assert bias is not None
+        hidden = F.conv2d(_cells(images).to(dtype).permute(0, 3, 1, 2), weight / 255.0, bias - weight.sum((1, 2, 3)) / 2)
+        return self.layers(hidden).permute(0, 2, 3, 1).flatten(1)
+
+
+def _cells(images: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 as (B, H / 4, W / 4, 48); four pixels move as three 32-bit words."""
+    batch, height, width, _ = images.shape
+    words = images.reshape(batch, height // STEM, STEM, width * 3).view(torch.int32)
+    words = words.reshape(batch, height // STEM, STEM, width // STEM, 3).transpose(2, 3).contiguous()
+    return words.view(batch, height // STEM, width // STEM, -1).view(torch.uint8)
 
 
 def random_shift(images: np.ndarray, largest: int, random: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from robofume_policy.agents import create_agent
 from robofume_policy.config import AgentConfig, NetworkConfig
+from robofume_policy.dataset import monte_carlo_returns, n_step_targets
+from robofume_policy.encoder import ConvEncoder, random_shift
 from robofume_policy.replay import Batch, EpisodeTransitions, ReplayMemory
 
 NETWORK = NetworkConfig(
@@ -121,7 +123,7 @@ def test_which_loss_trains_what() -> None:
     agent.noise.manual_seed(0)
     agent.loss(tensors(random_batch()))[0].backward()
     critic_only = {n: p.grad.clone() for n, p in agent.network.named_parameters() if p.grad is not None}
-    assert critic_only["encoder.layers.0.weight"].abs().sum() > 0
+    assert critic_only["encoder.stem.weight"].abs().sum() > 0
     other = create_agent(NETWORK, replace(AGENT, value_weight=5.0, imitation_weight=1.0), seed=0)
     other.noise.manual_seed(0)
     other.loss(tensors(random_batch()))[0].backward()
@@ -166,6 +168,29 @@ def test_the_average_trails_the_network() -> None:
         assert torch.allclose(dict(agent.average.named_parameters())[name], expected, atol=1e-6)
 
 
+def test_the_stem_is_a_convolution_of_kernel_eight_and_stride_four() -> None:
+    encoder = ConvEncoder(64)
+    images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    weight = encoder.stem.weight.reshape(32, 4, 4, 3, 2, 2)  # out, y in cell, x in cell, colour, cell y, cell x
+    kernel = weight.permute(0, 3, 4, 1, 5, 2).reshape(32, 3, 8, 8)
+    plain = torch.nn.functional.conv2d(
+        images.permute(0, 3, 1, 2) / 255.0 - 0.5, kernel, encoder.stem.bias, stride=4
+    )
+    expected = encoder.layers(plain).permute(0, 2, 3, 1).flatten(1)
+    assert torch.allclose(encoder(images), expected, atol=1e-5)
+    assert expected.shape[1] == encoder.output_dimension
+
+
+def test_random_shift_moves_the_picture_and_repeats_its_edge() -> None:
+    images = np.arange(2 * 40 * 40 * 3, dtype=np.uint32).reshape(2, 40, 40, 3).astype(np.uint8)
+    shifted = random_shift(images, 3, np.random.default_rng(0))
+    padded = np.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="edge")
+    for before, after in zip(padded, shifted, strict=True):
+        places = [(y, x) for y in range(7) for x in range(7) if (before[y : y + 40, x : x + 40] == after).all()]
+        assert places
+    assert random_shift(images, 0, np.random.default_rng(0)) is images
+
+
 class DotWorld:
     """A dot moves by the action; forward it must go to the right edge, backward to the left one."""
 
@@ -179,8 +204,6 @@ class DotWorld:
         return image
 
     def episode(self, number: int, choose, noise: float) -> EpisodeTransitions:
-        from robofume_policy.dataset import monte_carlo_returns, n_step_targets
-
         sign = 1 if number % 2 else -1
         sentence = np.eye(5, dtype=np.float32)[0 if sign > 0 else 1]
         x, y = float(self.random.uniform(-0.3, 0.3)), float(self.random.uniform(-1, 1))
@@ -196,7 +219,10 @@ class DotWorld:
         steps = len(actions)
         rewards, discounts, offset = n_step_targets(steps, success, np.ones(steps, bool), 0.9, 3)
         returns = monte_carlo_returns(steps, success, 0.9)
-        pad = lambda v: np.concatenate([v, np.zeros_like(v[:1])])  # noqa: E731
+
+        def pad(values: np.ndarray) -> np.ndarray:
+            return np.concatenate([values, np.zeros_like(values[:1])])
+
         return EpisodeTransitions(
             str(number), sentence, np.stack(images), np.zeros((steps + 1, 3), np.float32),
             pad(np.array(actions, np.float32)), pad(rewards), pad(discounts), pad(returns), pad(offset),

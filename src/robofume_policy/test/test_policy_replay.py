@@ -138,7 +138,7 @@ def test_mixed_batches_have_the_given_share() -> None:
 def test_adding_while_sampling() -> None:
     memory, lengths = ReplayMemory(300), {n: 1 + n % 17 for n in range(3000)}
     memory.add(make_episode(0, lengths[0]))
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     done = threading.Event()
 
     def sample() -> None:
@@ -146,7 +146,7 @@ def test_adding_while_sampling() -> None:
         try:
             while not done.is_set():
                 check_consistent(memory.sample(64, random), lengths)
-        except BaseException as error:
+        except Exception as error:
             failures.append(error)
 
     threads = [threading.Thread(target=sample) for _ in range(2)]
