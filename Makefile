@@ -4,7 +4,7 @@ PYTHON ?= $(shell .venv/bin/python -c 'import os, sys; print(os.path.realpath(sy
 PYTEST_ARGUMENTS ?=
 ARGUMENTS ?=
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint lock clean
 
 setup:
 	@"$(PYTHON)" tools/set_up.py
@@ -18,6 +18,13 @@ test: setup
 lint: setup
 	@tools/in_workspace ruff check .
 	@tools/in_workspace mypy
+
+# After a change of a pin: write the exact version of everything that the requirements bring along.
+lock: setup
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --system-certs \
+	  --custom-compile-command "make lock" requirements/{base,build,dev,ros-jazzy}.txt \
+	  --output-file requirements/constraints.txt
 
 clean:
 	@"$(PYTHON)" tools/set_up.py --clean
