@@ -31,7 +31,10 @@ class Diagnostics:
         self._node = node
         self._counters = counters if callable(counters) else lambda: counters
         self._status = DiagnosticStatus(
-            level=OK, name=node.get_fully_qualified_name().lstrip("/"), message="running", hardware_id=hardware_id
+            level=OK,
+            name=node.get_fully_qualified_name().lstrip("/"),
+            message="running",
+            hardware_id=hardware_id,
         )
         self._publisher = node.create_publisher(DiagnosticArray, "diagnostics", qos.DIAGNOSTICS)
         # Wall time: with simulated time a stopped simulation would silence the one who could tell.
@@ -46,7 +49,9 @@ class Diagnostics:
 
     def publish(self) -> None:
         """Publishes now."""
-        self._status.values = [KeyValue(key=str(key), value=str(value)) for key, value in self._counters().items()]
+        self._status.values = [
+            KeyValue(key=str(key), value=str(value)) for key, value in self._counters().items()
+        ]
         message = DiagnosticArray(status=[self._status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)

@@ -1,0 +1,199 @@
+"""Puts episodes together from their messages, in whatever order these arrive.
+
+Works on messages of rclpy and on those read from bags alike: only the fields are looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from robofume_common.action import PHYSICAL_DIMENSION
+from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+
+from robofume_data.episode import EpisodeData
+
+
+def nanoseconds(stamp: Any) -> int:
+    """A message's time as an integer."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+@dataclass
+class _Judgement:
+    verdict: int = Verdict.UNKNOWN
+    probability: float = math.nan
+    source: int = RewardSource.NONE
+
+
+@dataclass
+class _Pending:
+    """What is known of one episode so far."""
+
+    steps: dict[int, Any] = field(default_factory=dict)
+    arrivals: dict[int, int] = field(default_factory=dict)
+    judgements: dict[int, _Judgement] = field(default_factory=dict)
+    end: Any = None
+    closed: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return self.end is not None and all(index in self.steps for index in range(self.end.num_steps + 1))
+
+
+class EpisodeAssembler:
+    """Collects messages; `take(episode_id)` gives the episode when its steps and its end are there.
+
+    A person's verdict replaces a model's, whichever comes later, and changes the outcome of the episode where
+    it contradicts it. Verdicts that are not there when the episode is taken are UNKNOWN.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, _Pending] = {}
+        self._truths: dict[int, list[tuple[int, bool, bool]]] = {}
+
+    def add_step(self, step: Any, arrival: int = 0) -> None:
+        """A Step. arrival: wall time ns, which tells apart the same stamp of two simulations."""
+        pending = self._of(step.episode_id)
+        if step.index == 0 and 0 in pending.steps:  # the policy was started again in mid-episode
+            pending.steps.clear()
+            pending.arrivals.clear()
+        pending.steps[int(step.index)] = step
+        pending.arrivals[int(step.index)] = arrival
+
+    def add_reward(self, reward: Any) -> None:
+        """A Reward."""
+        judgements = self._of(reward.episode_id).judgements
+        known = judgements.get(int(reward.index))
+        if known and known.source == RewardSource.HUMAN and reward.source != RewardSource.HUMAN:
+            return
+        judgements[int(reward.index)] = _Judgement(
+            int(reward.verdict), float(reward.probability), int(reward.source)
+        )
+
+    def add_label(self, label: Any) -> None:
+        """A Label; its index -1 stands for the last step."""
+        probability = {Verdict.SUCCESS: 1.0, Verdict.FAILURE: 0.0}.get(Verdict(label.verdict), math.nan)
+        judgement = _Judgement(int(label.verdict), probability, RewardSource.HUMAN)
+        self._of(label.episode_id).judgements[int(label.index)] = judgement
+
+    def add_ground_truth(self, truth: Any, arrival: int = 0) -> None:
+        """A GroundTruth."""
+        entry = (arrival, bool(truth.forward_success), bool(truth.backward_success))
+        self._truths.setdefault(nanoseconds(truth.stamp), []).append(entry)
+
+    def add_end(self, end: Any, closed: int = 0) -> None:
+        """An Episode. closed: wall time ns at which it was seen."""
+        pending = self._of(end.episode_id)
+        pending.end, pending.closed = end, closed
+
+    @property
+    def ends(self) -> dict[str, Any]:
+        """The Episode messages of episodes that were not taken yet, by episode id."""
+        return {key: pending.end for key, pending in self._pending.items() if pending.end is not None}
+
+    @property
+    def open_episodes(self) -> list[str]:
+        """Ids of episodes with steps or an end that are not whole."""
+        return [
+            key
+            for key, item in self._pending.items()
+            if (item.steps or item.end is not None) and not item.is_whole
+        ]
+
+    def is_whole(self, episode_id: str) -> bool:
+        """Whether the end and all N + 1 steps of an episode are there."""
+        return episode_id in self._pending and self._pending[episode_id].is_whole
+
+    def forget(self, episode_id: str) -> None:
+        """Drops what is known of an episode."""
+        self._pending.pop(episode_id, None)
+
+    def take(self, episode_id: str) -> EpisodeData:
+        """The whole episode, validated and forgotten here. RobofumeError where it is not whole or does not fit."""
+        if not self.is_whole(episode_id):
+            raise RobofumeError(f"Episode {episode_id!r} is not whole yet.")
+        return _build(self._pending.pop(episode_id), self._truths)
+
+    def _of(self, episode_id: str) -> _Pending:
+        return self._pending.setdefault(str(episode_id), _Pending())
+
+
+def _build(pending: _Pending, truths: dict[int, list[tuple[int, bool, bool]]]) -> EpisodeData:
+    end = pending.end
+    count = int(end.num_steps)
+    steps = [pending.steps[index] for index in range(count + 1)]
+    if -1 in pending.judgements:
+        pending.judgements[count] = pending.judgements.pop(-1)
+    judgements = [pending.judgements.get(index, _Judgement()) for index in range(count + 1)]
+    verdicts = np.array([item.verdict for item in judgements], dtype=np.uint8)
+    sources = np.array([item.source for item in judgements], dtype=np.uint8)
+    outcome, success_index = _outcome(Outcome(end.outcome), int(end.success_index), verdicts, sources)
+    stamps = np.array([nanoseconds(step.stamp) for step in steps], dtype=np.int64)
+    truth = _truth(stamps, [pending.arrivals[index] for index in range(count + 1)], truths)
+    try:
+        return EpisodeData(
+            episode_id=str(end.episode_id),
+            task=str(end.task),
+            instruction=str(end.instruction),
+            phase=Phase(end.phase),
+            direction=Direction(end.direction),
+            outcome=outcome,
+            success_index=success_index,
+            assisted_reset_before=bool(end.assisted_reset_before),
+            images=np.stack([image_array(step.image) for step in steps]),
+            proprioception=np.stack([np.asarray(step.proprioception, dtype=np.float32) for step in steps]),
+            actions=np.array([step.action for step in steps[:count]], dtype=np.float32).reshape(
+                count, PHYSICAL_DIMENSION
+            ),
+            actors=np.array([step.actor for step in steps[:count]], dtype=np.uint8),
+            policy_versions=np.array([step.policy_version for step in steps], dtype=np.uint64),
+            stamps=stamps,
+            verdicts=verdicts,
+            probabilities=np.array([item.probability for item in judgements], dtype=np.float32),
+            sources=sources,
+            forward_success=None if truth is None else truth[:, 0],
+            backward_success=None if truth is None else truth[:, 1],
+            closed=pending.closed,
+        ).validate()
+    except ValueError as error:
+        raise RobofumeError(f"Episode {end.episode_id!r} is not whole: {error}.") from error
+
+
+def image_array(image: Any) -> np.ndarray:
+    """(H, W, 3) uint8 of a Step's image, sharing its memory."""
+    pixels = np.frombuffer(image.data, dtype=np.uint8)
+    if image.encoding != "rgb8" or pixels.size != image.height * image.width * 3:
+        raise ValueError(f"an image is {image.width}x{image.height} {image.encoding} of {pixels.size} bytes")
+    return pixels.reshape(image.height, image.width, 3)
+
+
+def _outcome(
+    outcome: Outcome, success_index: int, verdicts: np.ndarray, sources: np.ndarray
+) -> tuple[Outcome, int]:
+    """Outcome and success index after a person's verdicts."""
+    human = sources == RewardSource.HUMAN
+    if outcome not in (Outcome.SUCCESS, Outcome.TIMEOUT) or not human.any():
+        return outcome, success_index
+    if outcome == Outcome.SUCCESS and human[success_index] and verdicts[success_index] != Verdict.SUCCESS:
+        outcome, success_index = Outcome.TIMEOUT, -1
+    successes = np.flatnonzero(human & (verdicts == Verdict.SUCCESS))
+    if successes.size and (outcome == Outcome.TIMEOUT or successes[0] < success_index):
+        return Outcome.SUCCESS, int(successes[0])
+    return outcome, success_index
+
+
+def _truth(
+    stamps: np.ndarray, arrivals: list[int], truths: dict[int, list[tuple[int, bool, bool]]]
+) -> np.ndarray | None:
+    """(N + 1, 2) forward and backward truth by stamp; None where one is missing."""
+    found = []
+    for stamp, arrival in zip(stamps.tolist(), arrivals, strict=True):
+        entries = truths.get(stamp)
+        if not entries:
+            return None
+        found.append(min(entries, key=lambda entry: abs(entry[0] - arrival))[1:])
+    return np.array(found, dtype=np.bool_)

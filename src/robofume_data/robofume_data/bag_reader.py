@@ -1,0 +1,136 @@
+"""Reads episodes from bags. Needs no ROS: the bags carry their message definitions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from robofume_common.enums import Outcome, Phase
+from robofume_common.errors import RobofumeError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from robofume_data.assembler import EpisodeAssembler
+from robofume_data.episode import EpisodeData
+from robofume_data.mcap_records import McapFile, RawMessage
+
+log = logging.getLogger(__name__)
+
+Paths = str | Path | Iterable[str | Path]
+
+
+def find_bags(paths: Paths) -> list[Path]:
+    """The bags named, and those anywhere below the folders named, in order of their names within each folder.
+
+    RobofumeError where a path does not exist, or where there is no bag at all.
+    """
+    named = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    bags: list[Path] = []
+    for path in named:
+        if path.is_dir():
+            bags += sorted(path.rglob("*.mcap"))
+        elif path.exists():
+            bags.append(path)
+        else:
+            raise RobofumeError(f"There is no bag {path}.")
+    if named and not bags:
+        raise RobofumeError(f"There are no bags (*.mcap) in {', '.join(map(str, named))}.")
+    return bags
+
+
+def read_episodes(
+    paths: Paths,
+    phases: Collection[Phase] | None = None,
+    outcomes: Collection[Outcome] | None = None,
+) -> Iterator[EpisodeData]:
+    """Whole episodes of bags, one after the other, in the order in which they were recorded.
+
+    paths: bags or folders of bags. phases, outcomes: only these. Episodes that were never closed, or that lack
+    a step, are skipped with a warning that counts them. Paths are checked at once, bags when they are reached.
+    """
+    bags = [Bag(path) for path in find_bags(paths)]
+    return (episode for bag in bags for episode in bag.episodes(phases, outcomes))
+
+
+class Bag:
+    """One bag of this suite.
+
+    After `episodes()` has run to its end, `incomplete` names the episodes that were skipped and why,
+    and `truncated` says whether the bag was cut off.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.incomplete: dict[str, str] = {}
+        self._file = McapFile(path)
+        self._typestores: dict[str, Typestore] = {}
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the bag ended in the middle when it was last read."""
+        return self._file.truncated
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[RawMessage, Any]]:
+        """Raw and decoded messages. topics: last parts of topic names, such as `step`; None: all."""
+        for raw in self._file:
+            if topics is None or _kind(raw) in topics:
+                yield raw, self._decode(raw)
+
+    def episodes(
+        self, phases: Collection[Phase] | None = None, outcomes: Collection[Outcome] | None = None
+    ) -> Iterator[EpisodeData]:
+        """Whole episodes in order. The bag is read twice: verdicts may come after the steps that they are about."""
+        self.incomplete = {}
+        assembler = EpisodeAssembler()
+        for raw, message in self.messages(("reward", "label", "episode", "ground_truth")):
+            kind = _kind(raw)
+            if kind == "reward":
+                assembler.add_reward(message)
+            elif kind == "label":
+                assembler.add_label(message)
+            elif kind == "episode":
+                assembler.add_end(message, raw.log_time)
+            else:
+                assembler.add_ground_truth(message, raw.log_time)
+        ends = assembler.ends
+        done: set[str] = set()
+        for raw, step in self.messages(("step",)):
+            episode_id = step.episode_id
+            if episode_id in done:
+                continue
+            if episode_id not in ends:
+                self.incomplete[episode_id] = "it was never closed"
+                continue
+            assembler.add_step(step, raw.log_time)
+            if not assembler.is_whole(episode_id):
+                continue
+            done.add(episode_id)
+            end = ends.pop(episode_id)
+            if phases is not None and end.phase not in phases:
+                assembler.forget(episode_id)
+                continue
+            try:
+                episode = assembler.take(episode_id)
+            except RobofumeError as error:
+                self.incomplete[episode_id] = str(error)
+                continue
+            if outcomes is None or episode.outcome in outcomes:
+                yield episode
+        for episode_id in ends:
+            self.incomplete[episode_id] = "steps are missing"
+        if self.incomplete:
+            log.warning("%s: %d episodes are not whole and were skipped.", self.path, len(self.incomplete))
+
+    def _decode(self, raw: RawMessage) -> Any:
+        typestore = self._typestores.get(raw.type_name)
+        if typestore is None:
+            typestore = get_typestore(Stores.EMPTY)
+            typestore.register(get_types_from_msg(raw.definition, raw.type_name))
+            self._typestores[raw.type_name] = typestore
+        return typestore.deserialize_cdr(raw.data, raw.type_name)
+
+
+def _kind(raw: RawMessage) -> str:
+    return raw.topic.rsplit("/", 1)[-1]

@@ -1,0 +1,157 @@
+"""Writes MCAP bags with the ROS 2 profile such that a kill at any moment loses the open episode at most."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from mcap.well_known import MessageEncoding, Profile, SchemaEncoding
+from mcap.writer import CompressionType, Writer
+from robofume_common.errors import RobofumeError
+
+from robofume_data.message_definitions import definition
+
+_LIBRARY = "robofume_data"
+_DISK_CHECK_BYTES = 16 * 2**20
+"""The free space is looked up again after this many bytes."""
+
+
+class DiskFullError(RobofumeError):
+    """Less disk space is left than the configured floor."""
+
+
+def prepare_folder(folder: str | Path) -> Path:
+    """Makes the folder and proves that it can be written to; RobofumeError otherwise."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write_probe_{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RobofumeError(
+            f"Cannot write bags to {folder}: {error.strerror}; choose another folder or make it writable."
+        ) from error
+    return folder
+
+
+def next_path(folder: Path, name: str) -> Path:
+    """`<name>_<index>.mcap` with the first index above all that are there."""
+    taken = [
+        int(index)
+        for path in folder.glob(f"{name}_*.mcap*")
+        if (index := path.name.removeprefix(f"{name}_").split(".")[0]).isdigit()
+    ]
+    return folder / f"{name}_{max(taken, default=-1) + 1:04d}.mcap"
+
+
+class BagWriter:
+    """One bag. Messages are serialised CDR bytes, kept as they came; `commit()` makes them safe.
+
+    The file appears under its name once its header is on disk, so a bag is never empty, and it never
+    replaces another one. Raises RobofumeError where the file cannot be written and DiskFullError when
+    less than `disk_floor` bytes are free; the bag can be closed and read after either.
+    """
+
+    def __init__(self, path: str | Path, disk_floor: int = 0) -> None:
+        self.path = Path(path)
+        self.messages = 0
+        self.bytes = 0
+        self._disk_floor = disk_floor
+        self._unchecked = 0
+        self._channels: dict[str, int] = {}
+        self._schemas: dict[str, int] = {}
+        self._check_disk(0)
+        if self.path.exists():
+            raise RobofumeError(f"The bag {self.path} exists already; choose another name.")
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            self._file: BinaryIO | None = part.open("wb")
+            self._writer = Writer(self._file, compression=CompressionType.ZSTD)
+            self._writer.start(profile=Profile.ROS2, library=_LIBRARY)
+            self._sync()
+            os.rename(part, self.path)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def add_topic(self, topic: str, type_name: str) -> None:
+        """Registers a topic, such as `/step` of `robofume_interfaces/msg/Step`. Needed once before its messages."""
+        if type_name not in self._schemas:
+            self._schemas[type_name] = self._writer.register_schema(
+                type_name, SchemaEncoding.ROS2, definition(type_name).encode()
+            )
+        self._channels[topic] = self._writer.register_channel(
+            topic,
+            MessageEncoding.CDR,
+            self._schemas[type_name],
+            # Played back as they were published: reliable, volatile.
+            {"offered_qos_profiles": ""},
+        )
+
+    def write(self, topic: str, data: bytes, log_time: int | None = None) -> None:
+        """Adds one serialised message. log_time: wall time, ns since 1970; now if not given."""
+        log_time = time.time_ns() if log_time is None else log_time
+        self._check_disk(len(data))
+        try:
+            self._writer.add_message(self._channels[topic], log_time, data, log_time, self.messages)
+        except OSError as error:
+            raise self._failure(error) from error
+        self.messages += 1
+        self.bytes += len(data)
+
+    def commit(self) -> None:
+        """Puts everything so far on the disk, readable whatever happens next."""
+        try:
+            self._writer.flush()
+            self._sync()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Ends the bag with its summary. Closing twice does nothing."""
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            self._writer.finish()
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise self._failure(error) from error
+        finally:
+            try:
+                file.close()
+            except OSError:
+                pass  # the failed flush above has been told already
+
+    def _sync(self) -> None:
+        assert self._file is not None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _check_disk(self, size: int) -> None:
+        self._unchecked -= size
+        if self._disk_floor <= 0 or self._unchecked > 0:
+            return
+        self._unchecked = _DISK_CHECK_BYTES
+        free = shutil.disk_usage(self.path.parent).free
+        if free < self._disk_floor:
+            raise DiskFullError(
+                f"Only {free / 2**20:.0f} MiB are free at {self.path.parent}, less than the floor of "
+                f"{self._disk_floor / 2**20:.0f} MiB: recording stops; make room or choose another folder."
+            )
+
+    def _failure(self, error: OSError) -> RobofumeError:
+        return RobofumeError(f"Cannot write the bag {self.path}: {error.strerror or error}.")
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,138 @@
+"""Writes episodes to a bag without a ROS graph, as the recorder would have: for tools, conversions and tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from robofume_common.enums import Actor, RewardSource
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from robofume_data.bag_writer import BagWriter
+from robofume_data.episode import EpisodeData
+from robofume_data.message_definitions import definition
+from robofume_data.topics import TOPICS
+
+
+class EpisodeWriter:
+    """Adds episodes to an open bag."""
+
+    def __init__(self, writer: BagWriter, namespace: str = "") -> None:
+        self._writer = writer
+        self._prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"
+        self._typestore = get_typestore(Stores.EMPTY)
+        for topic in ("step", "reward", "episode", "ground_truth"):
+            self._typestore.register(get_types_from_msg(definition(TOPICS[topic]), TOPICS[topic]))
+            writer.add_topic(self._prefix + topic, TOPICS[topic])
+
+    def add(self, episode: EpisodeData) -> None:
+        """Writes the steps, verdicts, ground truth and end of one episode, and puts them on the disk.
+
+        The messages carry the wall time of `closed`, or of now where it is 0.
+        """
+        episode.validate()
+        log_time = episode.closed or time.time_ns()
+        for index in range(episode.length + 1):
+            if episode.forward_success is not None and episode.backward_success is not None:
+                self._write("ground_truth", self._ground_truth(episode, index), log_time)
+            self._write("step", self._step(episode, index), log_time)
+            if episode.sources[index] != RewardSource.NONE:
+                self._write("reward", self._reward(episode, index), log_time)
+        self._write("episode", self._end(episode), log_time)
+        self._writer.commit()
+
+    def _write(self, topic: str, message: Any, log_time: int) -> None:
+        data = self._typestore.serialize_cdr(message, TOPICS[topic])
+        self._writer.write(self._prefix + topic, bytes(data), log_time)
+
+    def _make(self, type_name: str, **fields: Any) -> Any:
+        return self._typestore.types[type_name](**fields)
+
+    def _time(self, nanoseconds: int) -> Any:
+        seconds, rest = divmod(int(nanoseconds), 1_000_000_000)
+        return self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=rest)
+
+    def _step(self, episode: EpisodeData, index: int) -> Any:
+        image = episode.images[index]
+        height, width = image.shape[:2]
+        stamp = self._time(episode.stamps[index])
+        last = index == episode.length
+        return self._make(
+            TOPICS["step"],
+            stamp=stamp,
+            episode_id=episode.episode_id,
+            index=index,
+            phase=int(episode.phase),
+            direction=int(episode.direction),
+            instruction=episode.instruction,
+            image=self._make(
+                "sensor_msgs/msg/Image",
+                header=self._make("std_msgs/msg/Header", stamp=stamp, frame_id=""),
+                height=height,
+                width=width,
+                encoding="rgb8",
+                is_bigendian=0,
+                step=3 * width,
+                data=np.ascontiguousarray(image).reshape(-1),
+            ),
+            proprioception=np.asarray(episode.proprioception[index], np.float32),
+            action=np.zeros(0, np.float32) if last else np.asarray(episode.actions[index], np.float32),
+            actor=int(Actor.NONE if last else episode.actors[index]),
+            policy_version=int(episode.policy_versions[index]),
+        )
+
+    def _reward(self, episode: EpisodeData, index: int) -> Any:
+        return self._make(
+            TOPICS["reward"],
+            stamp=self._time(episode.stamps[index]),
+            episode_id=episode.episode_id,
+            index=index,
+            probability=float(episode.probabilities[index]),
+            verdict=int(episode.verdicts[index]),
+            source=int(episode.sources[index]),
+            model_version="",
+            latency=0.0,
+        )
+
+    def _ground_truth(self, episode: EpisodeData, index: int) -> Any:
+        assert episode.forward_success is not None and episode.backward_success is not None
+        return self._make(
+            TOPICS["ground_truth"],
+            stamp=self._time(episode.stamps[index]),
+            task=episode.task,
+            forward_success=bool(episode.forward_success[index]),
+            backward_success=bool(episode.backward_success[index]),
+            forward_score=float(episode.forward_success[index]),
+            backward_score=float(episode.backward_success[index]),
+            object_names=[],
+            object_poses=[],
+        )
+
+    def _end(self, episode: EpisodeData) -> Any:
+        return self._make(
+            TOPICS["episode"],
+            stamp=self._time(episode.stamps[-1]),
+            episode_id=episode.episode_id,
+            phase=int(episode.phase),
+            direction=int(episode.direction),
+            task=episode.task,
+            instruction=episode.instruction,
+            num_steps=episode.length,
+            outcome=int(episode.outcome),
+            success_index=int(episode.success_index),
+            assisted_reset_before=bool(episode.assisted_reset_before),
+        )
+
+
+def write_episodes(path: str | Path, episodes: Iterable[EpisodeData]) -> int:
+    """Writes episodes to a new bag and returns how many. RobofumeError where the path exists or cannot be written."""
+    count = 0
+    with BagWriter(path) as writer:
+        episode_writer = EpisodeWriter(writer)
+        for episode in episodes:
+            episode_writer.add(episode)
+            count += 1
+    return count

@@ -1,0 +1,13 @@
+"""Topics that a recording holds, and their types."""
+
+TOPICS: dict[str, str] = {
+    "task": "robofume_interfaces/msg/Task",
+    "step": "robofume_interfaces/msg/Step",
+    "reward": "robofume_interfaces/msg/Reward",
+    "label": "robofume_interfaces/msg/Label",
+    "episode": "robofume_interfaces/msg/Episode",
+    "arm/status": "robofume_interfaces/msg/ArmStatus",
+    "learner/status": "robofume_interfaces/msg/LearnerStatus",
+    "ground_truth": "robofume_interfaces/msg/GroundTruth",
+}
+"""Relative topic name -> message type. A bag holds the resolved names, with the namespace of the robot."""
