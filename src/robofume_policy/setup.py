@@ -17,6 +17,9 @@ setup(
     description="Learning in RoboFuME: replay memory, Cal-QL agents, pre-training, online learner and policy node.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": [
+            "policy = robofume_policy.nodes.policy:main",
+            "learner = robofume_policy.nodes.learner:main",
+        ],
     },
 )

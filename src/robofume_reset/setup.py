@@ -17,6 +17,6 @@ setup(
     description="Forward/backward task switching, stuck handling and assisted resets of RoboFuME.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": ["switcher = robofume_reset.nodes.switcher:main"],
     },
 )

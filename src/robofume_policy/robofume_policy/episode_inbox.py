@@ -1,0 +1,107 @@
+"""When an episode that comes as messages may be learnt from, and how many control steps there were."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from robofume_common.enums import Outcome
+from robofume_common.errors import RobofumeError
+from robofume_data.assembler import EpisodeAssembler
+from robofume_data.episode import EpisodeData
+
+REMEMBERED = 16
+"""Episodes without an end that are kept; the oldest goes first (its end was lost, or it never had one)."""
+
+
+@dataclass
+class _Open:
+    judged: set[int] = field(default_factory=set)
+    num_steps: int = -1
+    ended_at: float = 0.0
+
+
+class EpisodeInbox:
+    """Gives each episode once: when its steps and verdicts are there, or `deadline` seconds after its end.
+
+    After the deadline missing verdicts are unknown, and an episode with a missing step is given up. Aborted episodes
+    are dropped. Takes messages, or anything with their fields. Not thread-safe.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.given_up: list[str] = []
+        """Sentences about the episodes that were not whole."""
+        self._assembler = EpisodeAssembler()
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+
+    def add_step(self, step: Any) -> None:
+        """Take a Step."""
+        self._of(step.episode_id)
+        self._assembler.add_step(step)
+
+    def add_reward(self, reward: Any) -> None:
+        """Take a Reward; one about an episode that is unknown, or was given already, is dropped at `REMEMBERED`."""
+        self._of(reward.episode_id).judged.add(int(reward.index))
+        self._assembler.add_reward(reward)
+
+    def add_end(self, end: Any, now: float) -> None:
+        """Take an Episode; `now` monotonic seconds."""
+        if end.outcome == Outcome.ABORTED:
+            self._forget(end.episode_id)
+            return
+        entry = self._of(end.episode_id)
+        entry.num_steps, entry.ended_at = int(end.num_steps), now
+        self._assembler.add_end(end)
+
+    def take(self, now: float) -> list[EpisodeData]:
+        """The episodes that are ready now."""
+        ready = []
+        for episode_id, entry in list(self._open.items()):
+            if entry.num_steps < 0:
+                continue
+            whole = self._assembler.is_whole(episode_id)
+            judged = entry.judged.issuperset(range(entry.num_steps + 1))
+            if not (whole and judged) and now - entry.ended_at < self.deadline:
+                continue
+            try:
+                ready.append(self._assembler.take(episode_id))
+                del self._open[episode_id]
+            except RobofumeError as error:
+                self.given_up.append(str(error))
+                self._forget(episode_id)
+        return ready
+
+    def _of(self, episode_id: str) -> _Open:
+        entry = self._open.setdefault(episode_id, _Open())
+        while len(self._open) > REMEMBERED:
+            self._forget(next(iter(self._open)))
+        return entry
+
+    def _forget(self, episode_id: str) -> None:
+        self._open.pop(episode_id, None)
+        self._assembler.forget(episode_id)
+
+
+class StepCount:
+    """Control steps of a run, each once, whether they came as messages, from bags, or from a checkpoint's number."""
+
+    def __init__(self) -> None:
+        self._actions: dict[str, int] = {}
+        self._total = 0
+        self._extra = 0
+
+    @property
+    def total(self) -> int:
+        """Steps counted so far."""
+        return self._total + self._extra
+
+    def saw(self, episode_id: str, actions: int) -> None:
+        """The episode has had at least so many actions."""
+        more = actions - self._actions.get(episode_id, 0)
+        if more > 0:
+            self._actions[episode_id] = actions
+            self._total += more
+
+    def restored(self, steps: int, in_bags: int) -> None:
+        """A checkpoint counted `steps`, of which `in_bags` were found again (the rest never came to a closed episode)."""
+        self._extra = max(0, steps - in_bags)

@@ -1,0 +1,309 @@
+"""The learner node: assembles episodes, trains in a thread of its own, publishes weights and its state.
+
+It never runs ahead: updates are limited to `updates_per_step` for each control step. A learner that was killed
+continues from its newest checkpoint and reads the episodes since then from the run's bags.
+"""
+
+import hashlib
+import math
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from robofume_common import qos
+from robofume_common.conversion import floats
+from robofume_common.enums import Phase
+from robofume_common.errors import RobofumeError
+from robofume_common.node import run
+from robofume_common.parameters import declare, setting
+from robofume_data.bag_reader import find_bags, read_episodes
+from robofume_data.episode import EpisodeData
+from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
+
+from robofume_policy.config import OnlineConfig, ReplayConfig
+from robofume_policy.episode_inbox import EpisodeInbox, StepCount
+
+PRACTICE = (Phase.FORWARD, Phase.BACKWARD)
+"""Phases that are learnt from."""
+VERSION_FILE = "published_version"
+
+
+@dataclass(frozen=True)
+class LearnerNodeConfig(OnlineConfig, ReplayConfig):
+    """Settings of the learner node: those of learning in practice, and where things lie."""
+
+    pretrained: str = setting("", "folder of the pre-trained checkpoint")
+    demonstrations: tuple[str, ...] = setting((), "bags, or folders of bags, with the recorded data")
+    practice: tuple[str, ...] = setting((), "folders with the bags of this run's practice, read again at a restart")
+    checkpoints: str = setting("", "folder for this run's checkpoints; empty: none are written")
+    metrics: str = setting("", "folder for metrics; empty: none are written")
+    update_block: int = setting(10, "most updates between two looks at new steps", minimum=1)
+    publish_every: int = setting(50, "updates between two publications of weights", minimum=1)
+    checkpoint_every: int = setting(1000, "updates between two checkpoints", minimum=1)
+    episode_deadline: float = setting(10.0, "wait for late steps and verdicts of a closed episode", unit="s", minimum=0)
+    threads: int = setting(1, "torch threads", minimum=1, maximum=256)
+
+
+class LearnerNode(Node):
+    """Receives in the node's thread and learns in another; the two meet in a queue and a step count."""
+
+    def __init__(self) -> None:
+        super().__init__("learner")
+        self._config = declare(self, LearnerNodeConfig)
+        if not self._config.pretrained:
+            raise RobofumeError("The learner needs a pre-trained policy: set the parameter pretrained to its folder.")
+        self._inbox = EpisodeInbox(self._config.episode_deadline)
+        self._count = StepCount()
+        self._episodes: queue.SimpleQueue[EpisodeData] = queue.SimpleQueue()
+        self._news = threading.Event()
+        self._ending = threading.Event()
+        self._lock = threading.Lock()  # of the step count and of the status message
+        self._failure: BaseException | None = None
+        self._status = LearnerStatus(state=LearnerStatus.STATE_LOADING, message="loading")
+        self._learner: Any = None
+        self._version = 0
+        self._weights_publisher = self.create_publisher(PolicyWeights, "policy/weights", qos.LATCHED)
+        self._status_publisher = self.create_publisher(LearnerStatus, "learner/status", qos.STATUS)
+        self.create_subscription(Step, "step", self._on_step, qos.STEP)
+        self.create_subscription(Reward, "reward", self._on_reward, qos.REWARD)
+        self.create_subscription(Episode, "episode", self._on_episode, qos.EPISODE)
+        self.create_timer(0.5, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._thread = threading.Thread(target=self._work, name="training", daemon=True)
+        self._thread.start()
+
+    # In the node's thread.
+
+    def _on_step(self, message: Step) -> None:
+        if message.phase not in PRACTICE:
+            return
+        self._inbox.add_step(message)
+        if len(message.action) > 0:
+            with self._lock:
+                self._count.saw(message.episode_id, message.index + 1)
+            self._news.set()
+        else:
+            self._hand_over()
+
+    def _on_reward(self, message: Reward) -> None:
+        self._inbox.add_reward(message)
+        self._hand_over()
+
+    def _on_episode(self, message: Episode) -> None:
+        if message.phase in PRACTICE:
+            self._inbox.add_end(message, time.monotonic())
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        for episode in self._inbox.take(time.monotonic()):
+            self._episodes.put(episode)
+            self._news.set()
+        while self._inbox.given_up:
+            self.get_logger().warning(f"Not learnt from: {self._inbox.given_up.pop()}")
+
+    def _look(self) -> None:
+        self._hand_over()
+        self._publish_status()
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Let the training end its block, and keep what was learnt."""
+        self._ending.set()
+        self._news.set()
+        self._thread.join(timeout=20.0)
+        if self._thread.is_alive() or self._failure is not None:
+            return
+        if self._learner is not None and self._config.checkpoints:
+            self._take_in()
+            self._learner.save(self._config.checkpoints)
+
+    # In the training thread.
+
+    def _work(self) -> None:
+        try:
+            self._load()
+            while not self._ending.is_set():
+                self._train_or_wait()
+        except Exception as error:  # noqa: BLE001  told to the switcher, then raised in the node's thread
+            if not isinstance(error, RobofumeError):
+                traceback.print_exc()
+            self._set_status(LearnerStatus.STATE_FAILED, str(error) or type(error).__name__)
+            self._publish_status()
+            self._failure = error
+
+    def _load(self) -> None:
+        import torch
+
+        torch.set_num_threads(self._config.threads)
+        from robofume_policy.metrics import MetricsWriter
+        from robofume_policy.online_learner import OnlineLearner
+
+        config = self._config
+        learner = OnlineLearner.from_pretrained(
+            config.pretrained, self._until_ending(find_bags(config.demonstrations)), config, config
+        )
+        restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
+        found = self._read_practice(learner)
+        with self._lock:
+            self._count.restored(learner.steps, found)
+        self._version = self._read_version()
+        self._metrics = (
+            MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
+        )
+        self._metric_rows: list[tuple[int, dict[str, float]]] = []
+        self._learner = learner
+        if restored or found:
+            self.get_logger().info(
+                f"Continuing with {learner.updates} updates, {self._count.total} steps, {learner.online.episodes} episodes."
+            )
+        self._publish_weights()
+
+    def _until_ending(self, bags: Sequence[str | Path]) -> Iterator[EpisodeData]:
+        for episode in read_episodes(bags, phases=PRACTICE):
+            if self._ending.is_set():
+                return
+            yield episode
+
+    def _read_practice(self, learner: Any) -> int:
+        """Take in the episodes that this run has recorded already; returns their steps."""
+        bags = [bag for place in self._config.practice if Path(place).exists() for bag in Path(place).rglob("*.mcap")]
+        steps = 0
+        for episode in self._until_ending(sorted(bags)):
+            learner.add_episode(episode)
+            steps += episode.length
+            with self._lock:
+                self._count.saw(episode.episode_id, episode.length)
+        return steps
+
+    def _take_in(self) -> None:
+        """What has come since the last look."""
+        with self._lock:
+            total = self._count.total
+        self._learner.note_steps(total - self._learner.steps)
+        while not self._episodes.empty():
+            self._learner.add_episode(self._episodes.get())
+
+    def _train_or_wait(self) -> None:
+        self._news.clear()
+        self._take_in()
+        learner, config = self._learner, self._config
+        due = learner.updates_due()
+        if due == 0:
+            message = "waiting for steps" if learner.target_updates else "warming up"
+            self._set_status(LearnerStatus.STATE_WAITING, message)
+            self._publish_status()
+            # A status now and then is enough: the switcher counts the steps since the last one itself.
+            self._news.wait(0.5)
+            self._ending.wait(0.02)
+            return
+        before = learner.updates
+        # Blocks end at the numbers at which something is due, so that a restart does the same at the same numbers.
+        block = min(due, config.update_block, *(n - before % n for n in (config.publish_every, config.checkpoint_every)))
+        started = time.monotonic()
+        metrics = learner.train(block)
+        rate = block / max(1e-9, time.monotonic() - started)
+        if not all(math.isfinite(value) for value in metrics.values()):
+            raise RobofumeError(
+                "The learner's losses are no longer finite: lower the learning rate, or pre-train again. "
+                "The last checkpoint is still good."
+            )
+        self._set_status(LearnerStatus.STATE_TRAINING, "training", metrics, rate)
+        self._publish_status()
+        updates = learner.updates
+        self._write_metrics(updates, block, metrics)
+        if updates % config.publish_every == 0:
+            self._publish_weights()
+        if config.checkpoints and updates % config.checkpoint_every == 0:
+            self._set_status(LearnerStatus.STATE_SAVING, "saving a checkpoint")
+            self._publish_status()
+            learner.save(config.checkpoints)
+
+    def _write_metrics(self, updates: int, block: int, metrics: dict[str, float]) -> None:
+        """A row every `metrics_every` updates: the mean over them."""
+        self._metric_rows.append((block, metrics))
+        total = sum(count for count, _ in self._metric_rows)
+        if self._metrics is None or total < self._config.metrics_every:
+            return
+        mean = {name: sum(count * row[name] for count, row in self._metric_rows) / total for name in metrics}
+        self._metrics.write(updates, mean)
+        self._metric_rows.clear()
+
+    def _publish_weights(self) -> None:
+        data, architecture = self._learner.weights()
+        self._version += 1
+        self._write_version()
+        message = PolicyWeights(
+            stamp=self.get_clock().now().to_msg(),
+            version=self._version,
+            architecture=architecture,
+            sha256=hashlib.sha256(data).hexdigest(),
+            data=data,
+        )
+        self._weights_publisher.publish(message)
+
+    def _read_version(self) -> int:
+        """The newest version that this run has published: no version means two different weights."""
+        path = Path(self._config.checkpoints) / VERSION_FILE
+        if not self._config.checkpoints or not path.exists():
+            return 0
+        try:
+            return int(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RobofumeError(f"{path} cannot be read ({error}): write the newest policy version into it.") from error
+
+    def _write_version(self) -> None:
+        if not self._config.checkpoints:
+            return
+        path = Path(self._config.checkpoints) / VERSION_FILE
+        temporary = path.with_name(path.name + "_next")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(f"{self._version}\n")
+            temporary.replace(path)
+        except OSError as error:
+            raise RobofumeError(f"{path} cannot be written: {error.strerror}.") from error
+
+    # In both.
+
+    def _set_status(self, state: int, message: str, metrics: dict[str, float] | None = None, rate: float = 0.0) -> None:
+        with self._lock:
+            status = self._status
+            status.state, status.message, status.updates_per_second = state, message, rate
+            if metrics is not None:
+                status.metric_names, status.metric_values = list(metrics), floats(list(metrics.values()))
+
+    def _publish_status(self) -> None:
+        learner = self._learner
+        with self._lock:
+            status = self._status
+            status.stamp = self.get_clock().now().to_msg()
+            status.steps = self._count.total
+            if learner is not None:
+                status.updates = learner.updates
+                status.target_updates = target_updates(self._config, self._count.total)
+                status.online_transitions, status.offline_transitions = len(learner.online), len(learner.offline)
+                status.episodes = learner.online.episodes
+                status.policy_version = self._version
+            self._status_publisher.publish(status)
+
+
+def target_updates(config: OnlineConfig, steps: int) -> int:
+    """Updates that so many steps allow."""
+    return int(max(0, steps - config.warm_up_steps) * config.updates_per_step)
+
+
+def main() -> None:
+    """Entry point of the node."""
+    sys.exit(run(LearnerNode))
+
+
+if __name__ == "__main__":
+    main()
