@@ -126,14 +126,15 @@ def is_resting(thing: ObjectState, height: float) -> bool:
 
 
 def is_off(state: SceneState, name: str, object_height: float) -> bool:
-    """Whether the gripper is open and off an object, clearly enough to be seen in one picture.
+    """Whether the gripper has let go of an object, clearly enough to be seen in one picture.
 
-    Its fingertips are 1 cm above the object's top [m over its foot], or it is 7 cm beside it.
+    Its fingertips are 1 cm above the object's top [m over its foot], or it is 7 cm beside it. Then it cannot hold
+    the object, so its opening, which a picture hardly shows from afar, does not count.
     """
     thing = state.objects[name]
     x, y, z = state.gripper_position - thing.position
     away = z > object_height + FINGERTIP_BELOW_GRIPPER + 0.01 or float(np.hypot(x, y)) > 0.07
-    return away and state.gripper_opening > 0.6 and not thing.touched
+    return away and not thing.touched
 
 
 def place_within(

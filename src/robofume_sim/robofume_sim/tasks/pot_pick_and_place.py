@@ -67,7 +67,7 @@ class PotPickAndPlace(SimulatedTask):
         return {POT: place_within(lower, upper, START_MARGIN, rng)}
 
     def truth(self, state: SceneState) -> Truth:
-        """The pot stands inside the zone, and the open gripper is off it: what one picture can show."""
+        """The pot stands inside the zone, and the gripper is off it: what one picture can show."""
         pot = state.objects[POT]
         x, y, _ = pot.position
         resting = is_resting(pot, 0.0)
