@@ -2,10 +2,12 @@
 
     python benchmarks/graph_rate.py
 
-The same work in both: simulate a control period, draw the picture, bring it to the policy's size, run the policy's
-network (random weights), limit the command and solve inverse kinematics, read ground truth. The graph does it in one
-process per node, over DDS, in lockstep. Loop and graph are measured in turn, several times, since the machine may be
-busy with other things. Writes graph_rate.csv and graph_rate.md into benchmarks/results/.
+The same work in both: simulate a control period, draw the picture, bring it to the policy's size, run the
+policy's
+network (random weights), limit the command and solve inverse kinematics, read ground truth. The graph does
+it in one
+process per node, over DDS, in lockstep. Loop and graph are measured in turn, several times, since the
+machine may be busy with other things. Writes graph_rate.csv and graph_rate.md into benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def random_agent(task: str, image_size: int) -> TrainedAgent:
 
 
 def loop_rate(agent: TrainedAgent, task: str, image_size: int, steps: int) -> float:
-    """Control steps per second of the loop in this process; homing between episodes counts as in the graph."""
+    """Control steps per second of the loop in this process; homing between episodes counts as in the
+    graph."""
     torch.set_num_threads(1)
     policy = load_policy(agent.weights()[0])
     environment = RobofumeEnv(task, image_size=image_size, reset_free=True)
@@ -80,7 +83,12 @@ def graph_rate(agent: TrainedAgent, task: str, image_size: int, steps: int) -> t
         directory = Path(folder)
         CheckpointStore(directory / "pretrained").save(0, *agent.state_dict())
         settings = GraphSettings(
-            task=task, mode="evaluate", run_directory=directory, image_size=image_size, weights="pretrained", record=False
+            task=task,
+            mode="evaluate",
+            run_directory=directory,
+            image_size=image_size,
+            weights="pretrained",
+            record=False,
         )
         marks: list[tuple[int, float, dict[str, float]]] = []
         with (
@@ -105,7 +113,9 @@ def graph_rate(agent: TrainedAgent, task: str, image_size: int, steps: int) -> t
 
 def main() -> None:
     """Measure in turn and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--task", default="pot_pick_and_place")
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=3000, help="control steps of each measurement")
@@ -117,14 +127,28 @@ def main() -> None:
         load = os.getloadavg()[0]
         loop = loop_rate(agent, options.task, options.image_size, options.steps)
         graph, shares = graph_rate(agent, options.task, options.image_size, options.steps)
-        rows.append({"repeat": repeat, "load_before": load, "loop": loop, "graph": graph, "ratio": graph / loop, **shares})
-        print(f"loop {loop:.0f} steps/s, graph {graph:.0f} steps/s, ratio {graph / loop:.2f}; " + text(shares), flush=True)
+        rows.append(
+            {
+                "repeat": repeat,
+                "load_before": load,
+                "loop": loop,
+                "graph": graph,
+                "ratio": graph / loop,
+                **shares,
+            }
+        )
+        print(
+            f"loop {loop:.0f} steps/s, graph {graph:.0f} steps/s, ratio {graph / loop:.2f}; " + text(shares),
+            flush=True,
+        )
     write(rows, options)
 
 
 def text(shares: dict[str, float]) -> str:
     """`sim 41%, policy 30%`, largest first."""
-    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+    return ", ".join(
+        f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1])
+    )
 
 
 def write(rows: list[dict[str, float]], options: argparse.Namespace) -> None:
@@ -136,13 +160,18 @@ def write(rows: list[dict[str, float]], options: argparse.Namespace) -> None:
         writer.writerows({name: f"{value:.4g}" for name, value in row.items()} for row in rows)
     median = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     nodes = [name for name in rows[0] if name not in ("repeat", "load_before", "loop", "graph", "ratio")]
+    made = (
+        f"`python benchmarks/graph_rate.py --steps {options.steps} --repeats {options.repeats}`, "
+        f"{options.task}, pictures of "
+        f"{options.image_size}x{options.image_size}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, "
+        f"{time.strftime('%Y-%m-%d')}. Medians; load average before each repeat: "
+        f"{', '.join(format(row['load_before'], '.1f') for row in rows)}."
+    )
     lines = [
         "# Control steps per second",
         "",
-        f"`python benchmarks/graph_rate.py --steps {options.steps} --repeats {options.repeats}`, {options.task}, pictures of "
-        f"{options.image_size}x{options.image_size}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}. Medians; load average before each repeat: "
-        f"{', '.join(format(row['load_before'], '.1f') for row in rows)}.",
+        made,
         "",
         "| | control steps/s |",
         "|---|---|",

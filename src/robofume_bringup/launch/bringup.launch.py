@@ -4,11 +4,17 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from robofume_bringup.graph import LAUNCH_ARGUMENTS, build_graph, settings_from_arguments
+from robofume_bringup.graph import (
+    LAUNCH_ARGUMENTS,
+    build_graph,
+    settings_from_arguments,
+)
 
 
 def _nodes(context):
-    values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in LAUNCH_ARGUMENTS}
+    values = {
+        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in LAUNCH_ARGUMENTS
+    }
     settings = settings_from_arguments(values)
     return [
         Node(
@@ -20,7 +26,9 @@ def _nodes(context):
             remappings=list(node.remappings.items()),
             respawn=node.restarts > 0,
             respawn_max_retries=node.restarts,
-            on_exit=[Shutdown(reason=f"the {node.name} node ended")] if node.needed and not node.restarts else [],
+            on_exit=[Shutdown(reason=f"the {node.name} node ended")]
+            if node.needed and not node.restarts
+            else [],
             output="both",
         )
         for node in build_graph(settings)

@@ -1,7 +1,7 @@
 """Starts one node's module in this process: `python -m robofume_bringup.child NICE MODULE [ARGUMENTS...]`.
 
-The kernel is asked to kill this process when the runner that started it is gone, whatever the reason (even SIGKILL):
-a node without its runner would keep a robot moving with nobody to stop it.
+The kernel is asked to kill this process when the runner that started it is gone, whatever the reason (even
+SIGKILL): a node without its runner would keep a robot moving with nobody to stop it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Linux: SIGKILL for this process when its parent ends; ends at once if the parent (a pid) is gone already."""
+    """Linux: SIGKILL for this process when its parent ends; ends at once if the parent (a pid) is gone
+    already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

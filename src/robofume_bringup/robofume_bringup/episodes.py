@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from robofume_common.enums import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -50,11 +48,10 @@ class EpisodeSummary:
 
 def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
     """The summary of one episode read from `bag`."""
-    truth = episode.forward_success if episode.direction == 1 else episode.backward_success
+    truth = episode.truth
     counts = [0, 0, 0, 0]
     true_success = None
     if truth is not None:
-        truth = np.asarray(truth, dtype=bool)
         says_success = episode.verdicts == Verdict.SUCCESS
         says_failure = episode.verdicts == Verdict.FAILURE
         counts = [
@@ -70,12 +67,12 @@ def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
         episode.episode_id,
         int(episode.direction),
         int(episode.outcome),
-        len(episode.actions),
+        episode.length,
         bool(episode.assisted_reset_before),
         true_success,
         *counts,
         unknown=int((episode.verdicts == Verdict.UNKNOWN).sum()),
-        closed=float("nan"),
+        closed=episode.closed / 1e9 if episode.closed else float("nan"),
     )
 
 

@@ -5,7 +5,6 @@ This one description feeds the launch files and the process runner. It imports n
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import from_dict
 from robofume_common.task import TaskDescription
+
+from robofume_bringup.run_directory import RunDirectory
 
 ROBOTS = ("mujoco",)
 MODES = ("collect", "practice", "evaluate")
@@ -85,7 +85,8 @@ class GraphSettings:
     mode: str
     robot: str = "mujoco"
     run_directory: Path | None = None
-    """Bags, checkpoints and the reward model of the run are here; None: nothing is recorded, loaded or learnt."""
+    """Bags, checkpoints and the reward model of the run are here; None: nothing is recorded, loaded or
+    learnt."""
     seed: int = 0
     scene_seed: int | None = None
     """Places of the objects in the simulation follow from it; None: the seed."""
@@ -95,6 +96,7 @@ class GraphSettings:
     namespace: str = ""
     weights: str = "practised"
     """Which policy is evaluated: pretrained or practised."""
+    record: bool = True
     clumsy: bool = False
     """In collection: deliberately bad attempts."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -104,7 +106,8 @@ class GraphSettings:
 NODES: dict[str, NodeDescription] = {
     node.name: node
     for node in (
-        NodeDescription("robofume_sim", "sim", "robofume_sim.nodes.sim", "robofume_sim.nodes.sim:SimConfig", stop_order=4),
+        NodeDescription("robofume_sim", "sim", "robofume_sim.nodes.sim",
+                        "robofume_sim.nodes.sim:SimConfig", stop_order=4),
         NodeDescription("robofume_sim", "demonstrator", "robofume_sim.nodes.demonstrator",
                         "robofume_sim.nodes.demonstrator:DemonstratorNodeConfig"),
         NodeDescription("robofume_robot", "camera", "robofume_robot.nodes.camera",
@@ -114,7 +117,8 @@ NODES: dict[str, NodeDescription] = {
         NodeDescription("robofume_policy", "policy", "robofume_policy.nodes.policy",
                         "robofume_policy.nodes.policy:PolicyNodeConfig", stop_order=1),
         NodeDescription("robofume_policy", "learner", "robofume_policy.nodes.learner",
-                        "robofume_policy.nodes.learner:LearnerNodeConfig", niceness=5, stop_order=5, stop_deadline=30.0),
+                        "robofume_policy.nodes.learner:LearnerNodeConfig",
+                        niceness=5, stop_order=5, stop_deadline=30.0),
         NodeDescription("robofume_reward", "reward", "robofume_reward.nodes.reward",
                         "robofume_reward.nodes.reward:RewardNodeConfig", stop_order=2),
         NodeDescription("robofume_reset", "switcher", "robofume_reset.nodes.switcher",
@@ -146,7 +150,9 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
         raise RobofumeError(f"There is no mode {settings.mode!r}; choose one of: {', '.join(MODES)}.")
     unknown = sorted(set(settings.overrides) - set(NODES))
     if unknown:
-        raise RobofumeError(f"There is no node {', '.join(unknown)}; choose from: {', '.join(sorted(NODES))}.")
+        raise RobofumeError(
+            f"There is no node {', '.join(unknown)}; choose from: {', '.join(sorted(NODES))}."
+        )
     task = task_description(settings.robot, settings.task)
     parameters = {**_robot(settings, task), **_learning(settings, task)}
     return [
@@ -158,22 +164,83 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
 def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
     """Parameters of the nodes that are, or touch, the robot."""
     scene_seed = settings.seed if settings.scene_seed is None else settings.scene_seed
-    arm = {
-        name: getattr(task, name)
-        for name in (
-            "workspace_minimum", "workspace_maximum", "home_joint_positions", "translation_limit", "rotation_limit"
-        )
-    }  # fmt: skip
-    return {
-        "sim": {"task": task.name, "seed": scene_seed},
-        "camera": {"width": settings.image_size, "height": settings.image_size},
-        "arm": {**arm, "lockstep": settings.lockstep},
+    size, lockstep = settings.image_size, settings.lockstep
+    nodes: dict[str, dict[str, Any]] = {
+        "sim": {"task": task.name, "seed": scene_seed, "lockstep": lockstep},
+        "camera": {"width": size, "height": size, "lockstep": lockstep},
+        "arm": {
+            "workspace_minimum": task.workspace_minimum,
+            "workspace_maximum": task.workspace_maximum,
+            "home_joint_positions": task.home_joint_positions,
+            "translation_limit": task.translation_limit,
+            "rotation_limit": task.rotation_limit,
+            "lockstep": lockstep,
+        },
     }
+    if settings.mode == "collect":
+        nodes["demonstrator"] = {
+            "task": task.name,
+            "seed": scene_seed,
+            "failure_share": float(settings.clumsy),
+        }
+    return nodes
 
 
 def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
     """Parameters of the nodes that act, judge, switch, learn and record."""
-    raise NotImplementedError
+    run, mode = settings.run_directory, settings.mode
+    practises = mode == "practice"
+    if run is None and mode != "collect":
+        raise RobofumeError(f"The mode {mode} needs a run directory with a policy in it.")
+    directory = RunDirectory(run) if run is not None else None
+    acting = {
+        "action_mask": task.action_mask,
+        "translation_limit": task.translation_limit,
+        "rotation_limit": task.rotation_limit,
+        "image_size": settings.image_size,
+    }
+    nodes: dict[str, dict[str, Any]] = {
+        "policy": {
+            **acting,
+            "lockstep": settings.lockstep,
+            "source": "override" if mode == "collect" else "policy",
+            "seed": settings.seed,
+        },
+        "reward": {"judge": "vlm" if practises else "ground_truth"},
+        "switcher": {
+            "task": task.name,
+            "forward_instruction": task.forward_instruction,
+            "backward_instruction": task.backward_instruction,
+            "step_limit": task.step_limit,
+            "lockstep": settings.lockstep,
+            "expect_learner": practises,
+            "session": mode,
+        },
+    }
+    if directory is not None:
+        nodes["switcher"]["state_file"] = directory.path / "state" / f"switcher_{mode}.json"
+        if mode == "evaluate":
+            practised = settings.weights == "practised"
+            nodes["policy"]["checkpoint"] = directory.checkpoints if practised else directory.pretrained
+        if practises:
+            nodes["reward"]["model"] = directory.reward
+            nodes["learner"] = {
+                "pretrained": directory.pretrained,
+                "demonstrations": (directory.bags("demos"),),
+                "practice": (directory.bags("practice"),),
+                "checkpoints": directory.checkpoints,
+                "metrics": directory.metrics,
+                "seed": settings.seed,
+            }
+            # The switcher paces the loop by the same ratio.
+            ratio = {"updates_per_step", "warm_up_steps"} & set(settings.overrides.get("learner", {}))
+            nodes["switcher"] |= {name: settings.overrides["learner"][name] for name in ratio}
+        if settings.record:
+            kind = {"collect": "demos", "practice": "practice", "evaluate": "evaluate"}[mode]
+            nodes["recorder"] = {"bag_dir": directory.bags(kind), "name": "clumsy" if settings.clumsy else kind}
+    listeners = 2 + ("learner" in nodes) + ("recorder" in nodes)
+    nodes["policy"]["step_listeners"] = listeners
+    return nodes
 
 
 # Launch files
@@ -193,10 +260,14 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("robot", "mujoco", "where the arm is", ROBOTS),
     LaunchArgument("task", "pot_pick_and_place", "what the arm is to do; `robofume tasks` lists the tasks"),
     LaunchArgument("mode", "practice", "collect demonstrations, practice, or wait for an evaluation", MODES),
-    LaunchArgument("run_directory", "runs/pot_pick_and_place", "bags, checkpoints and the reward model are here"),
+    LaunchArgument(
+        "run_directory", "runs/pot_pick_and_place", "bags, checkpoints and the reward model are here"
+    ),
     LaunchArgument("seed", "0", "everything random follows from it"),
     LaunchArgument("image_size", "64", "height and width of the policy's picture [px]"),
-    LaunchArgument("lockstep", "true", "simulation only: the world waits for each command", ("true", "false")),
+    LaunchArgument(
+        "lockstep", "true", "simulation only: the world waits for each command", ("true", "false")
+    ),
     LaunchArgument("namespace", "", "ROS namespace of all nodes, for a second robot"),
     LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained")),
     LaunchArgument("parameters", "", "YAML file: node -> parameter -> value, on top of what the graph sets"),
@@ -204,7 +275,8 @@ LAUNCH_ARGUMENTS = (
 
 
 def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
-    """GraphSettings from the texts of the launch arguments. Raises RobofumeError for a value that does not fit."""
+    """GraphSettings from the texts of the launch arguments. Raises RobofumeError for a value that does not
+    fit."""
     texts = dict(values)
     file = texts.pop("parameters")
     typed: dict[str, Any] = {"run_directory": Path(texts.pop("run_directory")).resolve()}

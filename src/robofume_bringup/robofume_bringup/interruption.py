@@ -15,9 +15,10 @@ class Stopped(BaseException):
 class Interruption:
     """Counts SIGINT and SIGTERM while the context is open.
 
-    While a graph runs the signal only sets a mark, and the waiting loop calls `check` between two waits, so that
-    no node is lost half-way through its start. Inside `immediately()` (training in this process) the signal raises
-    at once.
+    While a graph runs the signal only sets a mark, and the waiting loop calls `check` between two waits, so
+    that
+    no node is lost half-way through its start. Inside `immediately()` (training in this process) the signal
+    raises at once.
     """
 
     def __init__(self) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from robofume_common.errors import RobofumeError
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries
 from robofume_bringup.run_directory import RunDirectory, write_atomically
 from robofume_bringup.statistics import wilson_interval
-from robofume_common.errors import RobofumeError
 
 DIRECTIONS = {1: "forward", 2: "backward"}
 STAGES = {
@@ -91,7 +91,9 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
     drawn = {name: png for name, png in pictures.items() if png is not None}
     for name, png in {**drawn, **{slug(caption): png for caption, png in strips.items()}}.items():
         write_atomically(directory.figures / f"{name}.png", png)
-    environment = Environment(loader=PackageLoader("robofume_bringup"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("robofume_bringup"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["percent"] = percent
     environment.filters["duration"] = duration
     page = environment.get_template("report.html.j2").render(
@@ -146,12 +148,15 @@ def headline(results: RunResults) -> str:
     steps = sum(episode.num_steps for episode in results.practice)
     if before and after:
         return (
-            f"Success went from {percent(mean_share(before))} to {percent(mean_share(after))} (mean of both directions, "
+            f"Success went from {percent(mean_share(before))} to {percent(mean_share(after))} (mean of "
+            f"both directions, "
             f"ground truth) in {steps:,} control steps of practice."
         )
     if before:
-        return f"The pre-trained policy succeeds in {percent(mean_share(before))} of its trials; {steps:,} control steps practised."
-    return f"{len(results.demonstrations)} episodes of demonstrations, {steps:,} control steps of practice so far."
+        share = percent(mean_share(before))
+        return f"The pre-trained policy succeeds in {share} of its trials; {steps:,} control steps practised."
+    count = len(results.demonstrations)
+    return f"{count} episodes of demonstrations, {steps:,} control steps of practice so far."
 
 
 def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
@@ -187,10 +192,15 @@ def reward_in_use(results: RunResults) -> list[dict[str, Any]]:
     """
     rows = []
     for number, name in DIRECTIONS.items():
-        episodes = [e for e in results.practice if e.direction == number and e.judged and e.true_success is not None]
+        episodes = [
+            e for e in results.practice if e.direction == number and e.judged and e.true_success is not None
+        ]
         if not episodes:
             continue
-        steps = [sum(getattr(e, kind) for e in episodes) for kind in ("true_positives", "false_positives", "false_negatives")]
+        steps = [
+            sum(getattr(e, kind) for e in episodes)
+            for kind in ("true_positives", "false_positives", "false_negatives")
+        ]
         called = [bool(e.true_success) for e in episodes if e.success]
         missed = sum(e.false_negatives > 0 and not e.success for e in episodes)
         for unit, true_positives, false_positives, false_negatives in (

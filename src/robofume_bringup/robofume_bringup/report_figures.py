@@ -45,7 +45,9 @@ def success_over_steps(results: RunResults) -> bytes | None:
     """Success in practice against control steps, with the evaluations before and after."""
     if not results.practice:
         return None
-    return _success(results, np.cumsum([episode.num_steps for episode in results.practice]), "control steps of practice")
+    return _success(
+        results, np.cumsum([episode.num_steps for episode in results.practice]), "control steps of practice"
+    )
 
 
 def success_over_minutes(results: RunResults) -> bytes | None:
@@ -101,8 +103,9 @@ def _evaluation_marks(axes: Any, results: RunResults, end: float) -> None:
             low, high = wilson_interval(sum(outcomes), len(outcomes))
             share = sum(outcomes) / max(1, len(outcomes))
             x = place + nudge * end * (0.012 + 0.012 * number)
+            error = [[max(0.0, share - low)], [max(0.0, high - share)]]
             axes.errorbar(
-                x, share, yerr=[[max(0.0, share - low)], [max(0.0, high - share)]], fmt="o", markersize=5, capsize=2,
+                x, share, yerr=error, fmt="o", markersize=5, capsize=2,
                 color=COLOURS[number], label=f"{name}, evaluation" if evaluation == "before" else None,
             )  # fmt: skip
 
@@ -136,7 +139,11 @@ def time_per_stage(results: RunResults) -> bytes | None:
     """Minutes of each stage."""
     from robofume_bringup.report import STAGES
 
-    rows = [(STAGES[name], float(record["seconds"])) for name, record in results.stages.items() if record.get("seconds")]
+    rows = [
+        (STAGES[name], float(record["seconds"]))
+        for name, record in results.stages.items()
+        if record.get("seconds")
+    ]
     if not rows:
         return None
     with matplotlib.rc_context(STYLE):

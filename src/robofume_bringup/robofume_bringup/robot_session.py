@@ -15,11 +15,11 @@ import rclpy
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
-from robofume_interfaces.action import Evaluate, Practice
+from robofume_common.errors import RobofumeError
 
 from robofume_bringup.interruption import Interruption, Stopped
 from robofume_bringup.runner import GraphRunner, dds_environment
-from robofume_common.errors import RobofumeError
+from robofume_interfaces.action import Evaluate, Practice
 
 POLL = 0.05
 """Seconds between two looks at the nodes while waiting."""
@@ -120,12 +120,14 @@ class RobotSession:
         episodes: int = 0,
         successes_per_direction: int = 0,
     ) -> Any:
-        """Run the action `practice` to its end. Returns the Practice result; raises RobofumeError on an error code."""
+        """Run the action `practice` to its end. Returns the Practice result; raises RobofumeError on an
+        error code."""
         goal = Practice.Goal(steps=steps, episodes=episodes, successes_per_direction=successes_per_direction)
         return self._run(self._practice, goal, on_feedback)
 
     def evaluate(self, on_feedback: Callable[[Any], None], trials_per_direction: int, seed: int) -> Any:
-        """Run the action `evaluate` to its end. Returns the Evaluate result; raises RobofumeError on an error code."""
+        """Run the action `evaluate` to its end. Returns the Evaluate result; raises RobofumeError on an
+        error code."""
         goal = Evaluate.Goal(trials_per_direction=trials_per_direction, seed=seed)
         return self._run(self._evaluate, goal, on_feedback)
 
@@ -141,14 +143,17 @@ class RobotSession:
         self._wait(accepting.done, 30.0, lambda: "The switcher did not answer the goal within 30 s.")
         handle = accepting.result()
         if not handle.accepted:
-            raise RobofumeError("The switcher refused the goal: it is busy with another one, or the goal has no end.")
+            raise RobofumeError(
+                "The switcher refused the goal: it is busy with another one, or the goal has no end."
+            )
         finishing = handle.get_result_async()
         try:
             while not finishing.done():
                 silent = time.monotonic() - heard
                 if silent > self.silence_deadline:
                     raise RobofumeError(
-                        f"The switcher has said nothing for {silent:.0f} s. Logs: {self.runner.log_directory}."
+                        f"The switcher has said nothing for {silent:.0f} s. Logs: "
+                        f"{self.runner.log_directory}."
                     )
                 self._executor.spin_once(timeout_sec=POLL)
                 self.runner.check()
@@ -158,11 +163,14 @@ class RobotSession:
             raise
         result = finishing.result().result
         if result.error_code != result.ERROR_NONE:
-            raise RobofumeError(result.message or f"The switcher ended the goal with error {result.error_code}.")
+            raise RobofumeError(
+                result.message or f"The switcher ended the goal with error {result.error_code}."
+            )
         return result
 
     def _cancel(self, handle: Any, finishing: Any) -> None:
-        """Cancel a goal and wait a little for its result, so that the episode in progress is closed and recorded."""
+        """Cancel a goal and wait a little for its result, so that the episode in progress is closed and
+        recorded."""
         handle.cancel_goal_async()
         end = time.monotonic() + 5.0
         while not finishing.done() and time.monotonic() < end and self.interruption.requests < 2:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from robofume_common.errors import RobofumeError
 
 from robofume_bringup.run_directory import RunDirectory, first_line
-from robofume_common.errors import RobofumeError
 
 
 def _setting(default: Any, meaning: str, fixed: bool = False, minimum: int = 0) -> Any:
@@ -24,7 +24,9 @@ class RunConfig:
     task: str = _setting("pot_pick_and_place", "the task; `robofume tasks` lists them", fixed=True)
     robot: str = _setting("mujoco", "where the graph runs", fixed=True)
     seed: int = _setting(0, "everything random follows from it", fixed=True)
-    image_size: int = _setting(64, "height and width of the policy's pictures in pixels", fixed=True, minimum=32)
+    image_size: int = _setting(
+        64, "height and width of the policy's pictures in pixels", fixed=True, minimum=32
+    )
     demonstrations: int = _setting(25, "successful demonstrations per direction", minimum=1)
     failures: int = _setting(20, "deliberately bad attempts, for the reward model")
     pretraining_updates: int = _setting(3000, "gradient updates of the offline training", minimum=1)
@@ -32,7 +34,11 @@ class RunConfig:
     trials: int = _setting(50, "evaluation trials per direction", minimum=1)
     settings: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict,
-        metadata={"meaning": "settings of single components: name -> setting -> value", "fixed": True, "minimum": 0},
+        metadata={
+            "meaning": "settings of single components: name -> setting -> value",
+            "fixed": True,
+            "minimum": 0,
+        },
     )
 
     def __post_init__(self) -> None:
@@ -40,7 +46,8 @@ class RunConfig:
             value = getattr(self, item.name)
             if item.type == "int" and (not isinstance(value, int) or value < item.metadata["minimum"]):
                 raise RobofumeError(
-                    f"{item.name} must be a whole number of {item.metadata['minimum']} or more, not {value!r}."
+                    f"{item.name} must be a whole number of {item.metadata['minimum']} or more, not "
+                    f"{value!r}."
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,7 +68,9 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
         name, equals, value = text.partition("=")
         component, dot, setting = name.strip().partition(".")
         if not (equals and dot and component and setting):
-            raise RobofumeError(f"--set takes component.setting=value, such as learner.batch_size=64, not {text!r}.")
+            raise RobofumeError(
+                f"--set takes component.setting=value, such as learner.batch_size=64, not {text!r}."
+            )
         try:
             settings.setdefault(component, {})[setting] = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -70,7 +79,8 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def open_run(directory: RunDirectory, given: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a run: config.yaml where there is one, else the defaults, with what was `given` on top.
+    """The configuration of a run: config.yaml where there is one, else the defaults, with what was `given`
+    on top.
 
     A new run is created and its config.yaml written; changed amounts are written too.
     Raises RobofumeError when a fixed setting differs from the run's own, or the directory cannot be written.
@@ -80,11 +90,14 @@ def open_run(directory: RunDirectory, given: Mapping[str, Any]) -> RunConfig:
         stored = directory.read_config()
         unknown = sorted(set(stored) - set(known))
         if unknown:
-            raise RobofumeError(f"{directory.config_file} has settings that are not known: {', '.join(unknown)}.")
+            raise RobofumeError(
+                f"{directory.config_file} has settings that are not known: {', '.join(unknown)}."
+            )
         for name, value in given.items():
             if known[name].metadata["fixed"] and name in stored and stored[name] != value:
                 raise RobofumeError(
-                    f"The run {directory.name} was started with {name} {_show(stored[name])}, not {_show(value)}: "
+                    f"The run {directory.name} was started with {name} {_show(stored[name])}, not "
+                    f"{_show(value)}: "
                     "leave the option out to continue it, or give the new run another name with --run."
                 )
         config = RunConfig(**{**stored, **given})

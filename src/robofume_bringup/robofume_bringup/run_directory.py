@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from robofume_common.errors import RobofumeError
 
 BAG_KINDS = ("demos", "practice", "evaluate")
@@ -141,7 +140,9 @@ class RunDirectory:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise RobofumeError(f"{self._marker(stage)} cannot be read: remove it to repeat the stage.") from error
+            raise RobofumeError(
+                f"{self._marker(stage)} cannot be read: remove it to repeat the stage."
+            ) from error
         return content if content.get("finished") else None
 
     def stage_record(self, stage: str) -> dict[str, Any]:

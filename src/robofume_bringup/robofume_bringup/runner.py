@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO
 
 import yaml
+from robofume_common.errors import RobofumeError
 
 from robofume_bringup.graph import NodeDescription
-from robofume_common.errors import RobofumeError
 
 LAST_LINES = 8
 """Log lines shown for a node that died."""
@@ -35,7 +35,8 @@ class NodeDied(RobofumeError):
 
 
 def dds_environment(domain: int) -> dict[str, str]:
-    """Environment of every process of a graph: this machine only, and the transport measured to be fastest."""
+    """Environment of every process of a graph: this machine only, and the transport measured to be
+    fastest."""
     return {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"),
@@ -44,7 +45,8 @@ def dds_environment(domain: int) -> dict[str, str]:
 
 
 def node_environment(domain: int) -> dict[str, str]:
-    """Full environment of a node process: one thread each (the nodes share few cores), rendering without a display."""
+    """Full environment of a node process: one thread each (the nodes share few cores), rendering without a
+    display."""
     defaults = {"OMP_NUM_THREADS": "1", "MUJOCO_GL": "egl", "TOKENIZERS_PARALLELISM": "false"}
     return {
         **defaults,
@@ -58,8 +60,8 @@ def node_environment(domain: int) -> dict[str, str]:
 def claim_domain(key: str) -> tuple[int, IO[str] | None]:
     """A ROS domain that no other run on this machine uses: ROS_DOMAIN_ID where it is set, else a free one.
 
-    The lock file stays open for as long as the domain is held; `key` decides where the search begins, so that a run
-    tends to get the same domain again.
+    The lock file stays open for as long as the domain is held; `key` decides where the search begins, so
+    that a run tends to get the same domain again.
     """
     given = os.environ.get("ROS_DOMAIN_ID")
     if given:
@@ -177,7 +179,8 @@ class GraphRunner:
     def check(self) -> None:
         """Restart nodes that died as their description allows.
 
-        Raises NodeDied, with the node's last log lines, for one that the run needs and that may not be restarted.
+        Raises NodeDied, with the node's last log lines, for one that the run needs and that may not be
+        restarted.
         """
         for name, process in list(self._processes.items()):
             code = process.popen.poll()
@@ -243,7 +246,9 @@ class GraphRunner:
             late = [process for process in alive if process.popen.poll() is None]
             for process in late:
                 if number == signal.SIGKILL:
-                    notes.append(f"The {process.description.name} node did not end when asked and was killed.")
+                    notes.append(
+                        f"The {process.description.name} node did not end when asked and was killed."
+                    )
                     kill_group(process.popen, number)
                 else:
                     process.popen.send_signal(number)
@@ -275,7 +280,9 @@ def kill_group(popen: subprocess.Popen[bytes], number: int) -> None:
 
 def parameter_file(node: NodeDescription) -> str:
     """ROS parameter YAML for one node, whatever its name and namespace."""
-    return yaml.safe_dump({"/**": {"ros__parameters": node.parameter_values()}}, sort_keys=True, allow_unicode=True)
+    return yaml.safe_dump(
+        {"/**": {"ros__parameters": node.parameter_values()}}, sort_keys=True, allow_unicode=True
+    )
 
 
 def describe_exit(code: int) -> str:
@@ -297,4 +304,6 @@ def last_lines(path: Path, start: int = 0, count: int = LAST_LINES) -> list[str]
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("--- ")][-count:]
+    return [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("--- ")][
+        -count:
+    ]

@@ -31,7 +31,9 @@ def moving_share(
     starts = np.maximum(0, ends - window)
     counts = totals[ends] - totals[starts]
     lengths = ends - starts
-    intervals = [wilson_interval(int(count), int(length)) for count, length in zip(counts, lengths, strict=True)]
+    intervals = [
+        wilson_interval(int(count), int(length)) for count, length in zip(counts, lengths, strict=True)
+    ]
     low = np.array([interval[0] for interval in intervals], dtype=np.float64)
     high = np.array([interval[1] for interval in intervals], dtype=np.float64)
     return counts / np.maximum(lengths, 1), low, high

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from robofume_bringup.cli import main
 
 
@@ -20,8 +19,8 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 
 COMMANDS = [
-    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["pretrain"], ["practice"],
-    ["evaluate"], ["report"], ["data"], ["data", "info"], ["data", "check"], ["tasks"], ["doctor"],
+    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["pretrain"],
+    ["practice"],    ["evaluate"], ["report"], ["data"], ["data", "info"], ["data", "check"], ["tasks"], ["doctor"],
 ]  # fmt: skip
 
 
@@ -52,14 +51,19 @@ def test_wrong_task_names_the_known_ones(capsys, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [["practice"], ["pretrain"], ["report"], ["evaluate"], ["reward", "train"], ["reward", "evaluate"]])
+@pytest.mark.parametrize(
+    "command",
+    [["practice"], ["pretrain"], ["report"], ["evaluate"], ["reward", "train"], ["reward", "evaluate"]],
+)
 def test_a_run_that_does_not_exist(capsys, tmp_path, command):
     code, _, err = run(capsys, *command, "--run", "nothing", "--runs", tmp_path)
     assert code == 1 and "There is no run" in err
     sentence(err)
 
 
-@pytest.mark.parametrize("command", [["practice"], ["pretrain"], ["evaluate"], ["reward", "train"], ["reward", "evaluate"]])
+@pytest.mark.parametrize(
+    "command", [["practice"], ["pretrain"], ["evaluate"], ["reward", "train"], ["reward", "evaluate"]]
+)
 def test_a_stage_before_its_turn_says_what_comes_first(capsys, tmp_path, command):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "config.yaml").write_text("task: pot_pick_and_place\n")
@@ -104,5 +108,7 @@ def test_nonsense_is_a_usage_error(capsys):
 
 def test_the_command_runs_as_a_module():
     path = Path(sys.executable)
-    done = subprocess.run([path, "-m", "robofume_bringup", "tasks"], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(
+        [path, "-m", "robofume_bringup", "tasks"], check=False, capture_output=True, text=True, env=os.environ
+    )
     assert done.returncode == 0 and "pot_pick_and_place" in done.stdout

@@ -5,9 +5,14 @@ import re
 
 import numpy as np
 import pytest
-
 from robofume_bringup.episodes import EpisodeSummary
-from robofume_bringup.report import RunResults, evaluation_table, practice_facts, reward_in_use, write_page
+from robofume_bringup.report import (
+    RunResults,
+    evaluation_table,
+    practice_facts,
+    reward_in_use,
+    write_page,
+)
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import moving_share, wilson_interval
@@ -22,8 +27,8 @@ def synthetic_run(directory: RunDirectory, episodes: int = 300) -> RunResults:
         practice.append(
             EpisodeSummary(
                 directory.bags("practice") / f"{i // 200}.mcap", f"e{i}", 1 + i % 2, 1 if success else 2,
-                20 if success else 40, i in (60, 150), truth, int(success and truth), int(success and not truth),
-                int(truth and not success), 18, 0, 1e9 + 2.5 * i + 900 * (i // 200),
+                20 if success else 40, i in (60, 150), truth, int(success and truth), int(success and not
+                truth), int(truth and not success), 18, 0, 1e9 + 2.5 * i + 900 * (i // 200),
             )
         )  # fmt: skip
 
@@ -31,7 +36,10 @@ def synthetic_run(directory: RunDirectory, episodes: int = 300) -> RunResults:
         values = {}
         for name in ("forward", "backward"):
             outcomes = random.random(50) < share
-            values |= {f"{name}_success": outcomes.tolist(), f"{name}_steps": random.integers(15, 40, 50).tolist()}
+            values |= {
+                f"{name}_success": outcomes.tolist(),
+                f"{name}_steps": random.integers(15, 40, 50).tolist(),
+            }
         return values
 
     stages = {"demos": {"seconds": 60.0}, "pretrain": {"seconds": 240.0}, "practice": {"seconds": 700.0}}
@@ -69,9 +77,16 @@ def test_reward_in_use_counts_steps_and_episodes():
     def episode(success, truth, *counts):
         return EpisodeSummary(None, "e", 1, 1 if success else 2, 10, False, truth, *counts, 0, 0.0)
 
-    practice = [episode(True, True, 1, 0, 0, 9), episode(True, False, 0, 1, 0, 9), episode(False, False, 0, 0, 3, 8)]
+    practice = [
+        episode(True, True, 1, 0, 0, 9),
+        episode(True, False, 0, 1, 0, 9),
+        episode(False, False, 0, 0, 3, 8),
+    ]
     rows = reward_in_use(RunResults("x", {}, {}, practice=practice))
-    assert [(row["unit"], row["precision"], row["recall"]) for row in rows] == [("step", 0.5, 0.25), ("episode", 0.5, 0.5)]
+    assert [(row["unit"], row["precision"], row["recall"]) for row in rows] == [
+        ("step", 0.5, 0.25),
+        ("episode", 0.5, 0.5),
+    ]
 
 
 def test_practice_facts(tmp_path):

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from robofume_bringup.run_config import RunConfig, open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.errors import RobofumeError
@@ -59,7 +58,10 @@ def test_a_file_in_the_way_of_the_run(tmp_path):
 
 
 def test_settings_from_the_command_line():
-    assert parse_settings(["a.b=1", "a.c=1.5", "d.e=x", "d.f=[1, 2]"]) == {"a": {"b": 1, "c": 1.5}, "d": {"e": "x", "f": [1, 2]}}
+    assert parse_settings(["a.b=1", "a.c=1.5", "d.e=x", "d.f=[1, 2]"]) == {
+        "a": {"b": 1, "c": 1.5},
+        "d": {"e": "x", "f": [1, 2]},
+    }
     for wrong in ("a=1", "a.b", "a.b=[", ".b=1"):
         with pytest.raises(RobofumeError):
             parse_settings([wrong])

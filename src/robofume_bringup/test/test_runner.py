@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-
 from robofume_bringup.graph import NodeDescription
 from robofume_bringup.runner import GraphRunner, NodeDied, claim_domain, parameter_file
 
@@ -33,7 +32,9 @@ def make_runner(tmp_path, monkeypatch):
             values.setdefault("stop_deadline", 2.0)
             descriptions.append(NodeDescription("fake", module="fake_node", parameters=parameters, **values))
         path = os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")])
-        runner = GraphRunner(descriptions, tmp_path / "parameters", tmp_path / "logs", environment={"PYTHONPATH": path})
+        runner = GraphRunner(
+            descriptions, tmp_path / "parameters", tmp_path / "logs", environment={"PYTHONPATH": path}
+        )
         runner.journal = journal
         runners.append(runner)
         return runner
@@ -55,7 +56,11 @@ def lines(runner) -> list[str]:
 
 
 def test_nodes_stop_calmly_and_in_order(make_runner):
-    runner = make_runner({"name": "recorder", "stop_order": 9}, {"name": "switcher", "stop_order": 0}, {"name": "arm", "stop_order": 4})
+    runner = make_runner(
+        {"name": "recorder", "stop_order": 9},
+        {"name": "switcher", "stop_order": 0},
+        {"name": "arm", "stop_order": 4},
+    )
     runner.start()
     wait_for(lambda: len(lines(runner)) == 3)
     runner.check()
@@ -87,8 +92,10 @@ def test_a_node_that_is_not_needed_may_die(make_runner, capfd):
 
 
 def test_a_stubborn_node_gets_sigterm_then_sigkill(make_runner):
-    runner = make_runner({"name": "slow", "behaviour": "slow", "stop_deadline": 0.3},
-                         {"name": "stubborn", "behaviour": "stubborn", "stop_deadline": 0.3})
+    runner = make_runner(
+        {"name": "slow", "behaviour": "slow", "stop_deadline": 0.3},
+        {"name": "stubborn", "behaviour": "stubborn", "stop_deadline": 0.3},
+    )
     runner.start()
     wait_for(lambda: len(lines(runner)) == 2)
     notes = runner.stop()
@@ -115,14 +122,20 @@ def test_no_node_outlives_a_runner_that_was_killed(make_runner, tmp_path):
         from robofume_bringup.runner import GraphRunner
         parameters = dict(behaviour="stubborn", journal={str(tmp_path / "journal")!r}, name="arm")
         here = Path({str(tmp_path)!r})
-        runner = GraphRunner([NodeDescription("fake", "arm", "fake_node", parameters=parameters)], here / "p", here / "l")
+        node = NodeDescription("fake", "arm", "fake_node", parameters=parameters)
+        runner = GraphRunner([node], here / "p", here / "l")
         runner.start()
         print(runner.pid("arm"), flush=True)
         time.sleep(100)
         """
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")])}
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, text=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")]),
+    }
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, text=True
+    )
     node = psutil.Process(int(parent.stdout.readline()))
     wait_for(lambda: (tmp_path / "journal").exists())
     parent.kill()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from robofume_common.errors import RobofumeError
+
 from robofume_bringup.cli.parser import build_parser
 from robofume_bringup.interruption import Interruption, Stopped
-from robofume_common.errors import RobofumeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,10 +7,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from robofume_common.errors import RobofumeError
+
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import RunConfig, open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
-from robofume_common.errors import RobofumeError
 
 Options = argparse.Namespace
 
@@ -123,7 +124,10 @@ def tasks(options: Options, interruption: Interruption) -> None:
 
     for name, task in sorted(TASKS.items()):
         description = task.description
-        print(f"{name}\n    forward:  {description.forward_instruction}\n    backward: {description.backward_instruction}")
+        print(
+            f"{name}\n    forward:  {description.forward_instruction}\n    backward: "
+            f"{description.backward_instruction}"
+        )
 
 
 def doctor(options: Options, interruption: Interruption) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 from robofume_bringup.cli import commands
 from robofume_bringup.run_config import RunConfig
 
-DESCRIPTION = "A robot arm learns a task: demonstrations, reward model, pre-training, practice without resets, report."
+DESCRIPTION = (
+    "A robot arm learns a task: demonstrations, reward model, pre-training, practice without resets, report."
+)
 
 EXAMPLES = """\
 examples:
@@ -51,69 +53,143 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run_command=run)
         return command
 
-    demo = add("demo", commands.demo, "all stages, from demonstrations to the report", "robofume demo --seed 1 --run one")
+    demo = add(
+        "demo",
+        commands.demo,
+        "all stages, from demonstrations to the report",
+        "robofume demo --seed 1 --run one",
+    )
     add_run_options(demo)
 
-    up = add("up", commands.up, "start the graph and keep it running until Ctrl+C", "robofume up --mode practice --run lid")
+    up = add(
+        "up",
+        commands.up,
+        "start the graph and keep it running until Ctrl+C",
+        "robofume up --mode practice --run lid",
+    )
     add_run_options(up, amounts=())
-    up.add_argument("--mode", choices=("collect", "practice", "evaluate"), default="practice", help="default: practice")
+    up.add_argument(
+        "--mode", choices=("collect", "practice", "evaluate"), default="practice", help="default: practice"
+    )
     up.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
-    up.add_argument("--idle", action="store_true", help="wait for a goal on the action `practice`; do not start by itself")
+    up.add_argument(
+        "--idle", action="store_true", help="wait for a goal on the action `practice`; do not start by itself"
+    )
 
-    demos = add("demos", commands.demonstrations, "collect demonstrations into bags", "robofume demos --demonstrations 10")
+    demos = add(
+        "demos",
+        commands.demonstrations,
+        "collect demonstrations into bags",
+        "robofume demos --demonstrations 10",
+    )
     add_run_options(demos, amounts=("demonstrations", "failures"))
 
-    reward = subparsers.add_parser("reward", help="train or evaluate the reward model", description="The reward model.")
+    reward = subparsers.add_parser(
+        "reward", help="train or evaluate the reward model", description="The reward model."
+    )
     reward_commands = reward.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    train = add("train", commands.reward_train, "fine-tune the reward model on the demonstrations and failures",
-                "robofume reward train --run lid", reward_commands)
+    train = add(
+        "train",
+        commands.reward_train,
+        "fine-tune the reward model on the demonstrations and failures",
+        "robofume reward train --run lid",
+        reward_commands,
+    )
     add_run_options(train, amounts=(), repeat=True)
-    train.add_argument("--model", help="directory or hub name of a vision-language model (default: a tiny one, from scratch)")
-    evaluate_reward = add("evaluate", commands.reward_evaluate, "precision and recall on held-out or other episodes",
-                          "robofume reward evaluate runs/lid/bags/practice --run lid", reward_commands)
+    train.add_argument(
+        "--model", help="directory or hub name of a vision-language model (default: a tiny one, from scratch)"
+    )
+    evaluate_reward = add(
+        "evaluate",
+        commands.reward_evaluate,
+        "precision and recall on held-out or other episodes",
+        "robofume reward evaluate runs/lid/bags/practice --run lid",
+        reward_commands,
+    )
     add_run_options(evaluate_reward, amounts=())
-    evaluate_reward.add_argument("bags", nargs="*", type=Path, help="bags or folders (default: the held-out demonstrations)")
+    evaluate_reward.add_argument(
+        "bags", nargs="*", type=Path, help="bags or folders (default: the held-out demonstrations)"
+    )
 
-    pretrain = add("pretrain", commands.pretrain, "train the policy offline on the demonstrations", "robofume pretrain --run lid")
+    pretrain = add(
+        "pretrain",
+        commands.pretrain,
+        "train the policy offline on the demonstrations",
+        "robofume pretrain --run lid",
+    )
     add_run_options(pretrain, amounts=("pretraining_updates",), repeat=True)
 
-    practice = add("practice", commands.practice, "practise forward and backward without resets, judged by the reward model",
-                   "robofume practice --run lid --practice-steps 20000")
+    practice = add(
+        "practice",
+        commands.practice,
+        "practise forward and backward without resets, judged by the reward model",
+        "robofume practice --run lid --practice-steps 20000",
+    )
     add_run_options(practice, amounts=("practice_steps",))
 
-    evaluate = add("evaluate", commands.evaluate, "count successes by ground truth, each trial after a scene reset",
-                   "robofume evaluate --run lid --weights pretrained --trials 10")
+    evaluate = add(
+        "evaluate",
+        commands.evaluate,
+        "count successes by ground truth, each trial after a scene reset",
+        "robofume evaluate --run lid --weights pretrained --trials 10",
+    )
     add_run_options(evaluate, amounts=("trials",))
-    evaluate.add_argument("--weights", choices=("pretrained", "practised"), default="practised",
-                          help="which policy (default: practised)")
+    evaluate.add_argument(
+        "--weights",
+        choices=("pretrained", "practised"),
+        default="practised",
+        help="which policy (default: practised)",
+    )
 
     report = add("report", commands.report, "write report.html for a run", "robofume report --run lid")
     add_run_options(report, amounts=(), settings=False)
 
     data = subparsers.add_parser("data", help="look into bags", description="Bags.")
     data_commands = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    info = add("info", commands.data_info, "episodes, steps, success and size of bags", "robofume data info runs/lid/bags",
-               data_commands)
+    info = add(
+        "info",
+        commands.data_info,
+        "episodes, steps, success and size of bags",
+        "robofume data info runs/lid/bags",
+        data_commands,
+    )
     info.add_argument("bags", nargs="+", type=Path, help="bags or folders")
-    check = add("check", commands.data_check, "say which bags are whole and which are damaged",
-                "robofume data check runs/lid/bags", data_commands)
+    check = add(
+        "check",
+        commands.data_check,
+        "say which bags are whole and which are damaged",
+        "robofume data check runs/lid/bags",
+        data_commands,
+    )
     check.add_argument("bags", nargs="+", type=Path, help="bags or folders")
 
     add("tasks", commands.tasks, "list the tasks")
-    add("doctor", commands.doctor, "say what is installed, which robots can be used here, and what is missing for the others")
+    add(
+        "doctor",
+        commands.doctor,
+        "say what is installed, which robots can be used here, and what is missing for the others",
+    )
     return parser
 
 
 def add_run_options(
     parser: argparse.ArgumentParser,
-    amounts: tuple[str, ...] = ("demonstrations", "failures", "pretraining_updates", "practice_steps", "trials"),
+    amounts: tuple[str, ...] = (
+        "demonstrations",
+        "failures",
+        "pretraining_updates",
+        "practice_steps",
+        "trials",
+    ),
     settings: bool = True,
     repeat: bool = False,
 ) -> None:
     """The options that name a run and set what it shall do; None stands for an option that was not given."""
     run = parser.add_argument_group("the run")
     run.add_argument("--run", metavar="NAME", help="name of the run directory (default: the task's name)")
-    run.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)")
+    run.add_argument(
+        "--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)"
+    )
     if repeat:
         run.add_argument("--again", action="store_true", help="repeat the stage although it is finished")
     if not settings:

@@ -86,14 +86,18 @@ class StageContext:
         """A progress bar."""
         return tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=True, mininterval=0.5)
 
-    def training_progress(self, bar: tqdm[Any], shown: tuple[str, ...]) -> Callable[[int, int, Mapping[str, float]], None]:
+    def training_progress(
+        self, bar: tqdm[Any], shown: tuple[str, ...]
+    ) -> Callable[[int, int, Mapping[str, float]], None]:
         """A callback (update, updates, metrics) for a training loop that moves the bar."""
 
         def progress(update: int, updates: int, metrics: Mapping[str, float]) -> None:
             bar.total = updates
             bar.update(update - bar.n)
             if update % 20 == 0 or update == updates:
-                bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown if name in metrics}, refresh=False)
+                bar.set_postfix(
+                    {name: f"{metrics[name]:.3g}" for name in shown if name in metrics}, refresh=False
+                )
 
         return progress
 

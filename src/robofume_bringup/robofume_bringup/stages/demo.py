@@ -1,4 +1,5 @@
-"""The whole loop, stage by stage. Finished stages are skipped, so a killed demo continues with the same command."""
+"""The whole loop, stage by stage. Finished stages are skipped, so a killed demo continues with the same
+command."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ def collect_demonstrations(context: StageContext) -> None:
     forward, backward = successes(demonstrations)
     share = (forward + backward) / max(1, len(demonstrations))
     context.say(
-        f"Demonstrations: {forward} forward and {backward} backward successes in {len(demonstrations)} episodes "
+        f"Demonstrations: {forward} forward and {backward} backward successes in {len(demonstrations)} "
+        f"episodes "
         f"({percent(share)} of them successful), and {len(attempts)} deliberately bad attempts."
     )
     directory.note(
@@ -43,7 +44,9 @@ def collect_demonstrations(context: StageContext) -> None:
     )
 
 
-def _record(context: StageContext, what: str, successes_per_direction: int, episodes: int, before: int) -> None:
+def _record(
+    context: StageContext, what: str, successes_per_direction: int, episodes: int, before: int
+) -> None:
     clumsy = episodes > 0
     seed = context.config.seed + (CLUMSY_SEED if clumsy else 0) + before
     total = episodes if clumsy else 2 * successes_per_direction
@@ -56,7 +59,10 @@ def _record(context: StageContext, what: str, successes_per_direction: int, epis
             if clumsy:
                 done = state.episodes
             else:
-                done = sum(min(count, successes_per_direction) for count in (state.forward_successes, state.backward_successes))
+                done = sum(
+                    min(count, successes_per_direction)
+                    for count in (state.forward_successes, state.backward_successes)
+                )
             bar.update(done - bar.n)
             bar.set_postfix(steps_per_second=f"{state.steps_per_second:.0f}", refresh=False)
 

@@ -6,13 +6,15 @@ import json
 import time
 from typing import Any
 
+from robofume_common.errors import RobofumeError
+
 from robofume_bringup.run_directory import write_atomically
 from robofume_bringup.stages.context import StageContext, percent
 from robofume_bringup.statistics import wilson_interval
-from robofume_common.errors import RobofumeError
 
 SEED = 1
-"""Trial i of a direction starts from a place that follows from this seed and i: the same for every evaluation."""
+"""Trial i of a direction starts from a place that follows from this seed and i: the same for every
+evaluation."""
 
 
 def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str, Any]:
@@ -63,7 +65,8 @@ def describe(record: dict[str, Any]) -> str:
         low, high = wilson_interval(sum(successes), len(successes))
         share = sum(successes) / max(1, len(successes))
         parts.append(
-            f"{direction} {sum(successes)} of {len(successes)} ({percent(share)}, 95% interval {percent(low)} to {percent(high)})"
+            f"{direction} {sum(successes)} of {len(successes)} ({percent(share)}, 95% interval "
+            f"{percent(low)} to {percent(high)})"
         )
     return ", ".join(parts) + "."
 
@@ -72,10 +75,12 @@ def _need(context: StageContext, weights: str) -> None:
     directory = context.directory
     if weights == "pretrained" and not directory.pretrained.is_dir():
         raise RobofumeError(
-            f"The run {directory.name} has no pre-trained policy yet: run `robofume pretrain --run {directory.name}` first."
+            f"The run {directory.name} has no pre-trained policy yet: run `robofume pretrain --run "
+            f"{directory.name}` first."
         )
     if weights == "practised" and not any(directory.checkpoints.glob("[0-9]*")):
         raise RobofumeError(
-            f"The run {directory.name} has not practised yet: run `robofume practice --run {directory.name}` first, "
+            f"The run {directory.name} has not practised yet: run `robofume practice --run "
+            f"{directory.name}` first, "
             "or evaluate the pre-trained policy with --weights pretrained."
         )

@@ -1,13 +1,15 @@
-"""Practice without resets: the policy acts, the reward model judges, the learner learns, the recorder keeps it."""
+"""Practice without resets: the policy acts, the reward model judges, the learner learns, the recorder keeps
+it."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from robofume_common.errors import RobofumeError
+
 from robofume_bringup.episodes import read_summaries
 from robofume_bringup.stages.context import StageContext, percent
-from robofume_common.errors import RobofumeError
 
 STAGE = "practice"
 
@@ -49,7 +51,9 @@ def _practise(context: StageContext, done: int) -> None:
             bar.update(done + state.steps - bar.n)
             rates = [("forward", state.forward_success_rate), ("backward", state.backward_success_rate)]
             shown = {name: percent(rate) for name, rate in rates if not math.isnan(rate)}
-            bar.set_postfix({**shown, "updates": state.updates, "resets": state.assisted_resets}, refresh=False)
+            bar.set_postfix(
+                {**shown, "updates": state.updates, "resets": state.assisted_resets}, refresh=False
+            )
 
         result = session.practice(feedback, steps=total - done)
     sessions = context.directory.stage_record(STAGE).get("sessions", [])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 
-from robofume_bringup.stages.context import StageContext
 from robofume_common.errors import RobofumeError
+
+from robofume_bringup.stages.context import StageContext
 
 STAGE = "pretrain"
 
@@ -14,19 +15,26 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
     """Train into `pretrained/`; continues from the newest checkpoint there unless it shall start `again`."""
     from robofume_common.parameters import from_dict
     from robofume_data.bag_reader import read_episodes
-    from robofume_policy.config import AgentConfig, NetworkConfig, PretrainingConfig, ReplayConfig
+    from robofume_policy.config import (
+        AgentConfig,
+        NetworkConfig,
+        PretrainingConfig,
+        ReplayConfig,
+    )
     from robofume_policy.pretraining import pretrain
     from robofume_sim.tasks import TASKS
 
     config, directory = context.config, context.directory
     if not directory.bag_files("demos"):
         raise RobofumeError(
-            f"The run {directory.name} has no demonstrations yet: run `robofume demos --run {directory.name}` first."
+            f"The run {directory.name} has no demonstrations yet: run `robofume demos --run "
+            f"{directory.name}` first."
         )
     if again:
         if directory.checkpoints.exists():
             raise RobofumeError(
-                f"The run {directory.name} has practised from its pre-trained policy: use another run to pre-train anew."
+                f"The run {directory.name} has practised from its pre-trained policy: use another run to "
+                f"pre-train anew."
             )
         shutil.rmtree(directory.pretrained, ignore_errors=True)
     action_space = TASKS[config.task].description.action_space

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from robofume_bringup.stages.context import StageContext
 from robofume_common.errors import RobofumeError
+
+from robofume_bringup.stages.context import StageContext
 
 STAGE = "reward"
 
@@ -33,13 +34,20 @@ def train_reward(context: StageContext, base: str | None = None) -> None:
         context.bar("Training the reward model", options.updates, "update") as bar,
     ):
         summary = train(
-            bags, context.directory.reward, options, context.training_progress(bar, ("loss", "held_out_loss")), data=data
+            bags,
+            context.directory.reward,
+            options,
+            context.training_progress(bar, ("loss", "held_out_loss")),
+            data=data,
         )
     context.say(
-        f"Reward model: trained on {summary['training_episodes']} episodes; on {len(summary['held_out_episodes'])} "
+        f"Reward model: trained on {summary['training_episodes']} episodes; on "
+        f"{len(summary['held_out_episodes'])} "
         f"held-out episodes:\n{table(summary['held_out'])}"
     )
-    context.directory.note(STAGE, finished=True, held_out=summary["held_out"], options=dataclasses.asdict(options))
+    context.directory.note(
+        STAGE, finished=True, held_out=summary["held_out"], options=dataclasses.asdict(options)
+    )
 
 
 def evaluate_reward(context: StageContext, bags: Sequence[Path]) -> dict[str, Any]:

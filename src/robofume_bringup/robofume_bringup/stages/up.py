@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -10,8 +11,8 @@ from robofume_bringup.stages.context import StageContext, percent
 
 
 def keep_up(context: StageContext, mode: str, namespace: str, idle: bool) -> None:
-    """Run the graph of `mode`. Unless `idle`, practice (or collection) starts and goes on without an end; in the
-    mode evaluate the graph always waits for a goal.
+    """Run the graph of `mode`. Unless `idle`, practice (or collection) starts and goes on without an end; in
+    the mode evaluate the graph always waits for a goal.
     """
     try:
         with context.graph(mode, namespace=namespace) as session:
@@ -34,11 +35,11 @@ def keep_up(context: StageContext, mode: str, namespace: str, idle: bool) -> Non
                         refresh=False,
                     )
 
-                session.practice(feedback, steps=2**62)
+                session.practice(feedback)
     except Stopped:
         context.say(f"The graph has stopped at {time.strftime('%H:%M:%S')}.")
 
 
 def percent_or_dash(share: float) -> str:
     """`91%`, or `-` for NaN."""
-    return percent(share) if share == share else "-"
+    return "-" if math.isnan(share) else percent(share)

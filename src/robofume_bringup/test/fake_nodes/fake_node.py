@@ -4,17 +4,24 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import yaml
 
-parameters = yaml.safe_load(open(sys.argv[sys.argv.index("--params-file") + 1]))["/**"]["ros__parameters"]
+parameters = yaml.safe_load(Path(sys.argv[sys.argv.index("--params-file") + 1]).read_text())["/**"][
+    "ros__parameters"
+]
 behaviour = parameters["behaviour"]
 print("hello from", [word for word in sys.argv if word.startswith("__node:=")], flush=True)
 
 
-def end(number, frame):
+def note(text):
     with open(parameters["journal"], "a") as journal:
-        journal.write(f"{parameters['name']} {signal.Signals(number).name}\n")
+        journal.write(f"{parameters['name']} {text}\n")
+
+
+def end(number, frame):
+    note(signal.Signals(number).name)
     if behaviour == "calm" or (behaviour == "slow" and number == signal.SIGTERM):
         sys.exit(0)
 
@@ -27,6 +34,6 @@ if behaviour == "dies":
 if behaviour == "with_child" and os.fork() == 0:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     behaviour = "stubborn"
-open(parameters["journal"], "a").write(f"{parameters['name']} up\n")
+note("up")
 while True:
     time.sleep(0.05)
