@@ -17,6 +17,6 @@ setup(
     description="Episodes, bags in and out, and the recorder node of RoboFuME.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": ["recorder = robofume_data.nodes.recorder:main"],
     },
 )

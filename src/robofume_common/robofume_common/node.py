@@ -73,6 +73,9 @@ def _spin(node: Node, stop: _StopRequest) -> None:
         # Not spin(): in rclpy 7.1.6 the events executor's spin() runs at full load without calling back.
         while not stop.requested and rclpy.ok():
             executor.spin_once(timeout_sec=_POLL)
+            failure = getattr(node, "failure", None)
+            if failure is not None:
+                raise failure
     finally:
         executor.remove_node(node)
         executor.shutdown()
@@ -98,6 +101,9 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     stderr; 2 any other exception, with its traceback. Where the node has a method `close()`, it is
     called on every way out, after the last callback and while it can still publish. Everything runs
     in the calling (main) thread.
+
+    A callback ends the node with one sentence by setting `self.failure` to a RobofumeError; raising it works
+    too, but then rclpy logs it with a traceback first.
     """
     stop = _StopRequest()
     stop.install()

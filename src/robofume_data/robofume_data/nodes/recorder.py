@@ -1,0 +1,103 @@
+"""Recorder node: keeps what the graph does as MCAP bags, one file per start."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+from robofume_common import qos
+from robofume_common.diagnostics import ERROR, Diagnostics
+from robofume_common.errors import RobofumeError
+from robofume_common.node import run
+from robofume_common.parameters import declare, setting
+
+from robofume_data.bag_writer import BagWriter, next_path, prepare_folder
+from robofume_data.topics import TOPICS
+
+_PROFILES = {
+    "task": qos.LATCHED,
+    "step": qos.STEP,
+    "reward": qos.REWARD,
+    "label": qos.REWARD,
+    "episode": qos.EPISODE,
+    "arm/status": qos.LATCHED,
+    "learner/status": qos.STATUS,
+    "ground_truth": qos.GROUND_TRUTH,
+}
+
+
+@dataclass(frozen=True)
+class RecorderConfig:
+    """Settings of the recorder node."""
+
+    directory: str = setting("", "Folder for the bags; made if it is missing")
+    name: str = setting("recording", "Bags are called <name>_<index>.mcap")
+    disk_floor: float = setting(
+        500e6, "Recording stops when less is free", unit="bytes", minimum=0.0, maximum=1e15
+    )
+
+
+class Recorder(Node):
+    """Writes the topics of `robofume_data.topics` to a bag, as received.
+
+    Each `episode` message makes everything before it safe on the disk. A full or failing disk ends the node
+    with one sentence; the bag stays readable.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self.failure: RobofumeError | None = None
+        self._writer: BagWriter | None = None
+        config = declare(self, RecorderConfig)
+        if not config.directory:
+            raise RobofumeError("The recorder needs the parameter directory: the folder for its bags.")
+        folder = prepare_folder(config.directory)
+        self._writer = BagWriter(next_path(folder, config.name), int(config.disk_floor))
+        self._counters: dict[str, int] = dict.fromkeys(TOPICS, 0)
+        for topic, type_name in TOPICS.items():
+            self._record(topic, type_name)
+        self._diagnostics = Diagnostics(self, self._state, hardware_id=str(self._writer.path))
+        self.get_logger().info(f"Recording to {self._writer.path}")
+
+    def _record(self, topic: str, type_name: str) -> None:
+        writer = self._writer
+        assert writer is not None
+        resolved = self.resolve_topic_name(topic)
+        writer.add_topic(resolved, type_name)
+
+        def on_message(data: bytes) -> None:
+            if self.failure is not None:
+                return
+            self._counters[topic] += 1
+            try:
+                writer.write(resolved, data)
+                if topic == "episode":
+                    writer.commit()
+            except RobofumeError as error:
+                self._diagnostics.report(ERROR, str(error))
+                self.failure = error
+
+        package, _, name = type_name.split("/")
+        message_class = getattr(importlib.import_module(f"{package}.msg"), name)
+        self.create_subscription(message_class, topic, on_message, _PROFILES[topic], raw=True)
+
+    def _state(self) -> dict[str, Any]:
+        assert self._writer is not None
+        return {**self._counters, "bytes": self._writer.bytes, "bag": self._writer.path}
+
+    def close(self) -> None:
+        """Ends the bag with its summary."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(Recorder))
+
+
+if __name__ == "__main__":
+    main()
