@@ -112,7 +112,7 @@ class ArmNode(Node):
 
     def _publish_status(self) -> None:
         arm = self._arm
-        message = ArmStatus(stamp=_time(max(arm.stamp, 0)), state=int(arm.state), message=arm.message)
+        message = ArmStatus(stamp=to_time(max(arm.stamp, 0)), state=int(arm.state), message=arm.message)
         message.home_command = to_time(arm.home_command)
         for name, count in vars(arm.counters).items():
             setattr(message, name, count)
