@@ -1,0 +1,86 @@
+"""Whether bags are whole and their episodes make sense: `robofume data check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from robofume_common.errors import RobofumeError
+
+from robofume_data.bag_reader import Bag, Paths, find_bags
+from robofume_data.episode import EpisodeData
+
+GAP_FACTOR = 3.0
+"""A step that takes this many times the median period of its episode is a gap."""
+
+
+@dataclass
+class BagReport:
+    """Findings about one bag."""
+
+    path: Path
+    episodes: int = 0
+    steps: int = 0
+    errors: list[str] = field(default_factory=list)
+    """What makes data unusable."""
+    warnings: list[str] = field(default_factory=list)
+    """What the reader copes with."""
+
+    @property
+    def is_sound(self) -> bool:
+        """No errors; warnings are allowed."""
+        return not self.errors
+
+
+def check_bags(paths: Paths) -> list[BagReport]:
+    """One report per bag; RobofumeError only where a path does not exist."""
+    reports = []
+    seen: dict[str, Path] = {}
+    for path in find_bags(paths):
+        bag, findings = Bag(path), BagReport(path)
+        reports.append(findings)
+        try:
+            for episode in bag.episodes():
+                findings.episodes += 1
+                findings.steps += episode.length
+                _check_episode(episode, findings)
+                if episode.episode_id in seen:
+                    findings.errors.append(
+                        f"episode {episode.episode_id} is also in {seen[episode.episode_id]}"
+                    )
+                seen[episode.episode_id] = path
+        except RobofumeError as error:
+            findings.errors.append(str(error))
+        if bag.truncated:
+            findings.warnings.append("the file was cut off; what is whole in it is read")
+        findings.warnings += [f"episode {key} is skipped: {reason}" for key, reason in bag.incomplete.items()]
+    return reports
+
+
+def report(reports: list[BagReport]) -> str:
+    """The reports as text for a terminal."""
+    lines = []
+    for item in reports:
+        lines.append(
+            f"{'ok ' if item.is_sound else 'BAD'} {item.path}: {item.episodes} episodes, {item.steps} steps"
+        )
+        lines += [f"      error: {text}" for text in item.errors]
+        lines += [f"      note: {text}" for text in item.warnings]
+    return "\n".join(lines)
+
+
+def _check_episode(episode: EpisodeData, findings: BagReport) -> None:
+    periods = np.diff(episode.stamps)
+    if len(periods) and (periods == 0).any():
+        findings.warnings.append(f"episode {episode.episode_id} has steps with the same stamp")
+    elif len(periods) > 1:
+        gaps = np.flatnonzero(periods > GAP_FACTOR * np.median(periods))
+        if len(gaps):
+            findings.warnings.append(
+                f"episode {episode.episode_id} has {len(gaps)} gaps, the longest of {periods.max() * 1e-9:.2f} s "
+                f"after step {int(periods.argmax())}"
+            )
+    low, high = episode.actions[:, 6:].min(initial=0.0), episode.actions[:, 6:].max(initial=0.0)
+    if low < -1e-6 or high > 1 + 1e-6:
+        findings.errors.append(f"episode {episode.episode_id} has gripper targets outside 0 .. 1")

@@ -1,0 +1,135 @@
+"""What is in bags, in numbers: `robofume data info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from robofume_common.enums import Actor, Direction, Outcome, Verdict
+
+from robofume_data.bag_reader import Bag, Paths, find_bags
+from robofume_data.episode import EpisodeData
+
+
+@dataclass
+class InstructionSummary:
+    """Episodes under one instruction."""
+
+    direction: Direction
+    instruction: str
+    episodes: int = 0
+    steps: int = 0
+    """Actions."""
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    success_steps: list[int] = field(default_factory=list)
+    """Actions until success, one per success."""
+    true_successes: int = 0
+    true_known: int = 0
+    """Episodes with ground truth."""
+
+    @property
+    def success_rate(self) -> float:
+        """Share of successes among episodes that were judged; NaN where there are none."""
+        judged = self.outcomes[Outcome.SUCCESS] + self.outcomes[Outcome.TIMEOUT]
+        return self.outcomes[Outcome.SUCCESS] / judged if judged else float("nan")
+
+
+@dataclass
+class DataSummary:
+    """Episodes of several bags, by direction and instruction."""
+
+    bags: int = 0
+    bytes: int = 0
+    instructions: dict[tuple[Direction, str], InstructionSummary] = field(default_factory=dict)
+    incomplete: int = 0
+    truncated: list[Path] = field(default_factory=list)
+    actors: dict[Actor, int] = field(default_factory=lambda: dict.fromkeys(Actor, 0))
+    """Actions by who chose them."""
+    verdicts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
+    """Steps by verdict."""
+    assisted_resets: int = 0
+    image_sizes: set[tuple[int, int]] = field(default_factory=set)
+    step_periods: list[float] = field(default_factory=list)
+    """Median time between steps, seconds, one per episode."""
+
+    @property
+    def episodes(self) -> int:
+        """Whole episodes."""
+        return sum(part.episodes for part in self.instructions.values())
+
+    @property
+    def steps(self) -> int:
+        """Actions in whole episodes."""
+        return sum(part.steps for part in self.instructions.values())
+
+    def add(self, episode: EpisodeData) -> None:
+        """Counts one episode."""
+        key = (episode.direction, episode.instruction)
+        part = self.instructions.setdefault(key, InstructionSummary(*key))
+        part.episodes += 1
+        part.steps += episode.length
+        part.outcomes[episode.outcome] += 1
+        if episode.is_success:
+            part.success_steps.append(episode.success_index)
+        if episode.truth is not None:
+            part.true_known += 1
+            part.true_successes += bool(episode.truth[episode.success_index])  # -1: the last step
+        _count(self.actors, episode.actors)
+        _count(self.verdicts, episode.verdicts)
+        self.assisted_resets += episode.assisted_reset_before
+        self.image_sizes.add((episode.images.shape[1], episode.images.shape[2]))
+        if episode.length:
+            self.step_periods.append(float(np.median(np.diff(episode.stamps))) * 1e-9)
+
+
+def summarise(paths: Paths) -> DataSummary:
+    """Reads bags and counts. RobofumeError where one is missing or damaged."""
+    summary = DataSummary()
+    for path in find_bags(paths):
+        bag = Bag(path)
+        for episode in bag.episodes():
+            summary.add(episode)
+        summary.bags += 1
+        summary.bytes += path.stat().st_size
+        summary.incomplete += len(bag.incomplete)
+        if bag.truncated:
+            summary.truncated.append(path)
+    return summary
+
+
+def report(summary: DataSummary) -> str:
+    """The summary as text for a terminal."""
+    lines = [
+        f"{summary.bags} bags, {summary.bytes / 1e6:.1f} MB: "
+        f"{summary.episodes} episodes, {summary.steps} steps, {summary.assisted_resets} assisted resets"
+    ]
+    for part in sorted(summary.instructions.values(), key=lambda item: item.direction):
+        outcomes = ", ".join(f"{count} {name.name.lower()}" for name, count in part.outcomes.items() if count)
+        line = f"  {part.direction.name.lower():8} “{part.instruction}”: {part.episodes} episodes, {part.steps} steps; {outcomes}"
+        if part.success_steps:
+            line += f"; success rate {part.success_rate:.0%}, {np.median(part.success_steps):.0f} steps to success"
+        if part.true_known:
+            line += f"; ground truth {part.true_successes}/{part.true_known}"
+        lines.append(line)
+    if summary.episodes:
+        period = float(np.median(summary.step_periods)) if summary.step_periods else float("nan")
+        sizes = ", ".join(f"{width}x{height}" for height, width in sorted(summary.image_sizes))
+        lines += [
+            f"  images {sizes}; {1 / period if period > 0 else float('nan'):.1f} steps/s of the camera's clock",
+            f"  actions by {_parts(summary.actors)}; verdicts {_parts(summary.verdicts)}",
+        ]
+    if summary.incomplete:
+        lines.append(f"  {summary.incomplete} episodes are not whole and were not counted")
+    lines += [f"  cut off: {path}" for path in summary.truncated]
+    return "\n".join(lines)
+
+
+def _count(counts: dict, values: Iterable[int]) -> None:
+    for value, number in zip(*np.unique(np.asarray(values), return_counts=True), strict=True):
+        counts[type(next(iter(counts)))(int(value))] += int(number)
+
+
+def _parts(counts: dict) -> str:
+    return ", ".join(f"{key.name.lower()} {count}" for key, count in counts.items() if count) or "none"
