@@ -65,7 +65,6 @@ class World:
         self._fingers = {self.model.geom(f"{name}_pad").id for name in JOINT_NAMES[6:]}
         self._home = np.append(self.task.description.home_joint_positions, (FINGER_OPEN, FINGER_OPEN))
         self._next_start = np.random.default_rng(0)
-        self._time_offset = 0.0
         self.reset(Direction.FORWARD, seed=0)
 
     # Motion
@@ -121,9 +120,9 @@ class World:
     # What can be seen
 
     @property
-    def time(self) -> float:
-        """Simulated time [s]."""
-        return float(self.data.time)
+    def stamp(self) -> int:
+        """Simulated time [ns]."""
+        return round(self.data.time * 1e9)
 
     @property
     def joint_positions(self) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
 from robofume_sim import scene
+from robofume_sim.robot_model import OBJECT_BIT
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
     SceneState,
@@ -41,20 +42,23 @@ class PotLid(SimulatedTask):
         backward_instruction="take the lid off the pot and put it on the table",
         step_limit=40,
         action_mask=(True, True, True, False, False, False, True),
-        workspace_minimum=(0.17, -0.15, 0.02),
+        workspace_minimum=(0.17, -0.15, 0.03),
         workspace_maximum=(0.40, 0.15, 0.18),
         home_joint_positions=HOME_JOINT_POSITIONS,
     )
     object_names = (LID,)
 
     def bodies(self, appearance: scene.Appearance) -> str:
-        """The pot, fixed to the table, and the lid: a plate that stands on small feet, with a round knob."""
+        """The pot, fixed to the table, and the lid: a plate that stands on small feet, with a round knob.
+
+        The pot is hollow for the fingers and closed for the lid.
+        """
         x, y = POT_PLACE
         metal, dark = scene.rgba(appearance.tray), scene.rgba(appearance.tray, 0.35)
         colour, knob = scene.rgba(appearance.object), scene.rgba(appearance.object, 0.8)
         pot = f"""
 <geom class="floor" type="cylinder" size="{POT_RADIUS} {POT_HEIGHT / 2}" pos="{x} {y} {POT_HEIGHT / 2}"
-      friction=".2 .005 .0001" rgba="{metal}"/>
+      conaffinity="{OBJECT_BIT}" friction=".2 .005 .0001" rgba="{metal}"/>
 <geom class="visual" type="cylinder" size="{POT_RADIUS - 0.006} .0005" pos="{x} {y} {POT_HEIGHT}" rgba="{dark}"/>
 <geom class="visual" type="box" size=".012 .008 .003" pos="{x} {y + POT_RADIUS + 0.006} {POT_HEIGHT - 0.006}" rgba="{dark}"/>
 <geom class="visual" type="box" size=".012 .008 .003" pos="{x} {y - POT_RADIUS - 0.006} {POT_HEIGHT - 0.006}" rgba="{dark}"/>"""
