@@ -115,7 +115,7 @@ class ArmNode(Node):
         message = ArmStatus(stamp=to_time(max(arm.stamp, 0)), state=int(arm.state), message=arm.message)
         message.home_command = to_time(arm.home_command)
         for name, count in vars(arm.counters).items():
-            setattr(message, name, count)
+            setattr(message, name, int(count))
         self._status.publish(message)
         wrong = arm.state in (ArmState.REFUSING, ArmState.STOPPED)
         self._diagnostics.report(ERROR if wrong else OK, arm.message)

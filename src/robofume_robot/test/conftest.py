@@ -1,0 +1,83 @@
+"""A node of this package as a real process, and a ROS graph around it in a domain of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import rclpy
+import yaml
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+_DEADLINE = 60.0  # s; generous, the machine may be busy
+
+
+class Graph:
+    """What surrounds the node under test."""
+
+    def __init__(self, directory) -> None:
+        self.domain = 101 + os.getpid() % 100
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.node = Node("bench", context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._directory = directory
+        self._processes: list[subprocess.Popen] = []
+
+    def start(self, name: str, **parameters) -> subprocess.Popen:
+        file = self._directory / f"{name}{len(self._processes)}.yaml"
+        file.write_text(yaml.safe_dump({name: {"ros__parameters": parameters}}))
+        command = [sys.executable, "-m", f"robofume_robot.nodes.{name}", "--ros-args", "--params-file", str(file)]
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._processes.append(process)
+        return process
+
+    def until(self, done: Callable[[], object], deadline: float = _DEADLINE) -> bool:
+        """Handle messages until `done`; False at the deadline."""
+        end = time.monotonic() + deadline
+        while not done():
+            if time.monotonic() > end:
+                return False
+            self._executor.spin_once(timeout_sec=0.01)
+        return True
+
+    def settle(self, seconds: float = 0.2) -> None:
+        """Handle what still comes in."""
+        self.until(lambda: False, seconds)
+
+    def stop(self, process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[int, str]:
+        """Signal the node, and take the messages that it sends on its way out; its exit code and output."""
+        process.send_signal(number)
+        assert self.until(lambda: process.poll() is not None), "the node does not end"
+        self.settle()
+        return process.returncode, process.stdout.read()
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            process.stdout.close()
+        self._executor.remove_node(self.node)
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def graph(tmp_path) -> Iterator[Graph]:
+    graph = Graph(tmp_path)
+    yield graph
+    graph.close()

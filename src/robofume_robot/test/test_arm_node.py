@@ -1,0 +1,205 @@
+"""The arm node as a real process over DDS."""
+
+import signal
+
+import numpy as np
+import pytest
+from robofume_common import qos
+from robofume_common.conversion import to_nanoseconds, to_time
+from robofume_interfaces.msg import ArmCommand, ArmStatus
+from robofume_robot import kinematics
+from robofume_robot.envelope import Limits, is_safe
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+HOME = [0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0]
+BOX = {"workspace_minimum": [0.17, -0.15, 0.02], "workspace_maximum": [0.40, 0.15, 0.18]}
+LIMITS = Limits((0.17, -0.15, 0.02), (0.40, 0.15, 0.18))
+PERIOD = 200_000_000
+
+
+class Robot:
+    """The other side of the arm node: publishes joint states and commands, keeps what comes back."""
+
+    def __init__(self, graph) -> None:
+        self.graph = graph
+        node = graph.node
+        self.positions = np.append(HOME, (0.037, 0.037))
+        self.stamp = 10 * PERIOD
+        self.motions: list[JointTrajectory] = []
+        self.proprioceptions: list[JointState] = []
+        self.statuses: list[ArmStatus] = []
+        self._states = node.create_publisher(JointState, "joint_states", qos.STATE)
+        self._commands = node.create_publisher(ArmCommand, "arm/command", qos.COMMAND)
+        node.create_subscription(
+            JointTrajectory, "arm_controller/joint_trajectory", self.motions.append, qos.COMMAND
+        )
+        node.create_subscription(
+            JointState, "observation/proprioception", self.proprioceptions.append, qos.STATE
+        )
+        node.create_subscription(ArmStatus, "arm/status", self.statuses.append, qos.LATCHED)
+
+    def connect(self) -> None:
+        node = self.graph.node
+        assert self.graph.until(
+            lambda: (
+                self._states.get_subscription_count()
+                and self._commands.get_subscription_count()
+                and node.count_publishers("arm_controller/joint_trajectory")
+                and self.statuses
+            )
+        )
+        # One round trip: then the connections back to this side stand as well.
+        for _ in range(50):
+            self.observe()
+            if self.graph.until(lambda: self.proprioceptions, 0.5):
+                return
+        raise AssertionError("no proprioception")
+
+    def observe(self) -> None:
+        self.stamp += PERIOD
+        # Another order than ours, as drivers have it.
+        order = [6, 7, 0, 1, 2, 3, 4, 5]
+        message = JointState(name=[kinematics.JOINT_NAMES[i] for i in order])
+        message.header.stamp = to_time(self.stamp)
+        message.position = [float(self.positions[i]) for i in order]
+        self._states.publish(message)
+
+    def send(self, action, mode=ArmCommand.MODE_DELTA, stamp=None) -> None:
+        message = ArmCommand(mode=mode)
+        message.header.stamp = to_time(self.stamp if stamp is None else stamp)
+        message.action = np.asarray(action, dtype=np.float32)
+        self._commands.publish(message)
+
+    def answer(self, deadline=60.0) -> JointTrajectory | None:
+        """The trajectory that answers the newest joint state."""
+
+        def found() -> list[JointTrajectory]:  # the last few: a hold of the watchdog may have come after it
+            return [m for m in self.motions[-5:] if to_nanoseconds(m.header.stamp) == self.stamp]
+
+        return found()[0] if self.graph.until(found, deadline) else None
+
+    def check(self) -> int:
+        """Every target that came out so far is safe; returns how many there were."""
+        count = 0
+        for motion in self.motions:
+            assert tuple(motion.joint_names) == kinematics.JOINT_NAMES
+            for point in motion.points:
+                count += 1
+                positions = np.array(point.positions)
+                assert np.isfinite(positions).all() and is_safe(positions[:6], LIMITS)
+                assert (positions[6:] >= 0.015).all() and (positions[6:] <= 0.037).all()
+                assert point.time_from_start.sec * 1_000_000_000 + point.time_from_start.nanosec > 0
+        return count
+
+
+@pytest.fixture
+def robot(graph):
+    return Robot(graph)
+
+
+def test_four_thousand_wild_commands_and_not_one_unsafe_target(graph, robot):
+    """In lockstep, so that each valid command has one answer to wait for; the stale, infinite, not-a-number and huge
+    ones between them have none, or the target that the arm has."""
+    process = graph.start("arm", lockstep=True, watchdog=0.3, home_joint_positions=HOME, **BOX)
+    robot.connect()
+    rng = np.random.default_rng(11)
+    rounds, wild = 1300, 0
+    for index in range(rounds):
+        for _ in range(2):
+            action = rng.normal(size=7) * 10.0 ** rng.uniform(-2, 30)
+            action[rng.integers(7)] = rng.choice([np.nan, np.inf, -np.inf, 3e38])
+            stale = robot.stamp - int(rng.integers(1, robot.stamp))
+            robot.send(action, int(rng.choice([0, 0, 0, 1, 2, 99])), stale)
+            wild += 1
+        mode = ArmCommand.MODE_HOME if index % 200 == 150 else ArmCommand.MODE_DELTA
+        scale = 10.0 ** rng.uniform(-3, 2)
+        robot.send(rng.normal(size=7) * scale, mode)
+        motion = robot.answer()
+        assert motion is not None, f"round {index} was not answered"
+        if index % 100 == 99:
+            graph.settle(0.4)  # the watchdog holds in between
+        last = motion.points[-1]
+        duration = last.time_from_start.sec * 1_000_000_000 + last.time_from_start.nanosec
+        robot.positions = np.array(last.positions)
+        robot.stamp += duration - PERIOD
+        robot.observe()
+        graph.until(lambda: to_nanoseconds(robot.proprioceptions[-1].header.stamp) == robot.stamp)
+    robot.statuses.clear()
+    assert graph.until(lambda: robot.statuses)
+    status = robot.statuses[-1]
+    assert robot.check() >= rounds
+    assert status.commands == rounds + wild
+    assert status.refused_not_finite > 0.3 * wild and status.clamped_step > 100 and status.clamped_box > 100
+    assert status.refused_not_finite + status.refused_stale + status.refused_unreachable >= wild
+    assert status.watchdog_holds > 0
+    code, output = graph.stop(process)
+    assert code == 0 and "Traceback" not in output
+    robot.check()
+
+
+def test_proprioception_answers_each_joint_state(graph, robot):
+    process = graph.start("arm", lockstep=True, home_joint_positions=HOME, **BOX)
+    robot.connect()
+    message = robot.proprioceptions[-1]
+    assert list(message.name) == ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
+    np.testing.assert_allclose(message.position, kinematics.proprioception(robot.positions))
+    before = len(robot.proprioceptions)
+    robot.stamp -= PERIOD
+    robot.observe()  # repeated, same stamp: the same answer
+    assert graph.until(lambda: len(robot.proprioceptions) > before)
+    assert robot.proprioceptions[-1] == message
+    assert graph.stop(process, signal.SIGTERM)[0] == 0
+
+
+def test_without_a_box_the_node_says_so_and_does_not_move(graph, robot):
+    process = graph.start("arm", lockstep=True)
+    robot.connect()
+    assert robot.statuses[-1].state == ArmStatus.STATE_REFUSING
+    for mode in (ArmCommand.MODE_DELTA, ArmCommand.MODE_HOME, ArmCommand.MODE_HOLD):
+        robot.send([0.0] * 7, mode)
+        robot.observe()
+    graph.settle(1.0)
+    assert robot.motions == []
+    code, output = graph.stop(process)
+    assert code == 0 and "workspace_minimum" in output and robot.motions == []
+
+
+def test_the_watchdog_and_the_end_hold_the_measured_pose(graph, robot):
+    process = graph.start("arm", lockstep=True, watchdog=0.3, home_joint_positions=HOME, **BOX)
+    robot.connect()
+    robot.send([0.03, 0, -0.03, 0, 0, 0, 1])
+    answer = robot.answer()
+    robot.positions = 0.9 * np.array(answer.points[-1].positions) + 0.1 * robot.positions
+    robot.observe()
+    for number, cause in ((2, "watchdog"), (3, "end")):
+        if cause == "end":
+            assert graph.stop(process, signal.SIGTERM)[0] == 0
+        assert graph.until(lambda number=number: len(robot.motions) == number), cause
+        held = robot.motions[-1]
+        assert to_nanoseconds(held.header.stamp) == 0 and len(held.points) == 1
+        np.testing.assert_allclose(held.points[0].positions[:6], robot.positions[:6], atol=1e-9)
+
+
+def test_homing_is_reported_before_and_after(graph, robot):
+    process = graph.start("arm", lockstep=True, home_joint_positions=HOME, **BOX)
+    robot.positions[0] += 0.3
+    robot.connect()
+    robot.send([0.0] * 7, ArmCommand.MODE_HOME)
+    asked = robot.stamp
+    motion = robot.answer()
+    assert len(motion.points) > 1
+    assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_HOMING)
+    robot.positions = np.array(motion.points[-1].positions)
+    robot.stamp += 5 * 10**9
+    robot.observe()
+    assert graph.until(lambda: to_nanoseconds(robot.statuses[-1].home_command) == asked)
+    assert robot.statuses[-1].state == ArmStatus.STATE_HOLDING
+    assert graph.stop(process)[0] == 0
+
+
+def test_a_home_outside_the_box_is_one_sentence_and_an_exit_code(graph):
+    process = graph.start("arm", home_joint_positions=[0.0, -1.8, 1.55, 0.0, 0.8, 0.0], **BOX)
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "home_joint_positions" in output and "Traceback" not in output

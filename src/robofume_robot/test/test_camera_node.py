@@ -1,0 +1,128 @@
+"""The camera node as a real process over DDS."""
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from robofume_common import qos
+from robofume_common.conversion import array_to_image, image_to_array, to_nanoseconds, to_time
+from sensor_msgs.msg import Image
+
+
+class Camera:
+    """The driver's side and the policy's side of the camera node."""
+
+    def __init__(self, graph) -> None:
+        self.graph = graph
+        self.images: list[Image] = []
+        self.reports: list[DiagnosticStatus] = []
+        self._publisher = graph.node.create_publisher(Image, "camera/image_raw", qos.IMAGE)
+        graph.node.create_subscription(Image, "observation/image", self.images.append, qos.IMAGE)
+        graph.node.create_subscription(
+            DiagnosticArray, "diagnostics", lambda message: self.reports.extend(message.status), qos.DIAGNOSTICS
+        )
+
+    def publish(self, picture, stamp) -> None:
+        self._publisher.publish(array_to_image(picture, to_time(stamp), "camera"))
+
+    def connect(self) -> None:
+        assert self.graph.until(lambda: self._publisher.get_subscription_count())
+        for _ in range(50):
+            self.publish(np.full((100, 100, 3), 30, np.uint8), 1)
+            if self.graph.until(lambda: self.images, 0.5):
+                self.graph.settle()
+                self.images.clear()
+                return
+        raise AssertionError("no image")
+
+
+@pytest.fixture
+def camera(graph):
+    return Camera(graph)
+
+
+def test_images_keep_their_stamp_and_repetitions_pass(graph, camera):
+    process = graph.start("camera", lockstep=True, rate=1.0)
+    camera.connect()
+    rng = np.random.default_rng(0)
+    for stamp in (10, 20, 30, 30, 40):
+        count = len(camera.images)
+        picture = np.full((100, 100, 3), rng.integers(20, 250), np.uint8)
+        camera.publish(picture, stamp)
+        assert graph.until(lambda count=count: len(camera.images) > count)
+        image = camera.images[-1]
+        assert to_nanoseconds(image.header.stamp) == stamp
+        assert (image.encoding, image.height, image.width) == ("rgb8", 64, 64)
+        np.testing.assert_array_equal(image_to_array(image), picture[:64, :64])
+    code, output = graph.stop(process)
+    assert code == 0 and "Traceback" not in output
+
+
+@pytest.mark.parametrize("encoding", ["bgr8", "rgba8", "bgra8", "mono8", "mono16", "16UC1"])
+def test_pictures_of_other_encodings(graph, camera, encoding):
+    graph.start("camera", lockstep=True, depth_range=1.0)
+    camera.connect()
+    channels = {"bgr8": 3, "rgba8": 4, "bgra8": 4}.get(encoding, 1)
+    if encoding in ("mono16", "16UC1"):
+        pixels = np.full((80, 80), {"mono16": 25600, "16UC1": 500}[encoding], np.uint16)
+        expected = {"mono16": (100, 100, 100), "16UC1": (127, 127, 127)}[encoding]
+    else:
+        pixels = np.empty((80, 80, channels), np.uint8)
+        pixels[:] = (10, 20, 30, 255)[:channels]
+        first = (10, 20, 30) if encoding.startswith("rgb") else (30, 20, 10)
+        expected = (10, 10, 10) if encoding == "mono8" else first
+    message = Image(height=80, width=80, encoding=encoding, step=pixels[0].nbytes)
+    message.header.stamp = to_time(99)
+    message.data = pixels.tobytes()
+    camera._publisher.publish(message)
+    assert graph.until(lambda: camera.images)
+    np.testing.assert_array_equal(image_to_array(camera.images[-1])[32, 32], expected)
+
+
+def test_a_camera_that_stops_is_one_sentence_and_an_exit_code(graph, camera):
+    process = graph.start("camera", image_deadline=1.0)
+    camera.connect()
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "Traceback" not in output
+    assert "The camera has stopped: no image from camera/image_raw for 1 s." in output
+
+
+def test_a_camera_that_stops_can_be_only_reported(graph, camera):
+    process = graph.start("camera", image_deadline=0.5, exit_when_lost=False)
+    camera.connect()
+    assert graph.until(lambda: any(r.level == DiagnosticStatus.ERROR for r in camera.reports))
+    assert process.poll() is None
+    camera.publish(np.full((100, 100, 3), 200, np.uint8), 50)
+    assert graph.until(lambda: camera.images and camera.reports[-1].level == DiagnosticStatus.OK)
+    assert graph.stop(process)[0] == 0
+
+
+def test_a_camera_that_never_comes_ends_the_node(graph):
+    process = graph.start("camera", first_image_deadline=0.5, exit_when_lost=False)
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "No image came from camera/image_raw" in output and "Traceback" not in output
+
+
+def test_a_file_plays_through_and_then_the_camera_has_stopped(graph, camera, tmp_path):
+    path = str(tmp_path / "clip.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 20.0, (120, 90))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write MJPG")
+    for index in range(60):
+        writer.write(np.full((90, 120, 3), (index * 4, 0, 255 - index * 4), np.uint8))
+    writer.release()
+    process = graph.start("camera", source=path, image_deadline=2.0)
+    assert graph.until(lambda: len(camera.images) > 5)
+    image = image_to_array(camera.images[-1])
+    assert image.shape == (64, 64, 3) and abs(int(image[0, 0, 0]) + int(image[0, 0, 2]) - 255) < 12
+    assert graph.until(lambda: process.poll() is not None)
+    assert process.returncode == 1 and "has stopped" in process.stdout.read()
+
+
+def test_a_source_that_does_not_open_is_one_sentence(graph):
+    process = graph.start("camera", source="/nowhere/clip.avi")
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "Cannot open the camera source" in output and "Traceback" not in output
