@@ -1,1 +1,1 @@
-"""What every RoboFuME node needs once: parameters from dataclasses, QoS profiles, message conversion, task descriptions, diagnostics."""
+"""What every RoboFuME node needs once: parameters, QoS profiles, message conversion, start-up, tasks."""

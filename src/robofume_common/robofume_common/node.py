@@ -49,7 +49,7 @@ class _StopRequest:
 
 
 def make_executor() -> Executor:
-    """The events executor, two to three times as fast as the others, or a single-threaded one where it is missing."""
+    """The events executor, much the fastest, or a single-threaded one where it is missing."""
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:

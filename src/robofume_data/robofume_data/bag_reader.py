@@ -47,8 +47,9 @@ def read_episodes(
 ) -> Iterator[EpisodeData]:
     """Whole episodes of bags, one after the other, in the order in which they were recorded.
 
-    paths: bags or folders of bags. phases, outcomes: only these. Episodes that were never closed, or that lack
-    a step, are skipped with a warning that counts them. Paths are checked at once, bags when they are reached.
+    paths: bags or folders of bags. phases, outcomes: only these. Episodes that were never closed, or that
+    lack a step, are skipped with a warning that counts them. Paths are checked at once, bags when they are
+    reached.
     """
     bags = [Bag(path) for path in find_bags(paths)]
     return (episode for bag in bags for episode in bag.episodes(phases, outcomes))
@@ -81,7 +82,7 @@ class Bag:
     def episodes(
         self, phases: Collection[Phase] | None = None, outcomes: Collection[Outcome] | None = None
     ) -> Iterator[EpisodeData]:
-        """Whole episodes in order. The bag is read twice: verdicts may come after the steps that they are about."""
+        """Whole episodes in order. The bag is read twice: verdicts may come after the steps they are about."""
         self.incomplete = {}
         assembler = EpisodeAssembler()
         for raw, message in self.messages(("reward", "label", "episode", "ground_truth")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -79,7 +80,7 @@ class BagWriter:
             raise self._failure(error) from error
 
     def add_topic(self, topic: str, type_name: str) -> None:
-        """Registers a topic, such as `/step` of `robofume_interfaces/msg/Step`. Needed once before its messages."""
+        """Registers a topic and its type, such as `robofume_interfaces/msg/Step`, once before its messages."""
         if type_name not in self._schemas:
             self._schemas[type_name] = self._writer.register_schema(
                 type_name, SchemaEncoding.ROS2, definition(type_name).encode()
@@ -123,10 +124,8 @@ class BagWriter:
         except OSError as error:
             raise self._failure(error) from error
         finally:
-            try:
+            with contextlib.suppress(OSError):  # the failed flush above has been told already
                 file.close()
-            except OSError:
-                pass  # the failed flush above has been told already
 
     def _sync(self) -> None:
         assert self._file is not None

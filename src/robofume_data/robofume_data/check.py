@@ -78,8 +78,8 @@ def _check_episode(episode: EpisodeData, findings: BagReport) -> None:
         gaps = np.flatnonzero(periods > GAP_FACTOR * np.median(periods))
         if len(gaps):
             findings.warnings.append(
-                f"episode {episode.episode_id} has {len(gaps)} gaps, the longest of {periods.max() * 1e-9:.2f} s "
-                f"after step {int(periods.argmax())}"
+                f"episode {episode.episode_id} has {len(gaps)} gaps, the longest of "
+                f"{periods.max() * 1e-9:.2f} s after step {int(periods.argmax())}"
             )
     low, high = episode.actions[:, 6:].min(initial=0.0), episode.actions[:, 6:].max(initial=0.0)
     if low < -1e-6 or high > 1 + 1e-6:

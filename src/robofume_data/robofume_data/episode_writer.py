@@ -1,4 +1,4 @@
-"""Writes episodes to a bag without a ROS graph, as the recorder would have: for tools, conversions and tests."""
+"""Writes episodes to a bag without a ROS graph, as the recorder would: for tools, conversions and tests."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ class EpisodeWriter:
         )
 
     def _ground_truth(self, episode: EpisodeData, index: int) -> Any:
-        assert episode.forward_success is not None and episode.backward_success is not None
+        assert episode.forward_success is not None
+        assert episode.backward_success is not None
         return self._make(
             TOPICS["ground_truth"],
             stamp=self._time(episode.stamps[index]),
@@ -128,7 +129,10 @@ class EpisodeWriter:
 
 
 def write_episodes(path: str | Path, episodes: Iterable[EpisodeData]) -> int:
-    """Writes episodes to a new bag and returns how many. RobofumeError where the path exists or cannot be written."""
+    """Writes episodes to a new bag and returns how many.
+
+    RobofumeError where the path exists or cannot be written.
+    """
     count = 0
     with BagWriter(path) as writer:
         episode_writer = EpisodeWriter(writer)

@@ -21,7 +21,7 @@ _BAR = 5
 
 
 def frame_indices(episode: EpisodeData, frames: int) -> NDArray[np.int64]:
-    """Up to `frames` step indices, evenly spread, with the first one and the one that decided the outcome last."""
+    """Up to `frames` step indices, evenly spread from the first to the one that decided the outcome."""
     last = episode.success_index if episode.is_success else episode.length
     return np.unique(np.linspace(0, last, min(frames, last + 1)).round().astype(np.int64))
 

@@ -33,8 +33,8 @@ class RawMessage(NamedTuple):
 class McapFile:
     """One MCAP file; iterate over it, as often as wanted, for its messages.
 
-    A file that ends in the middle of a record gives what is whole before it and sets `truncated`. RobofumeError
-    where the file is missing, empty, no MCAP file or damaged in the middle.
+    A file that ends in the middle of a record gives what is whole before it and sets `truncated`.
+    RobofumeError where the file is missing, empty, no MCAP file or damaged in the middle.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -87,9 +87,7 @@ class McapFile:
         log.warning("The bag %s was cut off; what is whole in it is read.", self.path)
 
     def _damaged(self, reason: str) -> RobofumeError:
-        return RobofumeError(
-            f"The bag {self.path} is damaged: {reason}; see what is left of it with `robofume data check {self.path}`."
-        )
+        return RobofumeError(f"The bag {self.path} is damaged ({reason}); move it away to go on without it.")
 
 
 def _chunk_records(chunk: Chunk) -> Iterator[McapRecord]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from robofume_common.errors import RobofumeError
 
 _PRIMITIVES = frozenset(
-    "bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 string wstring".split()
+    ("bool", "byte", "char", "float32", "float64", "string", "wstring")
+    + tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 )
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]\w*")
@@ -32,7 +33,8 @@ def _text(package: str, name: str) -> str:
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise RobofumeError(
-        f"Cannot find the message {package}/msg/{name}; source the workspace (install/setup.bash) or install {package}."
+        f"Cannot find the message {package}/msg/{name}; "
+        f"source the workspace (install/setup.bash) or install {package}."
     )
 
 
@@ -49,7 +51,7 @@ def _dependencies(package: str, text: str) -> list[str]:
 
 @cache
 def definition(type_name: str) -> str:
-    """The definition of e.g. `sensor_msgs/msg/Image` followed by those it needs, in the ros2msg format of MCAP."""
+    """The definition of e.g. `sensor_msgs/msg/Image` and of what it needs, in the ros2msg format of MCAP."""
     package, _, name = type_name.partition("/msg/")
     pieces = {f"{package}/{name}": _text(package, name)}
     queue = _dependencies(package, pieces[f"{package}/{name}"])

@@ -107,9 +107,13 @@ def report(summary: DataSummary) -> str:
     ]
     for part in sorted(summary.instructions.values(), key=lambda item: item.direction):
         outcomes = ", ".join(f"{count} {name.name.lower()}" for name, count in part.outcomes.items() if count)
-        line = f"  {part.direction.name.lower():8} “{part.instruction}”: {part.episodes} episodes, {part.steps} steps; {outcomes}"
+        line = (
+            f"  {part.direction.name.lower():8} “{part.instruction}”: "
+            f"{part.episodes} episodes, {part.steps} steps; {outcomes}"
+        )
         if part.success_steps:
-            line += f"; success rate {part.success_rate:.0%}, {np.median(part.success_steps):.0f} steps to success"
+            line += f"; success rate {part.success_rate:.0%}"
+            line += f", {np.median(part.success_steps):.0f} steps to success"
         if part.true_known:
             line += f"; ground truth {part.true_successes}/{part.true_known}"
         lines.append(line)
@@ -117,7 +121,7 @@ def report(summary: DataSummary) -> str:
         period = float(np.median(summary.step_periods)) if summary.step_periods else float("nan")
         sizes = ", ".join(f"{width}x{height}" for height, width in sorted(summary.image_sizes))
         lines += [
-            f"  images {sizes}; {1 / period if period > 0 else float('nan'):.1f} steps/s of the camera's clock",
+            f"  images {sizes}; {period:.3f} s between steps by the camera's clock",
             f"  actions by {_parts(summary.actors)}; verdicts {_parts(summary.verdicts)}",
         ]
     if summary.incomplete:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
-from robofume_common import qos
 from robofume_common.diagnostics import ERROR, Diagnostics
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
 from robofume_common.parameters import declare, setting
 
+from robofume_common import qos
 from robofume_data.bag_writer import BagWriter, next_path, prepare_folder
 from robofume_data.topics import TOPICS
 
