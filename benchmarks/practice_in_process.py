@@ -326,7 +326,7 @@ def main() -> None:
                                  "training_seconds": round(seconds, 1)})  # fmt: skip
                 if arm == "offline":
                     learner = OnlineLearner.from_pretrained(folder, demonstrations, online, replay)
-                    learner.trained.agent.conservative_weight = agent.conservative_weight_offline
+                    learner.trained.agent.use_phase(online=False)
                     learner.train(online_updates)
                     result = evaluate(bench, load_policy(*learner.weights()), given.final_trials, 100_000)
                     report(arm, {"steps": 0, "updates": learner.updates, **result})

@@ -38,7 +38,7 @@ class ActorConfig:
         1.0, "wall time without an acknowledgement after which the home command is repeated", unit="s", minimum=0.05
     )
     step_listeners: int = setting(
-        1, "an episode starts only when at least so many nodes listen to `step`", minimum=0
+        1, "the first episode starts only when so many nodes have found `step`", minimum=0
     )
 
 
@@ -140,6 +140,7 @@ class Actor:
         self._newest_override: tuple[float, Command] | None = None
         self._episode: _Episode | None = None
         self._closing: list[_Episode] = []
+        self._listened = False
         self._permit: tuple[str, int] = ("", -1)
         self._arm_state: ArmState | None = None
         self._arm_home_command = 0
@@ -236,8 +237,10 @@ class Actor:
         if task.home and not episode.homed and not self._at_home(episode, image):
             return outputs + self._homing(episode, image)
         episode.homed = True
-        if episode.index == 0 and self._listening() < self.config.step_listeners:
-            return outputs
+        if not self._listened:
+            self._listened = self._listening() >= self.config.step_listeners
+            if not self._listened:
+                return outputs
         if self.config.lockstep and episode.index > 0 and not self._permitted(episode):
             return outputs
         command = self._command(task, image, proprioception)

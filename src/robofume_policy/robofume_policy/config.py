@@ -44,9 +44,13 @@ class AgentConfig:
         4, "actions drawn at random, from pi(s) and from pi(s') each in the CQL term (paper: 10)", minimum=1
     )
     importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
-    value_weight: float = setting(5.0, "weight of -Q / mean|Q| in the actor's loss", minimum=0.0)
+    value_weight_offline: float = setting(1.0, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
+    value_weight_online: float = setting(1.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
     imitation_weight: float = setting(
         1.0, "weight of the behaviour-cloning term on the actions of successful episodes", minimum=0.0
+    )
+    imitation_trains_encoder: bool = setting(
+        False, "let the behaviour-cloning term train the image encoder too (paper: the critic alone does)"
     )
     policy_std: float = setting(
         0.15, "standard deviation of the policy in targets and in the CQL term, normalised actions",

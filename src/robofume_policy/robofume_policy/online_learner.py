@@ -39,7 +39,7 @@ class OnlineLearner:
         self._offline_updates = agent.updates
         self._steps = 0
         self._lock = threading.Lock()
-        agent.conservative_weight = agent.config.conservative_weight_online
+        agent.use_phase(online=True)
 
     @classmethod
     def from_pretrained(
@@ -137,7 +137,6 @@ class OnlineLearner:
         try:
             agent = self.trained.agent
             agent.load_state_dict(tensors, state["agent_state"])
-            agent.conservative_weight = agent.config.conservative_weight_online
             self._offline_updates = int(state["online"]["offline_updates"])
             with self._lock:
                 self._steps = int(state["online"]["steps"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class ReplayMemory:
         self._allocate = allocate or (lambda _name, shape, dtype: np.zeros(shape, dtype))
         self._storage: dict[str, Array] = {}
         self._instruction = np.zeros(capacity, np.int32)
-        self._instructions = np.zeros((0, 0), np.float32)
+        self._instructions: Array = np.zeros((0, 0), np.float32)
         self._episodes: deque[tuple[str, int, int, int]] = deque()  # id, first slot, slots, transitions
         self._ids: set[str] = set()
-        self._starts = np.zeros(0, np.int64)  # slots where a transition begins
+        self._starts: Array = np.zeros(0, np.int64)  # slots where a transition begins
         self._next_slot = 0
         self._lock = threading.Lock()
 

@@ -29,7 +29,7 @@ class Agent(ABC):
         self.network_config = network
         self.config = config
         self.device = torch.device(device)
-        self.conservative_weight = config.conservative_weight_offline
+        self.use_phase(online=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = ActorCritic(network).to(self.device)
@@ -38,11 +38,19 @@ class Agent(ABC):
         self.noise = torch.Generator(self.device).manual_seed(seed)
         self.random = np.random.default_rng(seed)
         self.updates = 0
-        self._pairs = (list(self.average.parameters()), list(self.network.parameters()))
+        self._pairs: tuple[list[Tensor], list[Tensor]] = (
+            list(self.average.parameters()), list(self.network.parameters())
+        )  # fmt: skip
 
     @abstractmethod
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss whose gradient trains the network, and named metrics (0-d tensors)."""
+
+    def use_phase(self, online: bool) -> None:
+        """Take the loss weights of the offline or of the online phase."""
+        config = self.config
+        self.conservative_weight = config.conservative_weight_online if online else config.conservative_weight_offline
+        self.value_weight = config.value_weight_online if online else config.value_weight_offline
 
     def fit_inputs(self, proprioception: Array, instructions: Array) -> None:
         """Set the input statistics from recorded data: `proprioception` (N, P), distinct embeddings (K, D)."""
@@ -87,15 +95,11 @@ class Agent(ABC):
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
         tensors["noise"] = self.noise.get_state()
-        state = {
-            "updates": self.updates,
-            "random": self.random.bit_generator.state,
-            "conservative_weight": self.conservative_weight,
-        }
+        state = {"updates": self.updates, "random": self.random.bit_generator.state}
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}, json.loads(json.dumps(state))
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Continue exactly where `state_dict` was taken. Raises KeyError or RuntimeError if it does not fit."""
+        """Continue exactly where `state_dict` was taken, in the phase now set. Raises KeyError or RuntimeError if it does not fit."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
@@ -111,7 +115,6 @@ class Agent(ABC):
         self.noise.set_state(tensors["noise"])
         self.random.bit_generator.state = state["random"]
         self.updates = int(state["updates"])
-        self.conservative_weight = float(state["conservative_weight"])
 
     def _augmented(self, batch: Batch) -> dict[str, Array]:
         arrays = dict(vars(batch))

@@ -22,7 +22,7 @@ class CalQL(Agent):
                               max(Q_i(s, a_j), V) - log pi(a_j)         a_j ~ pi(s), and a_j ~ pibar(s')
     Actor    L_pi = - value_weight E[ mean_i Q_i(s, mu(s)) ] / E|Q| + imitation_weight E[ w |mu(s) - a|^2 ] / E[w]
 
-    The image encoder is trained by L_Q alone (RoboFuME, arXiv 2310.15145). w marks successful episodes, the
+    The image encoder is trained by L_Q alone (RoboFuME, arXiv 2310.15145) unless `imitation_trains_encoder`. w marks successful episodes, the
     policy's own included. Differences from the paper's code, each measured to help here: multi-step returns, the
     averaged policy for s', a smaller alpha online, the imitation term.
     """
@@ -46,6 +46,7 @@ class CalQL(Agent):
 
         encoded = network.encoder(batch["images"])
         mean = network.actor(encoded.detach(), *inputs)
+        imitating = network.actor(encoded, *inputs) if config.imitation_trains_encoder else mean
 
         # Critic: the data's action and all sampled ones in one pass; only the action's part differs.
         policy_actions, policy_density = self._sample(mean.detach())
@@ -65,12 +66,12 @@ class CalQL(Agent):
         network.critics.requires_grad_(True)
         actor_value = -policy_values.mean() / policy_values.detach().abs().mean().clamp_min(1e-3)
         weight = batch["imitation"]
-        error = (mean - batch["actions"]).square().sum(-1)
+        error = (imitating - batch["actions"]).square().sum(-1)
         imitation = (weight * error).sum() / weight.sum().clamp_min(1.0)
 
         loss = (
             bellman + self.conservative_weight * conservative
-            + config.value_weight * actor_value + config.imitation_weight * imitation
+            + self.value_weight * actor_value + config.imitation_weight * imitation
         )  # fmt: skip
         return loss, {
             "losses/bellman": bellman, "losses/conservative": conservative,
