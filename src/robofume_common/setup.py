@@ -14,7 +14,7 @@ setup(
     zip_safe=True,
     maintainer="RoboFuME maintainers",
     maintainer_email="robofume@example.org",
-    description="What every RoboFuME node needs once: parameters from dataclasses, QoS profiles, message conversion, task descriptions, diagnostics.",
+    description="What every RoboFuME node needs once.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [],

@@ -46,7 +46,7 @@ def _pixels(message: Image) -> np.ndarray:
     step = message.step or row
     if height == 0 or width == 0 or step < row or len(message.data) < step * (height - 1) + row:
         raise RobofumeError(
-            f"A malformed image: {width}x{height} {encoding} with row step {step} and {len(message.data)} bytes."
+            f"A malformed image: {width}x{height} {encoding} with step {step} and {len(message.data)} bytes."
         )
     data = np.frombuffer(message.data, dtype=np.uint8)
     if len(data) >= step * height:

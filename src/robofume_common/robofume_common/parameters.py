@@ -24,7 +24,7 @@ def setting(
     maximum: float | None = None,
     choices: tuple[Any, ...] | None = None,
 ) -> Any:
-    """A dataclass field with its meaning, unit and allowed values (bounds included; element-wise for tuples)."""
+    """A dataclass field with its meaning, unit and allowed values (bounds included; tuples by element)."""
     metadata = {"meaning": meaning, "unit": unit, "minimum": minimum, "maximum": maximum, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 

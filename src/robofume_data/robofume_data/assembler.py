@@ -113,7 +113,7 @@ class EpisodeAssembler:
         self._pending.pop(episode_id, None)
 
     def take(self, episode_id: str) -> EpisodeData:
-        """The whole episode, validated; forgotten here. RobofumeError where it is not whole or does not fit."""
+        """The whole episode, validated; forgotten here. RobofumeError where it is not whole or wrong."""
         if not self.is_whole(episode_id):
             raise RobofumeError(f"Episode {episode_id!r} is not whole yet.")
         return _build(self._pending.pop(episode_id), self._truths)

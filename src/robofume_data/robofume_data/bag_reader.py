@@ -82,7 +82,7 @@ class Bag:
     def episodes(
         self, phases: Collection[Phase] | None = None, outcomes: Collection[Outcome] | None = None
     ) -> Iterator[EpisodeData]:
-        """Whole episodes in order. The bag is read twice: verdicts may come after the steps they are about."""
+        """Whole episodes in order. The bag is read twice: verdicts may come after their steps."""
         self.incomplete = {}
         assembler = EpisodeAssembler()
         for raw, message in self.messages(("reward", "label", "episode", "ground_truth")):

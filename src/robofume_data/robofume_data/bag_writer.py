@@ -80,7 +80,7 @@ class BagWriter:
             raise self._failure(error) from error
 
     def add_topic(self, topic: str, type_name: str) -> None:
-        """Registers a topic and its type, such as `robofume_interfaces/msg/Step`, once before its messages."""
+        """Registers a topic and its type, such as `robofume_interfaces/msg/Step`, before its messages."""
         if type_name not in self._schemas:
             self._schemas[type_name] = self._writer.register_schema(
                 type_name, SchemaEncoding.ROS2, definition(type_name).encode()

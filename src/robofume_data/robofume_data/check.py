@@ -81,6 +81,6 @@ def _check_episode(episode: EpisodeData, findings: BagReport) -> None:
                 f"episode {episode.episode_id} has {len(gaps)} gaps, the longest of "
                 f"{periods.max() * 1e-9:.2f} s after step {int(periods.argmax())}"
             )
-    low, high = episode.actions[:, 6:].min(initial=0.0), episode.actions[:, 6:].max(initial=0.0)
-    if low < -1e-6 or high > 1 + 1e-6:
+    gripper = episode.actions[:, 6]
+    if ((gripper < -1e-6) | (gripper > 1 + 1e-6)).any():
         findings.errors.append(f"episode {episode.episode_id} has gripper targets outside 0 .. 1")

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from robofume_common.errors import RobofumeError
 
-_PRIMITIVES = frozenset(
-    ("bool", "byte", "char", "float32", "float64", "string", "wstring")
-    + tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
-)
+_PRIMITIVES = {"bool", "byte", "char", "float32", "float64", "string", "wstring"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]\w*")
 

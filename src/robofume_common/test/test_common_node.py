@@ -1,0 +1,116 @@
+"""Nodes start and stop calmly: real processes, real signals."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+NODE = """
+import sys, time
+from rclpy.node import Node
+from std_msgs.msg import String
+from robofume_common.errors import RobofumeError
+from robofume_common.node import run
+
+class Tested(Node):
+    def __init__(self):
+        super().__init__("tested")
+        self.publisher = self.create_publisher(String, "words", 1)
+        mode = sys.argv[1]
+        if mode == "slow":
+            print("ready", flush=True)
+            time.sleep(60)
+        if mode == "refuse":
+            raise RobofumeError("No box is configured; set one.")
+        self.create_timer(0.05, lambda: self.tick(mode))
+        self.ticks = 0
+    def tick(self, mode):
+        self.ticks += 1
+        if self.ticks == 3:
+            print("ready", flush=True)
+            if mode == "raise":
+                raise ValueError("a bug")
+            if mode == "fail":
+                self.failure = RobofumeError("The disk is full.")
+    def close(self):
+        self.publisher.publish(String(data="still here"))
+        print("closed", flush=True)
+        if sys.argv[1] == "broken_close":
+            raise ValueError("close is broken")
+
+sys.exit(run(Tested))
+"""
+
+
+def start(mode: str, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {
+        "ROS_DOMAIN_ID": str(os.getpid() % 100 + 1),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", NODE, mode, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("mode", ["spin", "slow"])
+def test_a_signal_ends_a_node_calmly(mode, number):
+    process = start(mode)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert out == ("closed\n" if mode == "spin" else "")
+
+
+def test_a_second_signal_does_not_disturb_the_end():
+    process = start("spin")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (0, "closed\n", "")
+
+
+def test_a_refusal_is_one_sentence_and_code_1():
+    assert finish(start("refuse")) == (1, "", "No box is configured; set one.\n")
+
+
+def test_a_failure_in_a_callback_is_one_sentence_and_code_1():
+    assert finish(start("fail")) == (1, "ready\nclosed\n", "The disk is full.\n")
+
+
+def test_an_unknown_parameter_is_refused():
+    code, out, err = finish(start("spin", "--ros-args", "-p", "sped:=3"))
+    assert (code, out) == (1, "closed\n")
+    assert err.startswith("Node tested has no parameter sped")
+
+
+def test_a_bug_is_told_with_its_traceback_and_code_2():
+    code, out, err = finish(start("raise"))
+    assert (code, out) == (2, "ready\nclosed\n")
+    assert "Traceback" in err
+    assert err.rstrip().endswith("ValueError: a bug")
+
+
+def test_a_broken_close_is_told_and_code_2():
+    process = start("broken_close")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    code, _, err = finish(process)
+    assert code == 2
+    assert "close is broken" in err

@@ -1,0 +1,60 @@
+"""Task descriptions load from YAML and refuse what does not fit."""
+
+import pytest
+from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import from_dict, to_dict
+from robofume_common.task import TaskDescription
+
+GOOD = """
+name: pot
+forward_instruction: put the pot into the tray
+backward_instruction: take the pot out of the tray
+workspace_minimum: [0.2, -0.2, 0]
+workspace_maximum: [0.4, 0.2, 0.3]
+"""
+
+
+def test_load(tmp_path):
+    path = tmp_path / "pot.yaml"
+    path.write_text(GOOD)
+    task = TaskDescription.load(path)
+    assert task.workspace_minimum == (0.2, -0.2, 0.0)
+    assert task.instruction(Direction.BACKWARD) == "take the pot out of the tray"
+    assert task.action_space.dimension == 4
+    assert from_dict(TaskDescription, to_dict(task)) == task
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("name: ''", "needs a name"),
+        ("workspace_maximum: [0.4, -0.3, 0.3]", "below workspace_maximum"),
+        ("workspace_minimum: [0.2, 0.1]", "three numbers"),
+        ("workspace_minimum: [.nan, 0, 0]", "below workspace_maximum"),
+        ("home_joint_positions: [1, 2]", "six angles"),
+        ("step_limit: many", "of type int"),
+        ("step_limit: 0", "at least 1"),
+        ("speed: 3", "no setting speed"),
+        ("action_mask: [true, 1, true, true, true, true, true]", "of type bool"),
+    ],
+)
+def test_wrong_tasks_are_refused_with_a_sentence(tmp_path, change, sentence):
+    path = tmp_path / "pot.yaml"
+    key = change.split(":")[0]
+    kept = [line for line in GOOD.splitlines() if not line.startswith(f"{key}:")]
+    path.write_text("\n".join([*kept, change]))
+    with pytest.raises(RobofumeError, match=sentence):
+        TaskDescription.load(path)
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(RobofumeError, match="Cannot read the task file"):
+        TaskDescription.load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("{")
+    with pytest.raises(RobofumeError, match="not valid YAML"):
+        TaskDescription.load(broken)
+    broken.write_text("- a list")
+    with pytest.raises(RobofumeError, match="mapping"):
+        TaskDescription.load(broken)
