@@ -6,26 +6,36 @@ only when told to. The same task, configuration and seed give the same states an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
-from robofume_robot.kinematics import FINGER_CLOSED, FINGER_OPEN, JOINT_LOWER, JOINT_NAMES, JOINT_UPPER, opening_from_finger
-from robofume_sim import scene
+from robofume_robot.kinematics import (
+    FINGER_CLOSED,
+    FINGER_OPEN,
+    JOINT_LOWER,
+    JOINT_NAMES,
+    JOINT_UPPER,
+    opening_from_finger,
+)
+from robofume_sim import graphics, scene
 from robofume_sim.tasks import make_task
 from robofume_sim.tasks.base import ObjectState, SceneState, SimulatedTask, Truth
+
+if TYPE_CHECKING:
+    import mujoco
 
 Array = NDArray[np.float64]
 
 TIMESTEP = 0.004
 SERVO_PERIOD = 0.02  # how often the joint targets move along a trajectory [s]
 SETTLE_SHARE = 0.25  # share of the last segment of a trajectory that is left for the servos to settle
+LONGEST_TRAJECTORY = 60.0  # s
 LOWER = np.append(JOINT_LOWER, (FINGER_CLOSED, FINGER_CLOSED))
 UPPER = np.append(JOINT_UPPER, (FINGER_OPEN, FINGER_OPEN))
 
@@ -37,6 +47,7 @@ class WorldConfig:
     control_period: float = 0.2  # s
     image_width: int = 100  # pixels
     image_height: int = 100
+    seed: int = 0  # of the sequence of starts that a reset without a seed takes
     appearance: scene.Appearance = field(default_factory=scene.Appearance)
 
 
@@ -53,6 +64,7 @@ class World:
             width=self.config.image_width,
             height=self.config.image_height,
         )
+        self._mujoco = mujoco = graphics.load_mujoco()
         self.model = mujoco.MjModel.from_xml_string(xml)
         self.data = mujoco.MjData(self.model)
         self._renderer: mujoco.Renderer | None = None
@@ -64,58 +76,74 @@ class World:
         self._degrees = {name: self.model.joint(f"{name}_x").dofadr[0] for name in self.task.object_names}
         self._fingers = {self.model.geom(f"{name}_pad").id for name in JOINT_NAMES[6:]}
         self._home = np.append(self.task.description.home_joint_positions, (FINGER_OPEN, FINGER_OPEN))
-        self._next_start = np.random.default_rng(0)
-        self.reset(Direction.FORWARD, seed=0)
+        self._next_start = np.random.default_rng(self.config.seed)
+        self.reset(Direction.FORWARD)
 
     # Motion
 
     def reset(self, direction: Direction, seed: int | None = None, *, start: dict[str, Array] | None = None) -> None:
         """Put objects where `direction` starts and the arm, at rest, at home with an open gripper.
 
-        Time goes on. The places follow from `seed` and the direction alone; None takes the next of a fixed
-        sequence. `start` gives the places (3,) itself.
+        Time goes on. The places follow from `seed` and the direction alone; None takes the next of the
+        configuration's own sequence. `start` gives the places (3,) itself.
         """
         rng = self._next_start if seed is None else np.random.default_rng([seed, int(direction)])
         places = self.task.start(direction, rng) if start is None else start
         time = self.data.time
-        mujoco.mj_resetData(self.model, self.data)
+        self._mujoco.mj_resetData(self.model, self.data)
         self.data.time = time
         self.data.qpos[self._joints] = self._home
         self.data.ctrl[:] = self._home
         for name, place in places.items():
             address = self._positions[name]
             self.data.qpos[address : address + 3] = place
-        mujoco.mj_step(self.model, self.data, nstep=round(self.config.control_period / TIMESTEP))
+        self.follow([self._home], [self.config.control_period])
+        self.advance(self.config.control_period)
 
     def step(self, joint_targets: Sequence[float] | Array) -> None:
         """Drive the joints (8,) to their targets during one control period."""
         self.play([joint_targets], [self.config.control_period])
 
     def play(self, positions: Sequence[Sequence[float] | Array], times: Sequence[float]) -> None:
-        """Play a joint trajectory to its end: `positions` (N, 8) at `times` (N,) from now, growing.
+        """Play a joint trajectory to its end, and on to the end of its last control period; see `follow`."""
+        duration = self.follow(positions, times)
+        period = self.config.control_period
+        self.advance(period * max(1, int(np.ceil(duration / period - 1e-6))))
 
-        The targets move along straight lines and arrive a little early, as a controller that lets its servos settle.
-        Advances by whole control periods.
+    def follow(self, positions: Sequence[Sequence[float] | Array], times: Sequence[float]) -> float:
+        """Take a joint trajectory as the one to follow from now on: `positions` (N, 8) at `times` (N,), growing [s].
+
+        Returns its duration [s]. The targets move along straight lines and arrive a little early, as a controller that
+        lets its servos settle. A RobofumeError says what is wrong with a trajectory that is not followed.
         """
         targets = np.atleast_2d(np.asarray(positions, dtype=np.float64))
         ends = np.asarray(times, dtype=np.float64)
-        if targets.shape != (len(ends), 8) or not (np.isfinite(targets).all() and np.isfinite(ends).all()):
-            raise RobofumeError("a joint trajectory needs 8 finite positions at every finite time")
-        if len(ends) == 0 or ends[0] <= 0.0 or np.any(np.diff(ends) <= 0.0):
-            raise RobofumeError("the times of a joint trajectory must be above zero and grow")
-        periods = max(1, int(np.ceil(ends[-1] / self.config.control_period - 1e-6)))
-        knots = np.concatenate([[0.0], ends])
-        knots[-1] -= SETTLE_SHARE * (knots[-1] - knots[-2])
-        path = np.vstack([self.data.ctrl, np.clip(targets, LOWER, UPPER)])
-        ticks = round(periods * self.config.control_period / SERVO_PERIOD)
-        moments = SERVO_PERIOD * np.arange(1, ticks + 1)
-        controls = np.column_stack([np.interp(moments, knots, path[:, joint]) for joint in range(8)])
+        if ends.ndim != 1 or len(ends) == 0 or targets.shape != (len(ends), 8):
+            raise RobofumeError("A joint trajectory needs one or more points of 8 positions, each with its time.")
+        if not (np.isfinite(targets).all() and np.isfinite(ends).all()):
+            raise RobofumeError("A joint trajectory must not have infinite numbers or NaN.")
+        if ends[0] <= 0.0 or np.any(np.diff(ends) <= 0.0) or ends[-1] > LONGEST_TRAJECTORY:
+            raise RobofumeError(
+                f"The times of a joint trajectory must be above zero, grow, and end within {LONGEST_TRAJECTORY:g} s."
+            )
+        self._knots = np.concatenate([[0.0], ends])
+        self._knots[-1] -= SETTLE_SHARE * (self._knots[-1] - self._knots[-2])
+        self._path = np.vstack([self.data.ctrl, np.clip(targets, LOWER, UPPER)])
+        self._followed = 0
+        return float(ends[-1])
+
+    def advance(self, duration: float) -> None:
+        """Let `duration` s pass, rounded to servo periods of 20 ms, along the trajectory being followed."""
+        ticks = round(duration / SERVO_PERIOD)
+        moments = SERVO_PERIOD * np.arange(self._followed + 1, self._followed + ticks + 1)
+        controls = np.column_stack([np.interp(moments, self._knots, self._path[:, joint]) for joint in range(8)])
         substeps = round(SERVO_PERIOD / TIMESTEP)
         for control in controls:
             self.data.ctrl[:] = control
-            mujoco.mj_step(self.model, self.data, nstep=substeps)
+            self._mujoco.mj_step(self.model, self.data, nstep=substeps)
+        self._followed += ticks
         if not np.isfinite(self.data.qpos).all():
-            raise RobofumeError("the simulation became unstable; please report the task and the seed")
+            raise RobofumeError("The simulation became unstable; please report the task and the seed.")
 
     # What can be seen
 
@@ -137,7 +165,9 @@ class World:
     def render(self) -> NDArray[np.uint8]:
         """The third-person camera's picture (height, width, 3), rgb."""
         if self._renderer is None:
-            self._renderer = _renderer(self.model, self.config)
+            self._renderer = graphics.make_renderer(
+                self.model, self.config.image_width, self.config.image_height
+            )
         self._renderer.update_scene(self.data, camera="third_person")
         return self._renderer.render()
 
@@ -151,7 +181,7 @@ class World:
 
     def scene_state(self) -> SceneState:
         """The true state of gripper and objects."""
-        mujoco.mj_kinematics(self.model, self.data)
+        self._mujoco.mj_kinematics(self.model, self.data)
         touched: set[int] = set()
         for first, second in self.data.contact.geom:
             if first in self._fingers:
@@ -187,16 +217,3 @@ class World:
             if not (x0 < x < x1 and y0 < y < y1 and 0.0 < z < scene.ARENA_CEILING):
                 lost.append(name)
         return lost
-
-
-def _renderer(model: mujoco.MjModel, config: WorldConfig) -> mujoco.Renderer:
-    # Mesa's software renderer: draw in this thread. Handing such small pictures to others costs more, above all
-    # on a busy machine.
-    os.environ.setdefault("LP_NUM_THREADS", "0")
-    try:
-        return mujoco.Renderer(model, height=config.image_height, width=config.image_width)
-    except Exception as error:  # the OpenGL loaders raise whatever they like
-        raise RobofumeError(
-            "the simulated camera cannot draw without a display: install EGL (Debian/Ubuntu: apt-get install libegl1 "
-            f"libgl1) or OSMesa (apt-get install libosmesa6, then MUJOCO_GL=osmesa) [{type(error).__name__}: {error}]"
-        ) from error
