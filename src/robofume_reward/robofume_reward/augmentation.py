@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
 from robofume_common.parameters import setting
+from torch import Tensor
 
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Strength of the random changes to an image. Values are in the model's normalised units, about -1 .. 1."""
+    """Strength of the random changes to an image, in the model's normalised units (about -1 .. 1)."""
 
     shift: float = setting(0.04, "Largest shift, as a share of the image's side", minimum=0.0, maximum=0.5)
     brightness: float = setting(0.15, "Largest change of brightness", minimum=0.0, maximum=1.0)
@@ -22,7 +21,8 @@ class AugmentationConfig:
 
 
 def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
-    """Changed copies of the model's view of images (..., 3, H, W); edges are repeated where a shift uncovers them.
+    """Changed copies of the model's view of images (..., 3, H, W); edges are repeated where a shift uncovers
+    them.
 
     Other layouts (patches in rows, as some models have) are returned as they are.
     """

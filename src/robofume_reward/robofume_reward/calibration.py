@@ -9,7 +9,9 @@ from .model import Calibration
 
 
 def fit_temperature(log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
-    """The temperature in [0.25, 8] with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599)."""
+    """The temperature in [0.25, 8] with the least negative log-likelihood (Guo et al. 2017, arXiv
+    1706.04599).
+    """
     if labels.all() or not labels.any():
         return 1.0
     candidates = np.geomspace(0.25, 8.0, 121)
@@ -38,8 +40,12 @@ def choose_threshold(
     return best
 
 
-def calibrate(log_odds: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float) -> Calibration:
+def calibrate(
+    log_odds: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float
+) -> Calibration:
     """Temperature, then threshold, from held-out log-odds (M,) and labels (M,)."""
     temperature = fit_temperature(log_odds, labels)
     probabilities = 1.0 / (1.0 + np.exp(-np.clip(log_odds / temperature, -60, 60)))
-    return Calibration(temperature, choose_threshold(probabilities, labels, target_precision), target_precision)
+    return Calibration(
+        temperature, choose_threshold(probabilities, labels, target_precision), target_precision
+    )

@@ -4,21 +4,21 @@ What a person who collects demonstrations knows is enough: which direction was f
 succeeded, and that episodes followed each other without a reset. From that follow, for each episode,
 
 - its own question: yes from the success on; no well before it, and in all of a failed episode;
-- the question of the other direction: yes at the start, while the gripper has not closed yet, where the other
-  direction had just succeeded (nothing has moved since); no when the own direction succeeds.
+- the question of the other direction: yes at the start, while the gripper has not closed yet, where the
+  other direction had just succeeded (nothing has moved since); no from the last grasp before the success on.
 
-The same image with the other instruction is what makes the model read the instruction. Frames for which nothing
-follows get no label.
+The same image with the other instruction is what makes the model read the instruction. Frames for which
+nothing follows get no label.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
@@ -31,23 +31,38 @@ _GRIPPER = 6  # in actions and proprioception; 0 closed .. 1 open
 class DatasetConfig:
     """Which frames get a label."""
 
-    margin: int = setting(1, "Frames before the success that get no label: they look like it", unit="steps", minimum=0)
+    margin: int = setting(
+        1, "Frames before the success that get no label: they look like it", unit="steps", minimum=0
+    )
     grasp_margin: int = setting(
-        3, "Frames before the gripper first closes that get no label for the other direction", unit="steps", minimum=0
+        3,
+        "Frames before the gripper first closes that get no label for the other direction",
+        unit="steps",
+        minimum=0,
     )
     other_task_share: float = setting(
-        0.1, "Frames that are also asked about another task's instruction (no), where there are several tasks",
+        0.1, "Frames also asked about another task's instruction (no), where there are several tasks",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
+
+
+class _Row(NamedTuple):
+    frame: int
+    instruction: str
+    label: bool
+    direction: int
+    episode: int
+    own: bool
 
 
 @dataclass(frozen=True)
 class LabelledFrames:
     """M questions about F frames.
 
-    `images` (F, H, W, 3) uint8; and per question: `frames` (M,) index into images, `instructions` (M,) sentences,
-    `labels` (M,) True where the answer is yes, `directions` (M,) the direction the question is about,
-    `episodes` (M,) number of the episode, `own` (M,) True where it is the question that the loop asks of the frame.
+    `images` (F, H, W, 3) uint8; and per question: `frames` (M,) index into images, `instructions` (M,)
+    sentences, `labels` (M,) True where the answer is yes, `directions` (M,) the direction the question is
+    about, `episodes` (M,) number of the episode, `own` (M,) True where it is the question that the loop asks
+    of the frame.
     """
 
     images: NDArray[np.uint8]
@@ -70,7 +85,9 @@ class LabelledFrames:
 
 
 def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
-    """Answers (N+1,) to the episode's own question: 1 yes, 0 no, -1 no label. A person's verdicts come first."""
+    """Answers (N+1,) to the episode's own question: 1 yes, 0 no, -1 no label. A person's verdicts come
+    first.
+    """
     count = len(episode.images)
     labels = np.full(count, -1, np.int8)
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
@@ -90,14 +107,23 @@ def other_labels(episode: EpisodeData, follows_success: bool, config: DatasetCon
     `follows_success`: the episode began where the other direction had just succeeded.
     """
     labels = np.full(len(episode.images), -1, np.int8)
-    closing = np.flatnonzero(episode.actions[:, _GRIPPER] < 0.5)
-    # Action i is seen in frame i + 1, so frame `closing` itself still shows the open gripper.
-    untouched = int(closing[0]) + 1 if len(closing) else len(episode.images)
+    closed = episode.actions[:, _GRIPPER] < 0.5
+    # Action i is seen in frame i + 1, so the frame of the first closing action still shows the open gripper.
+    untouched = int(np.argmax(closed)) + 1 if closed.any() else len(episode.images)
     if follows_success:
         labels[: max(0, untouched - config.grasp_margin)] = 1
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
-        labels[episode.success_index :] = 0
+        labels[_last_grasp(closed[: episode.success_index]) + 1 :] = 0
     return labels
+
+
+def _last_grasp(closed: NDArray[np.bool_]) -> int:
+    """First action of the last unbroken run of closing ones; the last action where there is none."""
+    if not closed.any():
+        return len(closed) - 1
+    last = int(np.flatnonzero(closed)[-1])
+    before = np.flatnonzero(~closed[:last])
+    return int(before[-1]) + 1 if len(before) else 0
 
 
 def follows_success(previous: EpisodeData | None, episode: EpisodeData) -> bool:
@@ -120,7 +146,7 @@ def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> 
     ordered = list(episodes)
     instructions = _instructions(ordered)
     generator = np.random.default_rng(seed)
-    rows: list[tuple[int, str, bool, int, int, bool]] = []
+    rows: list[_Row] = []
     images: list[NDArray[np.uint8]] = []
     offset = 0
     previous: EpisodeData | None = None
@@ -133,11 +159,14 @@ def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> 
         for index in range(len(episode.images)):
             frame = offset + index
             if own[index] >= 0:
-                rows.append((frame, episode.instruction, bool(own[index]), int(episode.direction), number, True))
+                rows.append(
+                    _Row(frame, episode.instruction, bool(own[index]), episode.direction, number, True)
+                )
             if other[index] >= 0 and reverse_instruction is not None:
-                rows.append((frame, reverse_instruction, bool(other[index]), int(reverse), number, False))
+                rows.append(_Row(frame, reverse_instruction, bool(other[index]), reverse, number, False))
             if foreign and generator.random() < config.other_task_share:
-                rows.append((frame, str(generator.choice(foreign)), False, int(Direction.NONE), number, False))
+                text = str(generator.choice(foreign))
+                rows.append(_Row(frame, text, False, Direction.NONE, number, False))
         images.append(episode.images)
         offset += len(episode.images)
         previous = episode
@@ -149,17 +178,18 @@ def truth(episodes: Iterable[EpisodeData], config: DatasetConfig) -> LabelledFra
 
     Labels are the simulation's ground truth where it was recorded, else those of `own_labels`.
     """
-    rows: list[tuple[int, str, bool, int, int, bool]] = []
+    rows: list[_Row] = []
     images: list[NDArray[np.uint8]] = []
     offset = 0
     for number, episode in enumerate(episodes):
-        forward = episode.direction == Direction.FORWARD
-        recorded = episode.forward_success if forward else episode.backward_success
+        recorded = episode.truth
         labels = own_labels(episode, config.margin) if recorded is None else recorded.astype(np.int8)
-        for index in np.flatnonzero(labels >= 0):
-            rows.append(
-                (offset + int(index), episode.instruction, bool(labels[index]), int(episode.direction), number, True)
+        rows.extend(
+            _Row(
+                offset + int(index), episode.instruction, bool(labels[index]), episode.direction, number, True
             )
+            for index in np.flatnonzero(labels >= 0)
+        )
         images.append(episode.images)
         offset += len(episode.images)
     return _assemble(images, rows)
@@ -168,8 +198,9 @@ def truth(episodes: Iterable[EpisodeData], config: DatasetConfig) -> LabelledFra
 def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: int = 4) -> NDArray[np.bool_]:
     """Which episodes (E,), given in the order of recording, are kept from training.
 
-    Whole blocks of consecutive episodes are held out, because an episode begins with the scene that the last one
-    left. Blocks of failed episodes and of successful ones are drawn apart, so that both sides have some of each.
+    Whole blocks of consecutive episodes are held out, because an episode begins with the scene that the last
+    one left. Blocks of failed episodes and of successful ones are drawn apart, so that both sides have some
+    of each.
     """
     if len(episodes) < 2:
         raise RobofumeError(f"{len(episodes)} recorded episodes cannot be split; record at least two.")
@@ -195,11 +226,15 @@ def _instructions(episodes: Sequence[EpisodeData]) -> dict[tuple[str, int], str]
     return found
 
 
-def _assemble(images: list[NDArray[np.uint8]], rows: list[tuple[int, str, bool, int, int, bool]]) -> LabelledFrames:
+def _assemble(images: list[NDArray[np.uint8]], rows: list[_Row]) -> LabelledFrames:
     if not rows:
-        raise RobofumeError("No recorded episode gives a labelled frame; record demonstrations and failures first.")
+        raise RobofumeError(
+            "No recorded episode gives a labelled frame; record demonstrations and failures first."
+        )
     if len({stack.shape[1:] for stack in images}) != 1:
-        raise RobofumeError("The recorded images differ in size; use bags that were recorded with one image size.")
+        raise RobofumeError(
+            "The recorded images differ in size; use bags that were recorded with one image size."
+        )
     frames, texts, labels, directions, numbers, own = zip(*rows, strict=True)
     return LabelledFrames(
         np.concatenate(images), np.array(frames, np.int64), np.array(texts), np.array(labels, bool),

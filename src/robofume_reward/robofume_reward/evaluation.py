@@ -1,8 +1,8 @@
 """How good the reward model is on recorded episodes that it was not trained on.
 
-Per direction, over the frames with the question that the loop asks of them; and over episodes, by the rule of the
-loop: an episode ends at the first frame that is called a success. The second is what practice lives on: one wrong
-frame among forty ends an episode wrongly.
+Per direction, over the frames with the question that the loop asks of them; and over episodes, by the rule
+of the loop: an episode ends at the first frame that is called a success. The second is what practice lives
+on: one wrong frame among forty ends an episode wrongly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
@@ -41,7 +40,9 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def area_under_curve(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> float | None:
-    """Area under the ROC curve (the Mann-Whitney statistic, ties count half); None where one class is missing."""
+    """Area under the ROC curve (the Mann-Whitney statistic, ties count half); None where one class is
+    missing.
+    """
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if not positives or not negatives:
         return None
@@ -51,7 +52,9 @@ def area_under_curve(probabilities: NDArray[np.float64], labels: NDArray[np.bool
 
 
 def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error of P(success) over equal bins: mean |P - share of successes|, weighted by size."""
+    """Expected calibration error of P(success) over equal bins: mean |P - share of successes|, weighted by
+    size.
+    """
     if not len(labels):
         return 0.0
     index = np.minimum((probabilities * bins).astype(int), bins - 1)
@@ -83,8 +86,8 @@ def measure(
 def evaluate(
     model_directory: str | Path,
     bags: Sequence[str | Path],
-    model: ModelConfig = ModelConfig(),
-    judge: JudgeConfig = JudgeConfig(),
+    model: ModelConfig | None = None,
+    judge: JudgeConfig | None = None,
     only_held_out: bool = True,
 ) -> dict[str, Any]:
     """Measures a saved model on the episodes in `bags` and writes evaluation.json beside the model.
@@ -96,7 +99,9 @@ def evaluate(
     trained_on = _trained_on(Path(model_directory)) if only_held_out else set()
     episodes = [episode for episode in episodes if episode.episode_id not in trained_on]
     if not episodes:
-        raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
+        raise RobofumeError(
+            "The bags hold no episode that the reward model was not trained on; record some more."
+        )
     result = evaluate_episodes(reward, episodes, judge)
     result["model_version"] = reward.version
     if Path(model_directory).is_dir():
@@ -105,15 +110,22 @@ def evaluate(
 
 
 def evaluate_episodes(
-    reward: RewardModel, episodes: Sequence[EpisodeData], judge: JudgeConfig = JudgeConfig(), batch_size: int = 64
+    reward: RewardModel,
+    episodes: Sequence[EpisodeData],
+    judge: JudgeConfig | None = None,
+    batch_size: int = 64,
 ) -> dict[str, Any]:
-    """`evaluate` for a loaded model and episodes in memory. Keys: `forward`, `backward`, each with frame measures
-    and `episodes`; and the rule that was used."""
+    """`evaluate` for a loaded model and episodes in memory. Keys: `forward`, `backward`, each with frame
+    measures and `episodes`; and the rule that was used.
+    """
+    judge = judge or JudgeConfig()
     frames = dataset.truth(episodes, DatasetConfig(margin=0))
     parts = []
     for start in range(0, len(frames), batch_size):
         rows = slice(start, start + batch_size)
-        parts.append(reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
+        parts.append(
+            reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist())
+        )
     probabilities = np.concatenate(parts)
     threshold = max(0.5, reward.calibration.threshold)
     called = np.array([reward.is_success(float(value)) for value in probabilities])
@@ -123,12 +135,15 @@ def evaluate_episodes(
         result[name] = measure(probabilities[chosen], frames.labels[chosen], called[chosen])
         result[name]["at_one_half"] = {
             key: value
-            for key, value in measure(probabilities[chosen], frames.labels[chosen], probabilities[chosen] > 0.5).items()
+            for key, value in measure(
+                probabilities[chosen], frames.labels[chosen], probabilities[chosen] > 0.5
+            ).items()
             if key in ("precision", "recall", "accuracy")
         }
         numbers = np.unique(frames.episodes[chosen])
         per_episode = [
-            (called[frames.episodes == number], frames.labels[frames.episodes == number]) for number in numbers
+            (called[frames.episodes == number], frames.labels[frames.episodes == number])
+            for number in numbers
         ]
         result[name]["episodes"] = _measure_episodes(per_episode, judge)
     return result
@@ -180,7 +195,8 @@ def table(result: dict[str, Any]) -> str:
     for name in _DIRECTIONS:
         values = result[name]
         confusion = "/".join(
-            str(values[key]) for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
+            str(values[key])
+            for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
         )
         lines.append(
             f"{name + ' frames':22}{share(values, 'precision'):20}{share(values, 'recall'):20}"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.enums import Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting

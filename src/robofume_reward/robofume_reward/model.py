@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers.utils import logging as transformers_logging
-
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from . import questions
 
@@ -40,7 +39,9 @@ class ModelConfig:
     device: str = setting("cpu", "Torch device: cpu, cuda, cuda:0, ...")
     dtype: str = setting("float32", "Precision of the weights", choices=("float32", "bfloat16"))
     threads: int = setting(1, "Torch threads of this process; 0 leaves torch's own choice", minimum=0)
-    allow_download: bool = setting(False, "Fetch a hub name from the network; otherwise only from the local cache")
+    allow_download: bool = setting(
+        False, "Fetch a hub name from the network; otherwise only from the local cache"
+    )
     trace: bool = setting(True, "Trace a small model on the CPU: the same answers with less time per frame")
 
 
@@ -62,7 +63,9 @@ class Calibration:
             values = json.loads(path.read_text())
             calibration = cls(**{name: float(values[name]) for name in cls.__dataclass_fields__})
         except (ValueError, KeyError, TypeError) as error:
-            raise RobofumeError(f"{path} is not a calibration file ({error}); train the reward model again.") from error
+            raise RobofumeError(
+                f"{path} is not a calibration file ({error}); train the reward model again."
+            ) from error
         if not (calibration.temperature > 0 and 0 <= calibration.threshold <= 1):
             raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
         return calibration
@@ -75,7 +78,9 @@ class Calibration:
 class RewardModel:
     """Answers "is the task done?" about images. Not thread-safe."""
 
-    def __init__(self, model: Any, processor: Any, config: ModelConfig, calibration: Calibration, name: str) -> None:
+    def __init__(
+        self, model: Any, processor: Any, config: ModelConfig, calibration: Calibration, name: str
+    ) -> None:
         self.model = model.eval()
         self.processor = processor
         self.config = config
@@ -88,7 +93,7 @@ class RewardModel:
         self._version = ""
 
     @classmethod
-    def load(cls, source: str | Path, config: ModelConfig = ModelConfig()) -> RewardModel:
+    def load(cls, source: str | Path, config: ModelConfig | None = None) -> RewardModel:
         """Loads a model with its processor and calibration.
 
         `source`: a directory, or a hub name that is in the local cache (or may be fetched, see ModelConfig).
@@ -96,6 +101,7 @@ class RewardModel:
         """
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
+        config = config or ModelConfig()
         directory = Path(source)
         local = directory.is_dir()
         if local and not (directory / "config.json").is_file():
@@ -103,9 +109,11 @@ class RewardModel:
                 f"The directory {directory} holds no reward model (no config.json); train one with "
                 "`robofume reward train`."
             )
-        if not local and (directory.is_absolute() or str(source).startswith(".") or str(source).count("/") > 1):
+        if not local and (
+            directory.is_absolute() or str(source).startswith(".") or str(source).count("/") > 1
+        ):
             raise RobofumeError(
-                f"The reward model directory {directory} does not exist; train one with `robofume reward train`."
+                f"The reward model directory {directory} does not exist; train it with `robofume reward train`."
             )
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -145,15 +153,21 @@ class RewardModel:
     def encode(
         self, images: NDArray[np.uint8], asked: list[str], pixels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Model inputs for images (B, H, W, 3) and one question each; `pixels` where they are at hand already."""
+        """Model inputs for images (B, H, W, 3) and one question each; `pixels` where they are at hand
+        already.
+        """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise RobofumeError(f"Images must be uint8 of shape (B, H, W, 3); got {images.dtype} {images.shape}.")
+            raise RobofumeError(
+                f"Images must be uint8 of shape (B, H, W, 3); got {images.dtype} {images.shape}."
+            )
         if len(images) != len(asked):
             raise RobofumeError(f"{len(images)} images came with {len(asked)} instructions; each needs one.")
         tokens = [self._prompt(question, images[0]) for question in asked]
         if any(row is None for row in tokens):
             return self._process(images, asked)
-        batch = pad_left([row for row in tokens if row is not None], self.processor.tokenizer.pad_token_id or 0)
+        batch = pad_left(
+            [row for row in tokens if row is not None], self.processor.tokenizer.pad_token_id or 0
+        )
         batch["pixel_values"] = self.pixels(images) if pixels is None else pixels
         return {name: value.to(self.device) for name, value in batch.items()}
 
@@ -206,12 +220,14 @@ class RewardModel:
         )
         batch.pop("labels", None)
         return {
-            name: value.to(self.device, self.model.dtype) if value.is_floating_point() else value.to(self.device)
+            name: value.to(self.device, self.model.dtype)
+            if value.is_floating_point()
+            else value.to(self.device)
             for name, value in batch.items()
         }
 
     def _prompt(self, question: str, image: NDArray[np.uint8]) -> list[int] | None:
-        """Tokens of the prompt, kept per question and image size; None where they depend on more than that."""
+        """Tokens of the prompt, kept per question and image size; None where they depend on more."""
         key = (question, (image.shape[0], image.shape[1]))
         if key not in self._prompts:
             first = self._process(image[None], [question])

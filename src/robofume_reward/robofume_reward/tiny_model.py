@@ -1,8 +1,8 @@
 """A vision-language model small enough to be trained in place on a CPU, built from a configuration alone.
 
-It has the LLaVA architecture: a FocalNet vision tower, a projector and a two-layer Llama. Nothing is downloaded:
-the byte-level BPE tokenizer is made from the sentences below, and any other text falls back to bytes. The saved
-directory loads like any other model, through AutoProcessor and AutoModelForImageTextToText.
+It has the LLaVA architecture: a FocalNet vision tower, a projector and a two-layer Llama. Nothing is
+downloaded: the byte-level BPE tokenizer is made from the sentences below, and any other text falls back to
+bytes. The saved directory loads like any other model, through AutoProcessor and AutoModelForImageTextToText.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endfor %}{% if add_generation_prompt %} Answer:{% endif %}"
 )
 
-# Words of table-top manipulation. They only make prompts short: a word that is missing costs a few more tokens.
+# Words of table-top manipulation. They only make prompts short: a missing word costs a few more tokens.
 _VERBS = (
     "put", "place", "take", "move", "bring", "pick up", "lift", "push", "pull", "slide", "sweep", "fold",
     "unfold", "cover", "uncover", "open", "close", "turn", "remove", "drop", "set", "return", "lay",
 )  # fmt: skip
 _OBJECTS = (
-    "the pot", "the lid", "the block", "the cube", "the candy", "the candies", "the cloth", "the towel", "the cup",
-    "the bowl", "the spoon", "the drawer", "the tray", "the bin", "the box", "the plate", "the table", "the pan",
-    "the ball", "the can", "the brush", "the object", "the red block", "the blue pot", "the green tray",
-    "the yellow cloth", "the white bowl", "the black pan", "the sink", "the stove", "the shelf", "the metal pot",
+    "the pot", "the lid", "the block", "the cube", "the candy", "the candies", "the cloth", "the towel",
+    "the cup", "the bowl", "the spoon", "the drawer", "the tray", "the bin", "the box", "the plate", "the table",
+    "the pan", "the ball", "the can", "the brush", "the object", "the red block", "the blue pot", "the green tray",
+    "the yellow cloth", "the white bowl", "the black pan", "the sink", "the stove", "the shelf",
+    "the metal pot",
 )  # fmt: skip
 _PLACES = (
     "into", "in", "out of", "on", "onto", "off", "from", "back to", "to", "over", "under", "next to",
@@ -69,7 +70,9 @@ def corpus() -> list[str]:
 
 
 def build_tokenizer(config: TinyModelConfig) -> Any:
-    """The byte-level BPE tokenizer (a transformers PreTrainedTokenizerFast); " yes" and " no" are one token each."""
+    """The byte-level BPE tokenizer (a transformers PreTrainedTokenizerFast); " yes" and " no" are one token
+    each.
+    """
     import tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -94,7 +97,9 @@ def build_tokenizer(config: TinyModelConfig) -> Any:
 
 
 def build(config: TinyModelConfig, seed: int) -> tuple[Any, Any]:
-    """A model with random weights drawn from `seed`, and its processor. Global random state is left as it was."""
+    """A model with random weights drawn from `seed`, and its processor. Global random state is left as it
+    was.
+    """
     import torch
     from transformers import (
         FocalNetConfig,
@@ -147,7 +152,9 @@ def build(config: TinyModelConfig, seed: int) -> tuple[Any, Any]:
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(llava)
     processor = LlavaProcessor(
-        image_processor=SiglipImageProcessorPil(size={"height": config.image_size, "width": config.image_size}),
+        image_processor=SiglipImageProcessorPil(
+            size={"height": config.image_size, "width": config.image_size}
+        ),
         tokenizer=tokenizer,
         patch_size=16,  # stem and two reductions: one image token for 16 x 16 pixels
         vision_feature_select_strategy="full",

@@ -1,9 +1,9 @@
 """Fine-tuning of the reward model on recorded episodes.
 
-The loss is the cross-entropy of the answer, normalised over yes and no: what the verdict is read from. With no
-base model a tiny one is built and trained from nothing. For that one the order of the questions matters: facts
-asked in positive or negative form at random are an exclusive-or and stall at chance, so negative questions come
-in only after the first third.
+The loss is the cross-entropy of the answer, normalised over yes and no: what the verdict is read from. With
+no base model a tiny one is built and trained from nothing. For that one the order of the questions matters:
+facts asked in positive or negative form at random are an exclusive-or and stall at chance, so negative
+questions come in only after the first third.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_data.bag_reader import read_episodes
@@ -47,15 +46,25 @@ class TrainingConfig:
     method: str = setting("full", "What is trained", choices=("full", "projector", "lora"))
     updates: int = setting(1500, "Gradient updates", minimum=1)
     batch_size: int = setting(32, "Questions per update", minimum=2)
-    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW; about 1e-4 for a pre-trained base", minimum=0.0)
+    learning_rate: float = setting(
+        1e-3, "Peak learning rate of AdamW; about 1e-4 for a pre-trained base", minimum=0.0
+    )
     weight_decay: float = setting(0.02, "Weight decay of AdamW", minimum=0.0)
     averaging: float = setting(0.99, "Decay per update of the averaged weights that are kept; 0: none",
                                minimum=0.0, maximum=0.9999)  # fmt: skip
-    yes_share: float = setting(0.4, "Questions of a batch whose answer is success", minimum=0.05, maximum=0.95)
-    other_share: float = setting(0.4, "Questions of a batch about the other direction", minimum=0.0, maximum=0.9)
+    yes_share: float = setting(
+        0.4, "Questions of a batch whose answer is success", minimum=0.05, maximum=0.95
+    )
+    other_share: float = setting(
+        0.4, "Questions of a batch about the other direction", minimum=0.0, maximum=0.9
+    )
     paraphrase_share: float = setting(0.2, "Questions in other words", minimum=0.0, maximum=1.0)
-    negative_share: float = setting(0.15, "Questions in negative form, after the first third", minimum=0.0, maximum=1.0)
-    held_out_share: float = setting(0.2, "Episodes kept for early stopping and calibration", minimum=0.05, maximum=0.8)
+    negative_share: float = setting(
+        0.15, "Questions in negative form, after the first third", minimum=0.0, maximum=1.0
+    )
+    held_out_share: float = setting(
+        0.2, "Episodes kept for early stopping and calibration", minimum=0.05, maximum=0.8
+    )
     check_every: int = setting(100, "Updates between two looks at the held-out episodes", minimum=1)
     patience: int = setting(8, "Looks without improvement after which training stops", minimum=1)
     target_precision: float = setting(0.95, "Precision on held-out frames for which the threshold is chosen",
@@ -71,13 +80,13 @@ class TrainingConfig:
 def train(
     bags: Sequence[str | Path],
     output_directory: str | Path,
-    options: TrainingConfig = TrainingConfig(),
+    options: TrainingConfig | None = None,
     progress: Progress | None = None,
-    data: DatasetConfig = DatasetConfig(),
-    augmentation: AugmentationConfig = AugmentationConfig(),
+    data: DatasetConfig | None = None,
+    augmentation: AugmentationConfig | None = None,
 ) -> dict[str, Any]:
-    """Fine-tunes on the episodes in `bags`, saves the model to `output_directory`, and returns the summary saved
-    beside it. `progress(update, updates, metrics)` is called after each update.
+    """Fine-tunes on the episodes in `bags`, saves the model to `output_directory`, and returns the summary
+    saved beside it. `progress(update, updates, metrics)` is called after each update.
 
     Raises RobofumeError for unusable bags or a base model that cannot be loaded.
     """
@@ -90,16 +99,21 @@ def train(
 def train_on_episodes(
     episodes: Sequence[Any],
     output_directory: str | Path,
-    options: TrainingConfig = TrainingConfig(),
+    options: TrainingConfig | None = None,
     progress: Progress | None = None,
-    data: DatasetConfig = DatasetConfig(),
-    augmentation: AugmentationConfig = AugmentationConfig(),
+    data: DatasetConfig | None = None,
+    augmentation: AugmentationConfig | None = None,
 ) -> dict[str, Any]:
     """`train` for episodes (EpisodeData, in the order of recording) that are in memory."""
     started = time.monotonic()
+    options = options or TrainingConfig()
+    data = data or DatasetConfig()
+    augmentation = augmentation or AugmentationConfig()
     labelled = dataset.label(episodes, data, options.seed)
     if labelled.labels.all() or not labelled.labels.any():
-        raise RobofumeError("All recorded frames have the same answer; the reward model needs successes and failures.")
+        raise RobofumeError(
+            "All recorded frames have the same answer; the reward model needs successes and failures."
+        )
     held = dataset.held_out(episodes, options.held_out_share, options.seed)
     training = labelled.select(~held[labelled.episodes])
     checking = labelled.select(held[labelled.episodes])
@@ -152,8 +166,11 @@ def reward_log_odds(reward: RewardModel, frames: LabelledFrames, batch_size: int
 
 def _base(options: TrainingConfig, directory: Path) -> RewardModel:
     config = ModelConfig(
-        device=options.device, dtype=options.dtype, threads=options.threads,
-        allow_download=options.allow_download, trace=False,  # a trace holds a copy of the weights
+        device=options.device,
+        dtype=options.dtype,
+        threads=options.threads,
+        allow_download=options.allow_download,
+        trace=False,  # a trace holds a copy of the weights
     )
     if options.base:
         reward = RewardModel.load(options.base, config)
@@ -165,7 +182,9 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
 
         # A freshly built model has untrained weights that an adapter alone cannot make up for.
         if not options.base:
-            raise RobofumeError("LoRA needs a pre-trained base model; name one as the base, or train in full.")
+            raise RobofumeError(
+                "LoRA needs a pre-trained base model; name one as the base, or train in full."
+            )
         reward.model = get_peft_model(
             reward.model,
             LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules="all-linear"),
@@ -181,7 +200,7 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
 
 
 class _Sampler:
-    """Draws questions so that answers, directions and own/other questions keep their shares in every batch."""
+    """Draws questions so that answers, directions and kinds keep their shares in every batch."""
 
     def __init__(self, frames: LabelledFrames, options: TrainingConfig) -> None:
         weights = np.zeros(len(frames))
@@ -210,7 +229,7 @@ def _fit(
     augmentation: AugmentationConfig,
     progress: Progress | None,
 ) -> int:
-    """Trains in place; leaves the (averaged) weights that did best on `checking`, and returns their update."""
+    """Trains in place; leaves the weights that did best on `checking`, and returns their update."""
     generator = np.random.default_rng(options.seed)
     words = random.Random(options.seed)
     light = torch.Generator().manual_seed(options.seed)
@@ -222,7 +241,9 @@ def _fit(
     warm_up = min(100, max(1, options.updates // 10))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda step: min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, step / options.updates))),
+        lambda step: (
+            min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, step / options.updates)))
+        ),
     )
     averaged = [parameter.detach().clone() for parameter in parameters]
     kept = [value.clone() for value in averaged]
@@ -280,7 +301,9 @@ def _fit(
 
 
 def _prepare(reward: RewardModel, frames: LabelledFrames) -> torch.Tensor | None:
-    """The model's view of all images, where it is small enough to be kept: most of the cost of a batch's data."""
+    """The model's view of all images, where it is small enough to be kept: most of the cost of a batch's
+    data.
+    """
     used = np.unique(frames.frames)
     first = reward.pixels(frames.images[used[:1]])
     if first.ndim != 4 or len(first) != 1 or first.nbytes * len(frames.images) > _PREPARED_BYTES:

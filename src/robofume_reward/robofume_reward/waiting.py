@@ -10,7 +10,9 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class WaitingStep:
-    """A step that wants a verdict; `arrived` in seconds of a monotonic clock, `stamp` in ns, `image` as received."""
+    """A step that wants a verdict; `arrived` in seconds of a monotonic clock, `stamp` in ns, `image` as
+    received.
+    """
 
     episode_id: str
     index: int
@@ -24,7 +26,8 @@ class WaitingStep:
 class WaitingSteps:
     """Hands waiting steps to one worker, newest kept: when full, the oldest waits no longer.
 
-    A step leaves by exactly one of `add` (dropped), `expire` (too late) and `finish` (answered); safe across threads.
+    A step leaves by exactly one of `add` (dropped), `expire` (too late) and `finish` (answered); safe across
+    threads.
     """
 
     def __init__(self, limit: int, deadline: float) -> None:

@@ -1,13 +1,17 @@
-"""Drawn episodes: a block that a dark arm carries from a table into a tray (forward) and back out (backward)."""
+"""Drawn episodes: a block that a dark arm carries from a table into a tray (forward) and back out
+(backward).
+"""
 
 from __future__ import annotations
 
 import numpy as np
-
 from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_data.episode import EpisodeData
 
-INSTRUCTIONS = {Direction.FORWARD: "put the block into the tray", Direction.BACKWARD: "take the block out of the tray"}
+INSTRUCTIONS = {
+    Direction.FORWARD: "put the block into the tray",
+    Direction.BACKWARD: "take the block out of the tray",
+}
 SIZE = 48
 
 
@@ -20,11 +24,19 @@ def draw(block: tuple[float, float], arm: tuple[float, float], generator: np.ran
     x, y = int(arm[0]), int(arm[1])
     image[: max(1, y - 2), max(0, x - 2) : x + 3] = (40, 40, 45)
     image[max(0, y - 4) : y + 1, max(0, x - 6) : x + 6] = (40, 40, 45)
-    return (image * generator.uniform(0.9, 1.1) + generator.normal(0, 4, image.shape)).clip(0, 255).astype(np.uint8)
+    return (
+        (image * generator.uniform(0.9, 1.1) + generator.normal(0, 4, image.shape))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 def episode(
-    number: int, direction: Direction, succeeds: bool, generator: np.random.Generator, start: tuple[float, float]
+    number: int,
+    direction: Direction,
+    succeeds: bool,
+    generator: np.random.Generator,
+    start: tuple[float, float],
 ) -> tuple[EpisodeData, tuple[float, float]]:
     """One episode that starts with the block at `start`, and where the block is at its end."""
     low, high = (5, 18) if direction == Direction.FORWARD else (28, 42)

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic_episodes import draw
-
 from robofume_common.errors import RobofumeError
-from robofume_reward import questions, tiny_model
 from robofume_reward.model import Calibration, ModelConfig, RewardModel
 from robofume_reward.tiny_model import TinyModelConfig
+from synthetic_episodes import draw
+
+from robofume_reward import questions, tiny_model
 
 INSTRUCTIONS = ["put the block into the tray", "take the lid off the pot and lay it on the table"]
 
@@ -31,7 +31,10 @@ def test_answers_are_single_tokens() -> None:
     tokenizer = tiny_model.build_tokenizer(TinyModelConfig())
     for answer in (" yes", " no"):
         assert len(tokenizer.encode(answer)) == 1
-    assert tokenizer.decode(tokenizer.encode("Ünïcode 布 is written in bytes")) == "Ünïcode 布 is written in bytes"
+    assert (
+        tokenizer.decode(tokenizer.encode("Ünïcode 布 is written in bytes"))
+        == "Ünïcode 布 is written in bytes"
+    )
 
 
 def test_the_prompt_is_short(directory: Path) -> None:

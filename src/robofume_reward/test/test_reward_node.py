@@ -15,13 +15,13 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-
-from robofume_common import qos
 from robofume_common.conversion import array_to_image, to_time
-from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
-from robofume_reward import tiny_model
 from robofume_reward.model import RewardModel
 from robofume_reward.tiny_model import TinyModelConfig
+
+from robofume_common import qos
+from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
+from robofume_reward import tiny_model
 
 DOMAIN = os.getpid() % 90 + 10
 PATIENCE = 60.0
@@ -47,7 +47,9 @@ class Loop(Node):
             assert time.monotonic() < end, f"{what} did not happen"
             self.executor_.spin_once(timeout_sec=0.05)
 
-    def step(self, index: int, stamp: int, direction: int = 1, last: bool = False, image: np.ndarray | None = None) -> None:
+    def step(
+        self, index: int, stamp: int, direction: int = 1, last: bool = False, image: np.ndarray | None = None
+    ) -> None:
         picture = np.full((64, 64, 3), 7 * index, np.uint8) if image is None else image
         self.steps.publish(
             Step(
@@ -62,7 +64,9 @@ class Loop(Node):
         )
 
     def truth(self, stamp: int, forward: bool, backward: bool) -> None:
-        self.truths.publish(GroundTruth(stamp=to_time(stamp), forward_success=forward, backward_success=backward))
+        self.truths.publish(
+            GroundTruth(stamp=to_time(stamp), forward_success=forward, backward_success=backward)
+        )
 
 
 @pytest.fixture
@@ -88,8 +92,10 @@ def start(loop: Loop) -> Iterator[Callable[..., subprocess.Popen]]:
         )  # fmt: skip
         started.append(process)
         loop.wait(
-            lambda: process.poll() is not None
-            or (loop.steps.get_subscription_count() > 0 and loop.count_publishers("reward") > 0),
+            lambda: (
+                process.poll() is not None
+                or (loop.steps.get_subscription_count() > 0 and loop.count_publishers("reward") > 0)
+            ),
             "discovery",
         )
         return process
@@ -110,7 +116,11 @@ def test_ground_truth_is_matched_by_stamp_whichever_comes_first(loop: Loop, star
     loop.truth(200, True, False)
     loop.wait(lambda: len(loop.rewards) == 2, "two rewards")
     first, second = sorted(loop.rewards, key=lambda reward: reward.index)
-    assert (first.verdict, first.source, first.probability) == (Reward.VERDICT_SUCCESS, Reward.SOURCE_GROUND_TRUTH, 1.0)
+    assert (first.verdict, first.source, first.probability) == (
+        Reward.VERDICT_SUCCESS,
+        Reward.SOURCE_GROUND_TRUTH,
+        1.0,
+    )
     assert (second.verdict, second.probability) == (Reward.VERDICT_FAILURE, 0.0)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
@@ -128,13 +138,17 @@ def test_no_truth_in_time_is_unknown_and_a_label_comes_first(loop: Loop, start: 
     loop.labels.publish(Label(episode_id="episode-1", index=0, verdict=Reward.VERDICT_SUCCESS, author="test"))
     loop.wait(lambda: len(loop.rewards) == 2, "the person's reward")
     assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_SUCCESS, Reward.SOURCE_HUMAN)
-    loop.labels.publish(Label(episode_id="episode-1", index=-1, verdict=Reward.VERDICT_FAILURE, author="test"))
+    loop.labels.publish(
+        Label(episode_id="episode-1", index=-1, verdict=Reward.VERDICT_FAILURE, author="test")
+    )
     loop.step(1, 200, last=True)
     loop.wait(lambda: len(loop.rewards) == 3, "the reward of the last step")
     assert (loop.rewards[2].index, loop.rewards[2].source) == (1, Reward.SOURCE_HUMAN)
 
 
-def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: Callable, tmp_path: Path) -> None:
+def test_the_model_answers_every_step_as_it_does_in_process(
+    loop: Loop, start: Callable, tmp_path: Path
+) -> None:
     tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
     start(judge="vlm", model=tmp_path / "tiny")
     images = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8)
@@ -149,7 +163,9 @@ def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: C
         assert (reward.source, reward.model_version) == (Reward.SOURCE_VLM, model.version)
 
 
-def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, start: Callable, tmp_path: Path) -> None:
+def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(
+    loop: Loop, start: Callable, tmp_path: Path
+) -> None:
     tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
     start(judge="vlm", model=tmp_path / "tiny")
     broken = Step(stamp=to_time(1), episode_id="episode-1", index=0, direction=1, instruction=INSTRUCTION)

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import synthetic_episodes
 import torch
-from synthetic_episodes import INSTRUCTIONS
-
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
-from robofume_reward import calibration, dataset, evaluation, questions
 from robofume_reward.augmentation import AugmentationConfig, augment
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.judge import EpisodeJudge, JudgeConfig, first_success
 from robofume_reward.labels import LabelBook
 from robofume_reward.waiting import WaitingStep, WaitingSteps
+from synthetic_episodes import INSTRUCTIONS
+
+from robofume_reward import calibration, dataset, evaluation, questions
 
 
 def pair() -> list:
@@ -27,20 +27,22 @@ def pair() -> list:
 def answers(frames: dataset.LabelledFrames, episode: int, instruction: str) -> dict[int, bool]:
     chosen = (frames.episodes == episode) & (frames.instructions == instruction)
     first = 17 * episode
-    return {int(f) - first: bool(a) for f, a in zip(frames.frames[chosen], frames.labels[chosen], strict=True)}
+    return {
+        int(f) - first: bool(a) for f, a in zip(frames.frames[chosen], frames.labels[chosen], strict=True)
+    }
 
 
 def test_success_frames_are_yes_and_early_ones_no_with_a_margin_between() -> None:
     frames = dataset.label(pair(), DatasetConfig(margin=2), seed=0)
     own = answers(frames, 0, INSTRUCTIONS[Direction.FORWARD])
-    assert own == {**{i: False for i in range(11)}, **{i: True for i in range(13, 17)}}
+    assert own == {**dict.fromkeys(range(11), False), **dict.fromkeys(range(13, 17), True)}
 
 
 def test_the_other_direction_is_still_done_until_the_gripper_closes() -> None:
     frames = dataset.label(pair(), DatasetConfig(grasp_margin=2), seed=0)
     other = answers(frames, 1, INSTRUCTIONS[Direction.FORWARD])
     # The gripper closes with action 5; frame 5 still shows it open; two frames of margin.
-    assert other == {**{i: True for i in range(4)}, **{i: False for i in range(13, 17)}}
+    assert other == {**dict.fromkeys(range(4), True), **dict.fromkeys(range(6, 17), False)}
 
 
 def test_the_first_episode_says_nothing_about_what_was_before() -> None:
@@ -117,14 +119,24 @@ def test_questions() -> None:
     drawn = [questions.sample("x", generator, 0.0, 0.0) for _ in range(20)]
     assert set(drawn) == {(questions.canonical("x"), True)}
     drawn = [questions.sample("x", generator, 0.5, 1.0) for _ in range(20)]
-    assert all(not positive for _, positive in drawn) and len({text for text, _ in drawn}) == len(questions.NEGATIVE)
+    assert all(not positive for _, positive in drawn) and len({text for text, _ in drawn}) == len(
+        questions.NEGATIVE
+    )
 
 
 def test_a_vote_needs_k_of_n_and_the_newest_answer() -> None:
     judge = EpisodeJudge(JudgeConfig(needed=2, window=3))
     said = [True, False, True, False, False, True, True]
     verdicts = [judge.verdict("a", i, answer) for i, answer in enumerate(said)]
-    assert [verdict == Verdict.SUCCESS for verdict in verdicts] == [False, False, True, False, False, False, True]
+    assert [verdict == Verdict.SUCCESS for verdict in verdicts] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_unknown_is_a_verdict_of_its_own_and_episodes_start_afresh() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_episodes
-
 from robofume_common.errors import RobofumeError
-from robofume_reward import evaluation, training
 from robofume_reward.model import RewardModel
 from robofume_reward.training import TrainingConfig
+
+from robofume_reward import evaluation, training
 
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
 
