@@ -14,7 +14,7 @@ setup(
     zip_safe=True,
     maintainer="RoboFuME maintainers",
     maintainer_email="robofume@example.org",
-    description="What touches the robot: camera ingestion, arm control, safety envelope, kinematics and backends of RoboFuME.",
+    description="What touches the robot: camera ingestion, arm control, safety envelope, kinematics and backends.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [

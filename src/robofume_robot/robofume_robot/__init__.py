@@ -1,1 +1,1 @@
-"""What touches the robot: camera ingestion, arm control, safety envelope, kinematics and backends of RoboFuME."""
+"""What touches the robot: camera ingestion, arm control, safety envelope, kinematics and backends."""

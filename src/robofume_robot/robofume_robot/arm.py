@@ -1,9 +1,8 @@
 """The arm as a state machine: commands and joint states in, motions out. No ROS and no clock of its own.
 
-The arm node and the Gymnasium environment drive the same object. Stamps are nanoseconds of the source's clock (the
-simulation's or the robot's); `clock` gives seconds of steady wall time and is read for the watchdog and for silent
-joint states only, so that in lockstep no result depends on the speed of the machine.
-"""
+The arm node and the Gymnasium environment drive the same object. Stamps are nanoseconds of the source's clock
+(the simulation's or the robot's); `clock` gives seconds of steady wall time and is read for the watchdog and
+for silent joint states only, so that in lockstep no result depends on the speed of the machine."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ class Command:
 
 @dataclass(frozen=True)
 class MotionPoint:
-    """Positions (8,) in the order of `kinematics.JOINT_NAMES` (rad, m), to be reached `time_from_start` s after now."""
+    """Positions (8,) in the order of `kinematics.JOINT_NAMES` (rad, m), to be reached after a time in s."""
 
     positions: Array
     time_from_start: float
@@ -89,6 +88,7 @@ class Arm:
     home_command: int = 0
 
     def __post_init__(self) -> None:
+        """Take the limits from the settings. Raises RobofumeError where they make no sense."""
         self.limits = self.config.limits()
         if self.limits is None:
             self.message = "no workspace box is configured: set workspace_minimum and workspace_maximum"
@@ -120,8 +120,8 @@ class Arm:
     def joint_state(self, stamp: int, positions: Sequence[float] | Array) -> Motion | None:
         """Take measured positions (8,) in the order of `kinematics.JOINT_NAMES` with their stamp (ns).
 
-        Returns a motion where the arm acts of itself: while homing, or for a command that came before its joint state.
-        """
+        Returns a motion where the arm acts of itself: while homing, or for a command that came before its
+        joint state."""
         measured = np.asarray(positions, dtype=np.float64)
         if measured.shape != (8,) or not np.isfinite(measured).all():
             return None  # a broken reading: the last good one ages until commands are refused
@@ -129,7 +129,8 @@ class Arm:
         if self._situation is None or stamp < self._stamp - RESTART_GAP:
             self._restart(measured)
         elif stamp <= self._stamp:
-            # Lockstep: an observation is repeated when its answer was lost; while homing the answer was the arm's own.
+            # Lockstep: an observation is repeated when its answer was lost; while homing the answer was the
+            # arm's own.
             again = self.config.lockstep and self._homing and self._answered and self._answered.stamp == stamp
             return self._answered if again else None
         elif self._was_put(measured, (stamp - self._stamp) / SECOND):
@@ -209,8 +210,8 @@ class Arm:
         if self._answered is not None and command.stamp == self._answered.stamp:
             if self._homing is not None and command.mode == ArmMode.HOME:
                 self._homing.command = command.stamp
-            # The same question gets the same answer. In real time it is on its way already, and a motion that is
-            # sent again would start again.
+            # The same question gets the same answer. In real time it is on its way already, and a motion that
+            # is sent again would start again.
             return self._answered if self.config.lockstep else None
         if command.mode == ArmMode.DELTA:  # what it says can be judged before when it was said
             try:
@@ -267,21 +268,25 @@ class Arm:
         else:
             self.counters.refused_unreachable += 1
         self.message = f"refused: {refusal.sentence}"
-        assert self._situation is not None and self.limits is not None
+        assert self._situation is not None
+        assert self.limits is not None
         if not self.config.lockstep or command.stamp != self._stamp or self.state is ArmState.REFUSING:
             return None
         return self._send_one(command.stamp, keep(self._situation, self.limits))
 
     def _hold(self, stamp: int, keep_target: bool = False) -> Motion | None:
-        """Hold the measured pose. None where it is outside the box: a position-controlled arm then stays as it is.
+        """Hold the measured pose. None where it is outside the box: a position-controlled arm then stays as
+        it is.
 
-        In lockstep the watchdog keeps the commanded target for the next delta, because the world does not move while
-        it waits, and its course must not depend on who was slow.
-        """
-        assert self._situation is not None and self.limits is not None
+        In lockstep the watchdog keeps the commanded target for the next delta, because the world does not
+        move while it waits, and its course must not depend on who was slow."""
+        assert self._situation is not None
+        assert self.limits is not None
         return self._send_one(stamp, hold(self._situation, self.limits), keep_target)
 
-    def _send_one(self, stamp: int, target: JointTarget | Refusal, keep_target: bool = False) -> Motion | None:
+    def _send_one(
+        self, stamp: int, target: JointTarget | Refusal, keep_target: bool = False
+    ) -> Motion | None:
         if isinstance(target, Refusal):
             self.message = target.sentence
             return None
@@ -308,7 +313,9 @@ class Arm:
         return self._go_home(command.stamp)
 
     def _go_home(self, stamp: int) -> Motion | None:
-        assert self._situation is not None and self.limits is not None and self._homing is not None
+        assert self._situation is not None
+        assert self.limits is not None
+        assert self._homing is not None
         if self._home.shape != (6,):
             path: list[TimedTarget] | Refusal = Refusal(
                 Reason.UNREACHABLE, "no home pose is configured: set home_joint_positions"
@@ -330,14 +337,16 @@ class Arm:
         return motion
 
     def _continue_homing(self) -> Motion | None:
-        assert self._situation is not None and self._homing is not None
+        assert self._situation is not None
+        assert self._homing is not None
         arrived = np.abs(self._situation.measured[:6] - self._home).max() <= self.config.home_tolerance
         if self._stamp >= self._homing.end and arrived:
             self.home_command = self._homing.command
             self._homing = None
             self._become(ArmState.HOLDING, "at home")
             return None
-        # In lockstep a new observation comes when the motion was played, or when the scene was reset in between.
+        # In lockstep a new observation comes when the motion was played, or when the scene was reset in
+        # between.
         if not self.config.lockstep and self._stamp < self._homing.end + int(
             self.config.control_period * SECOND
         ):

@@ -48,13 +48,19 @@ class ArmConfig:
         0.5, "Wall time without a command until the pose is held", unit="s", minimum=0.05, maximum=60.0
     )
     max_command_age: float = setting(
-        0.3, "How much older than the newest joint state the observation of a command may be", unit="s", minimum=0.01,
+        0.3,
+        "How much older than the newest joint state a command's observation may be",
+        unit="s",
+        minimum=0.01,
         maximum=10.0,
-    )  # fmt: skip
+    )
     joint_state_timeout: float = setting(
-        0.5, "Wall time without joint states until commands are refused; not in lockstep", unit="s", minimum=0.05,
+        0.5,
+        "Wall time without joint states until commands are refused (not in lockstep)",
+        unit="s",
+        minimum=0.05,
         maximum=60.0,
-    )  # fmt: skip
+    )
     lockstep: bool = setting(False, "The world waits for the answer to each of its observations")
 
     def limits(self) -> Limits | None:
@@ -83,6 +89,6 @@ class ArmConfig:
             raise RobofumeError("home_joint_positions needs six angles in rad.")
         if home and not is_safe(np.array(home), limits):
             raise RobofumeError(
-                "home_joint_positions is outside the joint limits or outside the workspace box: change one of them."
+                "home_joint_positions is outside the joint limits or the workspace box: change one of them."
             )
         return limits

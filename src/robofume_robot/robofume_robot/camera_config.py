@@ -49,5 +49,6 @@ class CameraConfig:
     )
 
     def __post_init__(self) -> None:
+        """Raise RobofumeError for a crop that makes no sense."""
         if self.crop and (len(self.crop) != 4 or min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
             raise RobofumeError(f"crop needs x, y, width and height in pixels, not {list(self.crop)}.")

@@ -1,13 +1,15 @@
-"""The safety envelope: from a command and the state of the arm to joint targets that are safe, or to a refusal.
+"""The safety envelope: from a command and the state of the arm to joint targets that are safe, or to a
+refusal.
 
 Pure functions; the arm node, the simulation and the Gymnasium environment go through the same ones.
 
-A delta is applied to the *commanded* pose (the last target), not to the measured one: a position-controlled arm lags
-and sags, and deltas on the measured pose would add up the sag into a drift. So that the target cannot wind up against
-an obstacle, the commanded pose is first brought within `max_lead` (and `max_rotation_lead`) of the measured one.
+A delta is applied to the *commanded* pose (the last target), not to the measured one: a position-controlled
+arm lags and sags, and deltas on the measured pose would add up the sag into a drift. So that the target
+cannot wind up against an obstacle, the commanded pose is first brought within `max_lead` (and
+`max_rotation_lead`) of the measured one.
 
-Everything is shortened in Cartesian space, where the box is convex: a target between two points of the box is in it.
-Whatever comes out of inverse kinematics is checked once more by forward kinematics before it leaves.
+Everything is shortened in Cartesian space, where the box is convex: a target between two points of the box is
+in it. Whatever comes out of inverse kinematics is checked once more by forward kinematics before it leaves.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Limits:
     floor: float | None = None  # m, lowest height of elbow and wrist; None: the bottom of the box
 
     def __post_init__(self) -> None:
+        """Raise RobofumeError for a limit that makes no sense."""
         low, high = self.box_min, self.box_max
         if len(low) != 3 or len(high) != 3 or not all(math.isfinite(v) for v in (*low, *high)):
             raise RobofumeError(
@@ -144,11 +147,11 @@ def is_safe(joint_positions: Array, limits: Limits) -> bool:
 
 
 def plan(action: Sequence[float] | Array, situation: Situation, limits: Limits) -> JointTarget | Refusal:
-    """The joint target for a delta `action` (7,): dx, dy, dz (m), droll, dpitch, dyaw (rad) in the base frame, and the
-    gripper's target opening (0 closed .. 1 open).
+    """The joint target for a delta `action` (7,): dx, dy, dz (m), droll, dpitch, dyaw (rad) in the base
+    frame, and the gripper's target opening (0 closed .. 1 open).
 
-    Each component is limited by itself: the action space of the policy is a box, and no action in it is shortened.
-    """
+    Each component is limited by itself: the action space of the policy is a box, and no action in it is
+    shortened."""
     try:
         command = np.asarray(action, dtype=np.float64)
     except (TypeError, ValueError):
@@ -225,7 +228,8 @@ def hold(situation: Situation, limits: Limits) -> JointTarget | Refusal:
 
 
 def keep(situation: Situation, limits: Limits) -> JointTarget | Refusal:
-    """What answers a command that was refused: the last target where it is safe, the measured pose otherwise."""
+    """What answers a command that was refused: the last target where it is safe, the measured pose
+    otherwise."""
     return situation.target if is_safe(situation.target.joint_positions, limits) else hold(situation, limits)
 
 
@@ -258,8 +262,8 @@ def _place(pose: Array) -> str:
 
 def _outside(pose: Array, limits: Limits) -> str:
     return (
-        f"the gripper is at {_place(pose)} m, outside its workspace box {limits.box_min} to {limits.box_max}: "
-        "send it home first"
+        f"the gripper is at {_place(pose)} m, outside its workspace box {limits.box_min} to "
+        f"{limits.box_max}: send it home first"
     )
 
 

@@ -38,9 +38,8 @@ def plan_home(
 ) -> list[TimedTarget] | Refusal:
     """Targets from the measured pose to `home_joint_positions` (6,), within the velocity limits for homing.
 
-    Every target is inside the box. An arm that starts outside, such as from its sleep pose, may only come nearer to
-    the box with every target; where that cannot be done a person has to move it.
-    """
+    Every target is inside the box. An arm that starts outside, such as from its sleep pose, may only come
+    nearer to the box with every target; where that cannot be done a person has to move it."""
     home = JointTarget(home_joint_positions, kinematics.forward_kinematics(home_joint_positions), 1.0)
     if not is_safe(home.joint_positions, limits):
         return Refusal(Reason.UNREACHABLE, "the home pose is outside the joint limits or the workspace box")
@@ -81,7 +80,8 @@ class _Path:
         return self._excess > 0.0
 
     def wait(self, duration: float) -> None:
-        """Stay while the fingers open. Nothing is sent from outside the box: the first move opens them then."""
+        """Stay while the fingers open. Nothing is sent from outside the box: the first move opens them
+        then."""
         if self._excess == 0.0:
             self._time += duration
             self._append(self._joints)
@@ -106,7 +106,9 @@ class _Path:
             share = i / steps
             joints = home.joint_positions if i == steps else start + share * (home.joint_positions - start)
             if not self._step(joints) and not self._step(self._into_box(joints)):
-                self.complaint = "no way home inside the workspace box was found from here: move the arm near its home pose by hand"
+                self.complaint = (
+                    "no way home stays in the workspace box: move the arm near its home pose by hand"
+                )
                 return False
         return True
 

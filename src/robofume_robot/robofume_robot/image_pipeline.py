@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
+
 from robofume_robot.camera_config import CameraConfig
 
 Image = NDArray[np.uint8]
@@ -28,7 +29,7 @@ def crop_and_resize(picture: Image, config: CameraConfig) -> Image:
         x, y, w, h = config.crop
         if x + w > width or y + h > height:
             raise RobofumeError(
-                f"crop x={x} y={y} width={w} height={h} does not fit into the camera's {width} x {height} picture."
+                f"crop x={x} y={y} width={w} height={h} does not fit into the picture of {width} x {height}."
             )
     else:
         w = min(width, max(1, round(height * config.width / config.height)))
@@ -44,7 +45,8 @@ def crop_and_resize(picture: Image, config: CameraConfig) -> Image:
 
 
 class RateLimiter:
-    """Passes images at most at a rate, by their stamps; a repetition of the last one that passed passes again."""
+    """Passes images at most at a rate, by their stamps; a repetition of the last one that passed passes
+    again."""
 
     def __init__(self, rate: float) -> None:
         self._period = int(1e9 / rate) if rate > 0.0 else 0
@@ -57,7 +59,8 @@ class RateLimiter:
             return True
         if self._last >= 0 and 0 <= self._last - stamp < 1_000_000_000:
             return False  # out of order
-        # Half a millisecond of jitter must not drop every second image of a camera that runs at just this rate.
+        # Half a millisecond of jitter must not drop every second image of a camera that runs at just this
+        # rate.
         if stamp < self._due - 500_000 and stamp > self._last:
             return False
         # Keep the beat; after a gap or a source that was started again a new one begins.

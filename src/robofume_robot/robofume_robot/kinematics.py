@@ -1,14 +1,13 @@
 """Kinematics of the WidowX 250s: forward kinematics, Jacobians and inverse kinematics.
 
-The chain is the product of exponentials `T(q) = exp([S1] q1) ... exp([S6] q6) M` (Lynch and Park, *Modern Robotics*,
-2017, equation 4.14) with the screws `SPACE_SCREWS` and the home pose `ZERO_POSE`. It is evaluated in closed form with
-plain floats, because arrays this small cost more in numpy than the arithmetic itself and this runs in every control
-step; a test compares it with the matrix exponentials.
+The chain is the product of exponentials `T(q) = exp([S1] q1) ... exp([S6] q6) M` (Lynch and Park, *Modern
+Robotics*, 2017, equation 4.14) with the screws `SPACE_SCREWS` and the home pose `ZERO_POSE`. It is evaluated
+in closed form with plain floats, because arrays this small cost more in numpy than the arithmetic itself and
+this runs in every control step; a test compares it with the matrix exponentials.
 
-Frames: the robot base is x forward, y left, z up; metres and radians. The gripper frame's x axis points out of the
-fingers. Reference orientation of the whole suite is `GRIPPER_DOWN`: roll, pitch and yaw of the proprioception are
-rotations in the base frame away from it, so that they are near zero in tabletop work.
-"""
+Frames: the robot base is x forward, y left, z up; metres and radians. The gripper frame's x axis points out
+of the fingers. Reference orientation of the whole suite is `GRIPPER_DOWN`: roll, pitch and yaw of the
+proprioception are rotations in the base frame away from it, so that they are near zero in tabletop work."""
 
 from __future__ import annotations
 
@@ -157,7 +156,8 @@ def _geometric_columns(chain: _Chain, length_weight: float = 1.0) -> list[list[f
 
 
 def geometric_jacobian(q: Sequence[float] | Array) -> Array:
-    """Jacobian (6, 6): rows are linear velocity of the gripper point (m/s), then angular velocity (rad/s), base frame."""
+    """Jacobian (6, 6): rows are linear velocity of the gripper point (m/s), then angular velocity (rad/s),
+    base frame."""
     return np.array(_geometric_columns(_chain(_floats(q)))).T
 
 
@@ -171,7 +171,8 @@ def space_jacobian(q: Sequence[float] | Array) -> Array:
 
 
 def body_jacobian(q: Sequence[float] | Array) -> Array:
-    """Body Jacobian (6, 6), rows angular then linear in the gripper frame (*Modern Robotics*, equation 5.22)."""
+    """Body Jacobian (6, 6), rows angular then linear in the gripper frame (*Modern Robotics*, equation
+    5.22)."""
     jacobian = geometric_jacobian(q)
     rotation = forward_kinematics(q)[:3, :3]
     return np.vstack([rotation.T @ jacobian[3:], rotation.T @ jacobian[:3]])
@@ -196,7 +197,8 @@ class IkSolution:
 
 
 LENGTH_WEIGHT = 4.0
-"""1/m. Makes 25 cm as bad as 1 rad; about the reach of the wrist, so that both halves of the error are of one size."""
+"""1/m. Makes 25 cm as bad as 1 rad; about the reach of the wrist, so that both halves of the error are of one
+size."""
 
 
 def inverse_kinematics(
@@ -211,13 +213,12 @@ def inverse_kinematics(
 ) -> IkSolution:
     """Joint positions whose gripper pose is `target` (4, 4), found from `seed` (6,) in rad.
 
-    Levenberg-Marquardt damped least squares whose damping shrinks with the error (Sugihara, "Solvability-unconcerned
-    inverse kinematics", T-RO 2011): it neither blows up at singularities nor outside the reach. Each iteration moves
-    a joint at most `max_joint_step` rad; a joint that would leave its limits is put on the limit and taken out of that
-    step. The descent stays near the seed. With `any_configuration` the arm may also fold another way: where the
-    descent fails, it starts again from the closed-form configurations, nearest to the seed first. A controller that
-    must not jump leaves that off.
-    """
+    Levenberg-Marquardt damped least squares whose damping shrinks with the error (Sugihara,
+    "Solvability-unconcerned inverse kinematics", T-RO 2011): it neither blows up at singularities nor outside
+    the reach. Each iteration moves a joint at most `max_joint_step` rad; a joint that would leave its limits
+    is put on the limit and taken out of that step. The descent stays near the seed. With `any_configuration`
+    the arm may also fold another way: where the descent fails, it starts again from the closed-form
+    configurations, nearest to the seed first. A controller that must not jump leaves that off."""
     rows: list[list[float]] = np.asarray(target, dtype=np.float64).tolist()
     start = _floats(seed)
     best = _descend(rows, start, position_tolerance, rotation_tolerance, max_iterations, max_joint_step)
@@ -239,9 +240,10 @@ def _cost(solution: IkSolution) -> float:
 
 
 def _configurations(target: Array, seed: Sequence[float]) -> list[list[float]]:
-    """All arm configurations (up to eight) that reach `target`: the last three axes meet in one point, so the place of
-    the wrist centre gives waist, shoulder and elbow, and the rotation that is left gives the other three. Where an
-    angle is free (singularity) it is the seed's. Out of reach the arm is stretched towards the target."""
+    """All arm configurations (up to eight) that reach `target`: the last three axes meet in one point, so the
+    place of the wrist centre gives waist, shoulder and elbow, and the rotation that is left gives the other
+    three. Where an angle is free (singularity) it is the seed's. Out of reach the arm is stretched towards
+    the target."""
     wrist = target[:3, 3] - HAND * target[:3, 0]
     found = []
     upper_arm, lean = math.hypot(UPPER_ARM_X, UPPER_ARM_Z), math.atan2(UPPER_ARM_X, UPPER_ARM_Z)
@@ -428,7 +430,8 @@ def opening_from_finger(finger: float) -> float:
 
 
 def proprioception(joint_positions: Sequence[float] | Array) -> Array:
-    """The seven values of `Step.proprioception` from the eight positions in the order of `JOINT_NAMES` (rad, m).
+    """The seven values of `Step.proprioception` from the eight positions in the order of `JOINT_NAMES` (rad,
+    m).
 
     x, y, z (m); roll, pitch, yaw (rad, 0 is `GRIPPER_DOWN`); gripper opening (0 .. 1, mean of both fingers).
     """

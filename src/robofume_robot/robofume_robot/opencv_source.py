@@ -14,7 +14,8 @@ from robofume_robot.image_pipeline import Image
 
 
 class OpenCvSource:
-    """Iterates over RGB pictures (h, w, 3). A file plays at its own speed; a device or URL gives its newest picture."""
+    """Iterates over RGB pictures (h, w, 3). A file plays at its own speed; a device or URL gives its newest
+    picture."""
 
     def __init__(self, source: str, loop: bool = False) -> None:
         self._source = source
@@ -22,7 +23,7 @@ class OpenCvSource:
         self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
         if not self._capture.isOpened():
             raise RobofumeError(
-                f"Cannot open the camera source {source}: give a device number, a video file or a URL that OpenCV reads."
+                f"Cannot open the camera source {source}: give a device number, a video file or a URL."
             )
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self._period = 1.0 / rate if Path(source).is_file() and 0.1 < rate < 1000.0 else 0.0
@@ -30,6 +31,7 @@ class OpenCvSource:
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old pictures are worth nothing
 
     def __iter__(self) -> Iterator[Image]:
+        """Pictures until the source ends or fails."""
         due = time.monotonic()
         while True:
             arrived, picture = self._capture.read()

@@ -36,7 +36,14 @@ class Graph:
     def start(self, name: str, **parameters) -> subprocess.Popen:
         file = self._directory / f"{name}{len(self._processes)}.yaml"
         file.write_text(yaml.safe_dump({name: {"ros__parameters": parameters}}))
-        command = [sys.executable, "-m", f"robofume_robot.nodes.{name}", "--ros-args", "--params-file", str(file)]
+        command = [
+            sys.executable,
+            "-m",
+            f"robofume_robot.nodes.{name}",
+            "--ros-args",
+            "--params-file",
+            str(file),
+        ]
         environment = {**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from robofume_common.enums import Actor, ArmMode, ArmState
-from robofume_robot import kinematics
 from robofume_robot.arm import Arm, Command
 from robofume_robot.arm_config import ArmConfig
 from robofume_robot.envelope import is_safe
+
+from robofume_robot import kinematics
 
 HOME = (0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0)
 PERIOD = 200_000_000
@@ -23,7 +24,9 @@ class Bench:
         self.now = 100.0
         self.seen = []
         self.config = ArmConfig(**{**box, "home_joint_positions": HOME, **settings})
-        self.arm = Arm(self.config, clock=lambda: self.now, on_status=lambda: self.seen.append(self.arm.state))
+        self.arm = Arm(
+            self.config, clock=lambda: self.now, on_status=lambda: self.seen.append(self.arm.state)
+        )
         self.positions = np.append(HOME, (0.037, 0.037))
         self.stamp = START
         self.blocked = False

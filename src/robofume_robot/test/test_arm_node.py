@@ -4,13 +4,14 @@ import signal
 
 import numpy as np
 import pytest
-from robofume_common import qos
 from robofume_common.conversion import to_nanoseconds, to_time
-from robofume_interfaces.msg import ArmCommand, ArmStatus
-from robofume_robot import kinematics
 from robofume_robot.envelope import Limits, is_safe
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
+
+from robofume_common import qos
+from robofume_interfaces.msg import ArmCommand, ArmStatus
+from robofume_robot import kinematics
 
 HOME = [0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0]
 BOX = {"workspace_minimum": [0.17, -0.15, 0.02], "workspace_maximum": [0.40, 0.15, 0.18]}
@@ -99,8 +100,8 @@ def robot(graph):
 
 
 def test_four_thousand_wild_commands_and_not_one_unsafe_target(graph, robot):
-    """In lockstep, so that each valid command has one answer to wait for; the stale, infinite, not-a-number and huge
-    ones between them have none, or the target that the arm has."""
+    """In lockstep, so that each valid command has one answer to wait for; the stale, infinite, not-a-number
+    and huge ones between them have none, or the target that the arm has."""
     process = graph.start("arm", lockstep=True, watchdog=0.3, home_joint_positions=HOME, **BOX)
     robot.connect()
     rng = np.random.default_rng(11)

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 from robofume_common.errors import RobofumeError
-from robofume_robot import kinematics
 from robofume_robot.envelope import JointTarget, Limits, Reason, Refusal, Situation, hold, is_safe, plan
 from robofume_robot.homing import plan_home
+
+from robofume_robot import kinematics
 
 HOME = np.array([0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0])
 LIMITS = Limits((0.17, -0.15, 0.02), (0.40, 0.15, 0.18))
@@ -15,7 +16,9 @@ OPEN = (0.037, 0.037)
 
 
 def _at(vector, opening=1.0):
-    solution = kinematics.inverse_kinematics(kinematics.pose_from_vector(vector), HOME, any_configuration=True)
+    solution = kinematics.inverse_kinematics(
+        kinematics.pose_from_vector(vector), HOME, any_configuration=True
+    )
     assert solution.converged
     finger = kinematics.finger_from_opening(opening)
     return Situation.at_rest(np.append(solution.joint_positions, (finger, finger)))
@@ -58,7 +61,9 @@ def test_velocity_shortens_the_whole_step():
     moved = np.abs(target.joint_positions - situation.target.joint_positions)
     assert moved.max() <= 0.05 * np.pi * slow.control_period + 1e-9
     travelled = _position(target) - (0.25, 0, 0.12)
-    assert travelled[0] > 0.002 and travelled[0] == pytest.approx(-travelled[2], rel=0.1)  # the same direction
+    assert travelled[0] > 0.002 and travelled[0] == pytest.approx(
+        -travelled[2], rel=0.1
+    )  # the same direction
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,9 @@ def test_ten_thousand_random_steps_never_leave_the_limits(seed):
         x = _position(result)
         assert (x >= limits.box_min).all() and (x <= limits.box_max).all()
         assert 0.015 <= result.positions()[6] <= 0.037 and 0.015 <= result.positions()[7] <= 0.037
-        reference = np.clip(situation.target.joint_positions, situation.measured[:6] - 0.6, situation.measured[:6] + 0.6)
+        reference = np.clip(
+            situation.target.joint_positions, situation.measured[:6] - 0.6, situation.measured[:6] + 0.6
+        )
         assert (np.abs(result.joint_positions - reference) <= steps + 1e-9).all()
         lag = result.positions() + rng.uniform(0, 0.5) * (situation.measured - result.positions())
         situation = Situation(lag + np.append(rng.normal(size=6) * 0.01, (0, 0)), result)
@@ -174,9 +181,13 @@ def test_homing_opens_rises_and_stays_in_the_box():
         path = plan_home(situation, HOME, LIMITS)
         assert not isinstance(path, Refusal), path
         _replay(path, situation.measured[:6], LIMITS, LIMITS.home_velocity_scale)
-        assert all(timed.target.opening == 1.0 and is_safe(timed.target.joint_positions, LIMITS) for timed in path)
+        assert all(
+            timed.target.opening == 1.0 and is_safe(timed.target.joint_positions, LIMITS) for timed in path
+        )
         np.testing.assert_allclose(path[-1].target.joint_positions, HOME)
-        np.testing.assert_allclose(_position(path[0].target), vector[:3], atol=1e-3)  # the fingers open in place
+        np.testing.assert_allclose(
+            _position(path[0].target), vector[:3], atol=1e-3
+        )  # the fingers open in place
         if vector[2] < 0.12:
             rise = _position(path[1].target)
             np.testing.assert_allclose(rise[:2], vector[:2], atol=1e-3)

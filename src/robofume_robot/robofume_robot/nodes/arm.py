@@ -1,4 +1,5 @@
-"""The arm node: `arm/command` in, safe joint trajectories and proprioception out. The work is done in `Arm`."""
+"""The arm node: `arm/command` in, safe joint trajectories and proprioception out. The work is done in
+`Arm`."""
 
 from __future__ import annotations
 

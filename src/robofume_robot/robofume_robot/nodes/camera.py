@@ -21,7 +21,6 @@ from robofume_common import qos
 from robofume_robot import image_pipeline
 from robofume_robot.camera_config import CameraConfig
 from robofume_robot.image_pipeline import (
-    CameraConfig,
     CameraWatch,
     RateLimiter,
     crop_and_resize,
