@@ -17,6 +17,9 @@ setup(
     description="The embedded MuJoCo world of RoboFuME: tasks, scripted demonstrator, Gymnasium environment and the sim node.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [],
+        "console_scripts": [
+            "sim = robofume_sim.nodes.sim:main",
+            "demonstrator = robofume_sim.nodes.demonstrator:main",
+        ],
     },
 )

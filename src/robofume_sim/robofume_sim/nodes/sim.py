@@ -1,0 +1,228 @@
+"""The sim node: shows the graph what a real robot shows, and its own truth beside it.
+
+In lockstep the world moves only when the trajectory comes that answers its last image, so a run is as fast as the
+machine allows and its course does not depend on it. Without, it moves by the wall clock like a real robot.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+import time
+from dataclasses import dataclass
+
+from geometry_msgs.msg import Pose
+from rclpy.clock import Clock as RosClock
+from rclpy.clock import ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+import numpy as np
+from robofume_common import qos
+from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
+from robofume_common.diagnostics import OK, WARN, Diagnostics
+from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
+from robofume_common.node import run
+from robofume_common.parameters import declare, setting
+from robofume_interfaces.msg import GroundTruth
+from robofume_interfaces.srv import ResetScene
+from robofume_robot.kinematics import JOINT_NAMES
+from robofume_sim.scene import Appearance
+from robofume_sim.world import SERVO_PERIOD, World, WorldConfig
+
+
+@dataclass(frozen=True)
+class SimConfig:
+    """Settings of the sim node."""
+
+    task: str = setting("pot_pick_and_place", "Which simulated task")
+    seed: int = setting(0, "Places of the objects follow from it, and the look where it varies", minimum=0)
+    image_width: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1920)
+    image_height: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1080)
+    control_period: float = setting(0.2, "Time between two images", unit="s", minimum=0.02, maximum=2.0)
+    lockstep: bool = setting(True, "Wait for the answer to each image; false: move by the wall clock")
+    speed: float = setting(1.0, "Simulated seconds per wall second, without lockstep", minimum=0.01, maximum=100.0)
+    repeat_after: float = setting(
+        1.0, "Wall time without an answer after which an image is shown again, in lockstep", unit="s", minimum=0.1
+    )
+    variation: float = setting(
+        0.0, "How far colours, light and camera pose are from the plain scene", minimum=0.0, maximum=1.0
+    )
+
+
+class SimNode(Node):
+    """Thin shell over `World`."""
+
+    def __init__(self) -> None:
+        super().__init__("sim")
+        self._config = config = declare(self, SimConfig)
+        look = Appearance()
+        if config.variation > 0.0:
+            look = look.varied(np.random.default_rng([config.seed, 2]), config.variation)
+        self._world = World(
+            config.task,
+            WorldConfig(
+                control_period=config.control_period,
+                image_width=config.image_width,
+                image_height=config.image_height,
+                seed=config.seed,
+                appearance=look,
+            ),
+        )
+        self._counters = {"images": 0, "repeated": 0, "refused_trajectories": 0, "scene_resets": 0, "objects_lost": 0}
+        self._diagnostics = Diagnostics(self, self._counters)
+        self._clock = self.create_publisher(Clock, "/clock", qos.CLOCK)
+        self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
+        self._truth = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
+        self._images = self.create_publisher(Image, "camera/image_raw", qos.IMAGE)
+        self.create_subscription(
+            JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND
+        )
+        self.create_service(ResetScene, "scene/reset", self._on_reset)
+        steady = RosClock(clock_type=ClockType.STEADY_TIME)
+        self._shown = time.monotonic()
+        self._moved = time.monotonic()
+        self._observation = self._observe()
+        self._publish()
+        if config.lockstep:
+            self.create_timer(config.repeat_after / 4.0, self._repeat, clock=steady)
+        else:
+            self.create_timer(SERVO_PERIOD / config.speed, self._move, clock=steady)
+
+    # What it is told
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        stamp = to_nanoseconds(message.header.stamp)
+        if self._config.lockstep and stamp not in (0, self._world.stamp):
+            return  # answers an image that has been answered, or one of a simulation that is gone
+        try:
+            positions, times = _points(message)
+            if self._config.lockstep and stamp == self._world.stamp:
+                self._world.play(positions, times)
+                self._observation = self._observe()
+                self._publish()
+            else:
+                self._world.follow(positions, times)
+        except RobofumeError as error:
+            self._counters["refused_trajectories"] += 1
+            self.get_logger().warning(f"A trajectory was refused. {error}", throttle_duration_sec=5.0)
+            self._diagnostics.report(WARN, "trajectories are refused")
+
+    def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
+        if request.direction not in (Direction.FORWARD, Direction.BACKWARD):
+            response.success, response.message = False, f"there is no direction {request.direction}: use 1 or 2"
+            return response
+        direction = Direction(request.direction)
+        self._world.reset(direction, request.seed or None)
+        self._counters["scene_resets"] += 1
+        self._moved = time.monotonic()
+        self._observation = self._observe()
+        self._publish()
+        response.success, response.message = True, f"the scene is where {direction.name.lower()} starts"
+        response.stamp = to_time(self._world.stamp)
+        return response
+
+    # What it shows
+
+    def _observe(self) -> tuple[JointState, GroundTruth, Image]:
+        """Joint states, ground truth and image of now, in the order in which they are shown."""
+        self._counters["images"] += 1
+        lost = self._world.lost_objects()
+        if lost:
+            self._counters["objects_lost"] += 1
+            self._diagnostics.report(WARN, f"lost: {', '.join(lost)}")
+        elif self._counters["refused_trajectories"] == 0:
+            self._diagnostics.report(OK, "running")
+        image = array_to_image(self._world.render(), to_time(self._world.stamp), "camera")
+        return self._joint_state(), self._ground_truth(), image
+
+    def _joint_state(self) -> JointState:
+        message = JointState(name=list(JOINT_NAMES))
+        message.header.stamp = to_time(self._world.stamp)
+        message.position = array.array("d", self._world.joint_positions.tobytes())
+        message.velocity = array.array("d", self._world.joint_velocities.tobytes())
+        return message
+
+    def _ground_truth(self) -> GroundTruth:
+        state = self._world.scene_state()
+        truth = self._world.task.truth(state)
+        message = GroundTruth(stamp=to_time(self._world.stamp), task=self._config.task)
+        message.forward_success, message.backward_success = truth.forward_success, truth.backward_success
+        message.forward_score, message.backward_score = truth.forward_score, truth.backward_score
+        for name, thing in state.objects.items():
+            pose = Pose()
+            pose.position.x, pose.position.y, pose.position.z = thing.position.tolist()
+            w, x, y, z = thing.quaternion.tolist()
+            pose.orientation.w, pose.orientation.x, pose.orientation.y, pose.orientation.z = w, x, y, z
+            message.object_names.append(name)
+            message.object_poses.append(pose)
+        return message
+
+    def _publish(self) -> None:
+        joint_state, truth, image = self._observation
+        self._shown = time.monotonic()
+        self._clock.publish(Clock(clock=image.header.stamp))
+        self._joint_states.publish(joint_state)
+        self._truth.publish(truth)
+        self._images.publish(image)
+
+    # Time
+
+    def _repeat(self) -> None:
+        """Lockstep: show again what nobody answered; the answer or the image was lost, or nobody is there yet."""
+        if time.monotonic() - self._shown >= self._config.repeat_after:
+            self._counters["repeated"] += 1
+            self._publish()
+
+    def _move(self) -> None:
+        """Without lockstep: catch up with the wall clock, at most one image at a time."""
+        period = self._config.control_period
+        behind = (time.monotonic() - self._moved) * self._config.speed
+        if behind > 2.0 * period:  # too slow a machine: let simulated time fall behind rather than pile up work
+            self._moved = time.monotonic() - period / self._config.speed
+            behind = period
+        image_due = to_nanoseconds(self._observation[2].header.stamp) * 1e-9 + period
+        span = min(behind, image_due - self._world.stamp * 1e-9)
+        ticks = int(span / SERVO_PERIOD + 1e-6)
+        if ticks == 0:
+            return
+        self._moved += ticks * SERVO_PERIOD / self._config.speed
+        self._world.advance(ticks * SERVO_PERIOD)
+        if self._world.stamp * 1e-9 > image_due - 0.5 * SERVO_PERIOD:
+            self._observation = self._observe()
+            self._publish()
+        else:
+            self._clock.publish(Clock(clock=to_time(self._world.stamp)))
+            self._joint_states.publish(self._joint_state())
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._world.close()
+
+
+def _points(message: JointTrajectory) -> tuple[list[list[float]], list[float]]:
+    """Positions (N, 8) in the order of JOINT_NAMES, and times [s]. RobofumeError where joints are missing."""
+    names = list(message.joint_names)
+    missing = [name for name in JOINT_NAMES if name not in names]
+    if missing:
+        raise RobofumeError(f"It lacks the joints {', '.join(missing)}.")
+    order = [names.index(name) for name in JOINT_NAMES]
+    positions, times = [], []
+    for point in message.points:
+        if len(point.positions) != len(names):
+            raise RobofumeError(f"A point has {len(point.positions)} positions for {len(names)} joints.")
+        positions.append([point.positions[i] for i in order])
+        times.append(point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec)
+    return positions, times
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(SimNode))
+
+
+if __name__ == "__main__":
+    main()
