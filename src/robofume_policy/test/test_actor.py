@@ -401,9 +401,11 @@ def test_real_time_needs_fresh_images_and_proprioception():
     assert world.real(age=0.35) == []
     assert len(world.real(age=0.1)) == 2
     world.now += PERIOD
-    assert world.actor.on_image(world.now, "image") != []  # proprioception 0.2 s old: see below
-    world.now += 2 * PERIOD
-    assert world.actor.on_image(world.now, "image") == []
+    assert world.actor.on_image(world.now, "image") == []  # the proprioception is 0.2 s old
+    assert len(world.actor.on_proprioception(world.now, proprioception(0))) == 2
+    world.now += PERIOD
+    world.actor.on_image(world.now - 4 * PERIOD, "out of order")
+    assert world.actor.on_proprioception(world.now, proprioception(0)) == []
 
 
 def test_real_time_needs_no_permit():

@@ -20,6 +20,10 @@ class LearnerState(IntEnum):
     FAILED = 4
 
 
+STATUS_AGE = 5.0
+"""s; a learner whose newest status is older is waited for: it publishes one every second at least."""
+
+
 @dataclass(frozen=True)
 class PacingConfig:
     """Settings of pacing."""
@@ -86,8 +90,9 @@ class LearnerPace:
 
     def ready(self, now: float) -> bool:
         """Whether the next step may be taken; otherwise keep asking, and ask `problem`."""
+        alive = now - self._heard <= STATUS_AGE
         started = self._state in (LearnerState.WAITING, LearnerState.TRAINING, LearnerState.SAVING)
-        if started and self.behind <= self.config.update_slack:
+        if alive and started and self.behind <= self.config.update_slack:
             self._progressed = now
             return True
         return False

@@ -1,0 +1,642 @@
+"""The episode loop without ROS: orders of events, deadlines, and restarts."""
+
+import numpy as np
+import pytest
+from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
+from robofume_common.task import TaskDescription
+from robofume_reset import episode_loop as el
+from robofume_reset.episode_loop import (
+    Episode,
+    EpisodeLoop,
+    FindSilent,
+    Finished,
+    LoopConfig,
+    Note,
+    PublishEpisode,
+    PublishPermit,
+    PublishTask,
+    ResetScene,
+)
+from robofume_reset.pacing import LearnerState, PacingConfig
+from robofume_reset.success_rule import SuccessRule
+from robofume_reset.switching import (
+    Alternation,
+    EvaluationPlan,
+    PracticeGoal,
+    PracticePlan,
+    SwitchingConfig,
+)
+
+TASK = TaskDescription(name="line", forward_instruction="go right", backward_instruction="go left", step_limit=4)
+S, F, U = Verdict.SUCCESS, Verdict.FAILURE, Verdict.UNKNOWN
+
+
+class Bench:
+    """A loop with a hand-driven policy, reward node and clock; keeps every event."""
+
+    def __init__(self, pacing=None, rule=None, switching=None, loop=None, **arguments):
+        pacing = pacing or {"lockstep": True}
+        self.now = 1000.0
+        self.stamp = 0
+        self.loop = EpisodeLoop(
+            LoopConfig(**(loop or {})), PacingConfig(**pacing), rule or SuccessRule(), TASK, "s", now=self.now, **arguments
+        )
+        self.alternation = Alternation(SwitchingConfig(**(switching or {})))
+        self.events = []
+        self.take(self.loop.start())
+
+    def take(self, events):
+        self.events += events
+        return events
+
+    def practice(self, paced=False, **goal):
+        self.plan = PracticePlan(PracticeGoal(**goal), self.alternation, paced)
+        return self.take(self.loop.begin(self.plan, self.now))
+
+    def evaluate(self, trials=2, seed=3):
+        self.plan = EvaluationPlan(trials, seed)
+        return self.take(self.loop.begin(self.plan, self.now))
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def task(self):
+        return self.of(PublishTask)[-1]
+
+    def step(self, index, last=False, episode=None, actor=Actor.POLICY):
+        self.stamp += 1
+        episode = episode or self.task.episode_id
+        return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now))
+
+    def verdict(self, index, verdict=F, episode=None):
+        return self.take(self.loop.on_verdict(episode or self.task.episode_id, index, verdict, self.now))
+
+    def both(self, index, verdict=F, last=False):
+        name = self.task.episode_id
+        return [*self.step(index, last, name), *self.verdict(index, verdict, name)]
+
+    def tick(self, seconds=0.0):
+        self.now += seconds
+        return self.take(self.loop.tick(self.now))
+
+    def timeout(self):
+        for index in range(4):
+            self.both(index)
+        return self.both(4, last=True)
+
+    def success(self):
+        """A success judged on step 1: closes the episode with a last step 2."""
+        name = self.task.episode_id
+        self.both(0)
+        self.both(1, S)
+        return [*self.step(2, True, name), *self.verdict(2, S, name)]
+
+
+def test_the_start_makes_everybody_idle():
+    bench = Bench()
+    assert bench.events == [PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, False, 0)]
+    assert bench.tick(100) == []
+
+
+def test_a_permit_follows_its_verdict_and_not_before():
+    bench = Bench()
+    (task,) = bench.practice(episodes=1)
+    assert (task.phase, task.direction, task.instruction) == (Phase.FORWARD, Direction.FORWARD, "go right")
+    assert (task.step_limit, task.home, task.episode_id) == (4, True, "s-000001")
+    assert bench.step(0) == []
+    assert bench.verdict(0) == [PublishPermit("s-000001", 1)]
+    assert bench.tick(1.0) == []
+
+
+def test_the_verdict_may_arrive_before_its_step():
+    bench = Bench()
+    bench.practice(episodes=1)
+    assert bench.verdict(0) == []
+    assert bench.step(0) == [PublishPermit("s-000001", 1)]
+    assert bench.verdict(1, S) == []
+    events = bench.step(1)
+    assert isinstance(events[0], PublishTask) and bench.of(PublishPermit) == [PublishPermit("s-000001", 1)]
+
+
+def test_success_publishes_the_next_task_instead_of_the_permit_and_closes_after_the_last_verdict():
+    bench = Bench()
+    bench.practice(episodes=2)
+    bench.both(0)
+    first = bench.task.episode_id
+    bench.step(1)
+    (task,) = bench.verdict(1, S)
+    assert (task.phase, task.instruction, task.episode_id) == (Phase.BACKWARD, "go left", "s-000002")
+    assert bench.step(2, last=True, episode=first) == []
+    (closed,) = bench.verdict(2, F, first)
+    assert closed == PublishEpisode(
+        first, Phase.FORWARD, Direction.FORWARD, "go right", 2, Outcome.SUCCESS, 1, False
+    )
+
+
+def test_the_next_episode_may_begin_before_the_last_verdict_of_the_old_one():
+    bench = Bench()
+    bench.practice(episodes=2)
+    bench.both(0)
+    first = bench.task.episode_id
+    bench.both(1, S)
+    bench.step(2, last=True, episode=first)
+    assert bench.both(0) == [PublishPermit("s-000002", 1)]
+    (closed,) = bench.verdict(2, S, first)
+    assert closed.episode_id == first and closed.num_steps == 2
+
+
+def test_success_at_index_zero_does_not_count():
+    bench = Bench()
+    bench.practice(episodes=1)
+    assert bench.both(0, S) == [PublishPermit("s-000001", 1)]
+
+
+def test_timeout_is_closed_by_its_last_verdict_and_then_the_next_task_comes():
+    bench = Bench(switching={"max_repeats": 1})
+    bench.practice(episodes=3)
+    events = bench.timeout()
+    assert [type(event) for event in events] == [PublishEpisode, PublishTask]
+    assert (events[0].outcome, events[0].num_steps, events[0].success_index) == (Outcome.TIMEOUT, 4, -1)
+    assert events[1].direction == Direction.FORWARD
+    assert bench.timeout()[1].direction == Direction.BACKWARD
+    assert len(bench.of(PublishPermit)) == 6  # 1, 2, 3 of each: the last step needs none
+
+
+def test_success_on_the_very_last_step():
+    bench = Bench()
+    bench.practice(episodes=2)
+    for index in range(4):
+        bench.both(index)
+    events = bench.both(4, S, last=True)
+    assert events[0] == PublishEpisode("s-000001", Phase.FORWARD, Direction.FORWARD, "go right", 4, Outcome.SUCCESS, 4, False)
+    assert events[1].direction == Direction.BACKWARD
+
+
+def test_success_before_the_last_step_whose_last_step_is_here_already():
+    bench = Bench()
+    bench.practice(episodes=2)
+    for index in range(3):
+        bench.both(index)
+    bench.step(3)
+    bench.step(4, last=True)
+    assert bench.verdict(3, S) == []  # decided, but the verdict on the last step is awaited
+    events = bench.verdict(4, S, "s-000001")
+    assert (events[0].outcome, events[0].success_index, events[0].num_steps) == (Outcome.SUCCESS, 3, 4)
+    assert events[1].direction == Direction.BACKWARD
+
+
+def test_a_goal_ends_with_an_idle_task_and_finished():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.both(0)
+    bench.step(1)
+    (idle,) = bench.verdict(1, S)
+    assert idle.phase == Phase.IDLE
+    first = "s-000001"
+    bench.step(2, last=True, episode=first)
+    events = bench.verdict(2, S, first)
+    assert [type(event) for event in events] == [PublishEpisode, Finished]
+    assert events[1] == Finished(el.ERROR_NONE, "") and not bench.loop.busy
+    bench.practice(episodes=1)
+    assert bench.task.direction == Direction.BACKWARD and bench.task.episode_id == "s-000002"
+
+
+def test_a_step_goal_ends_with_the_episode_in_which_it_is_reached():
+    bench = Bench()
+    bench.practice(steps=5)
+    bench.timeout()
+    assert bench.loop.busy
+    bench.timeout()
+    assert not bench.loop.busy and bench.plan.tally.steps == 8
+
+
+def test_no_permits_in_real_time():
+    bench = Bench(pacing={"lockstep": False})
+    bench.practice(episodes=2)
+    bench.timeout()
+    assert bench.of(PublishPermit) == [] and len(bench.of(PublishEpisode)) == 1
+
+
+def test_late_verdicts_in_real_time_leave_room_for_more_steps():
+    bench = Bench(pacing={"lockstep": False})
+    bench.practice(episodes=2)
+    for index in range(3):
+        bench.step(index)
+    first = "s-000001"
+    bench.verdict(0)
+    (task,) = bench.verdict(1, S)
+    assert task.direction == Direction.BACKWARD
+    bench.step(3, episode=first)  # the policy had not heard of the new task yet
+    bench.step(4, last=True, episode=first)
+    for index in (2, 3):
+        assert bench.verdict(index, S, first) == []
+    (closed,) = bench.verdict(4, S, first)
+    assert (closed.num_steps, closed.success_index, closed.outcome) == (4, 1, Outcome.SUCCESS)
+    assert bench.plan.tally.steps == 4
+
+
+# Deadlines
+
+
+def test_a_missing_verdict_is_unknown_after_its_deadline():
+    bench = Bench(pacing={"lockstep": True, "verdict_deadline": 2.0})
+    bench.practice(episodes=1)
+    bench.step(0)
+    assert bench.tick(1.9) == []
+    assert bench.tick(0.2) == [PublishPermit("s-000001", 1)]
+
+
+def test_several_missing_verdicts_in_a_row_end_the_goal():
+    bench = Bench(pacing={"lockstep": True, "verdict_deadline": 2.0}, loop={"max_missing_verdicts": 3})
+    bench.practice(episodes=1)
+    for index in range(2):
+        bench.step(index)
+        assert bench.tick(2.1) == [PublishPermit("s-000001", index + 1)]
+    bench.step(2)
+    (idle,) = bench.tick(2.1)
+    assert idle.phase == Phase.IDLE
+    events = bench.step(3, last=True, episode="s-000001")
+    assert (events[0].outcome, events[0].num_steps) == (Outcome.ABORTED, 3)
+    assert events[1].error == el.ERROR_NO_VERDICTS and "reward node" in events[1].message
+
+
+def test_a_verdict_breaks_the_row_of_missing_ones():
+    bench = Bench(pacing={"lockstep": True, "verdict_deadline": 2.0}, loop={"max_missing_verdicts": 2})
+    bench.practice(steps=8)
+    for _ in range(2):
+        for index in range(4):
+            bench.step(index)
+            bench.verdict(index) if index % 2 else bench.tick(2.1)
+        bench.both(4, last=True)
+    assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
+
+
+def test_no_verdict_on_the_last_step_is_a_timeout_after_its_deadline():
+    bench = Bench(pacing={"lockstep": True, "verdict_deadline": 2.0})
+    bench.practice(episodes=1)
+    for index in range(4):
+        bench.both(index)
+    bench.step(4, last=True)
+    assert bench.tick(1.9) == []
+    assert bench.tick(0.2)[0].outcome == Outcome.TIMEOUT
+
+
+def test_without_a_reward_node_nothing_waits_for_verdicts():
+    bench = Bench(pacing={"lockstep": True, "expect_verdicts": False})
+    bench.practice(episodes=1)
+    assert [bench.step(index) for index in range(3)] == [[PublishPermit("s-000001", n)] for n in (1, 2, 3)]
+    bench.step(3)
+    assert bench.step(4, last=True)[0].outcome == Outcome.TIMEOUT
+
+
+def test_silence_is_looked_into_and_ends_the_goal():
+    bench = Bench(loop={"start_deadline": 60.0, "step_deadline": 10.0})
+    bench.practice(episodes=5)
+    assert bench.tick(59) == []
+    assert bench.step(0) == []
+    assert bench.tick(9) == [] and bench.loop.busy
+    bench.verdict(0)
+    assert bench.tick(9.9) == []
+    (look,) = bench.tick(0.2)
+    assert isinstance(look, FindSilent) and bench.tick(1) == []
+    (idle,) = bench.take(bench.loop.on_silence("the camera is silent", bench.now))
+    assert idle.phase == Phase.IDLE
+    assert bench.tick(4.9) == []
+    closed, finished = bench.tick(0.2)
+    assert finished == Finished(el.ERROR_NO_OBSERVATIONS, "the camera is silent")
+    # The last step never came: the newest one shows where the episode ended, without its action.
+    assert (closed.outcome, closed.num_steps) == (Outcome.ABORTED, 0)
+
+
+def test_a_silent_start_ends_the_goal_without_an_episode():
+    bench = Bench()
+    bench.practice(episodes=5)
+    assert isinstance(bench.tick(60.1)[0], FindSilent)
+    bench.take(bench.loop.on_silence("the camera is silent", bench.now))
+    assert [type(event) for event in bench.tick(5.1)] == [Finished]
+    assert bench.of(PublishEpisode) == []
+
+
+def test_a_step_during_the_search_calls_it_off():
+    bench = Bench(loop={"start_deadline": 5.0})
+    bench.practice(episodes=5)
+    bench.tick(5.1)
+    bench.step(0)
+    assert bench.loop.on_silence("nobody", bench.now) == [] and bench.loop.busy
+
+
+def test_waiting_for_a_verdict_or_the_learner_is_not_silence():
+    pacing = {"lockstep": True, "expect_learner": True, "verdict_deadline": 1000.0, "warm_up_steps": 0, "update_slack": 0}
+    bench = Bench(pacing=pacing, loop={"step_deadline": 10.0})
+    status(bench)
+    bench.practice(paced=True, episodes=5)
+    bench.step(0)
+    for _ in range(10):
+        status(bench)
+        assert bench.tick(5.0) == []
+
+
+def status(bench, updates=0, target=0, steps=0, state=LearnerState.WAITING):
+    bench.loop.pace.on_status(state, updates, target, steps, "message", bench.now)
+    return bench.take(bench.loop.on_learner_status(bench.now))
+
+
+# Learner
+
+
+def test_practice_begins_when_the_learner_is_ready_and_steps_wait_for_its_updates():
+    pacing = {"lockstep": True, "expect_learner": True, "warm_up_steps": 0, "update_slack": 0, "updates_per_step": 1.0}
+    bench = Bench(pacing=pacing)
+    assert bench.practice(paced=True, episodes=5) == []
+    status(bench, state=LearnerState.LOADING)
+    bench.tick(1)
+    assert bench.task.phase == Phase.IDLE
+    (task,) = status(bench)
+    assert task.phase == Phase.FORWARD
+    assert bench.both(0) == []
+    assert status(bench, updates=0, target=1, steps=1) == []
+    assert status(bench, updates=1, target=1, steps=1) == [PublishPermit("s-000001", 1)]
+
+
+def test_evaluation_does_not_wait_for_the_learner():
+    bench = Bench(pacing={"lockstep": True, "expect_learner": True})
+    bench.evaluate()
+    (reset,) = bench.of(ResetScene)
+    bench.take(bench.loop.on_reset(reset.ticket, True, "", 5, bench.now))
+    assert bench.both(0) == [PublishPermit("s-000001", 1)]
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_a_failed_learner_ends_the_goal(lockstep):
+    bench = Bench(pacing={"lockstep": lockstep, "expect_learner": True})
+    status(bench)
+    bench.practice(paced=True, episodes=5)
+    bench.both(0)
+    bench.step(1)
+    (idle,) = status(bench, state=LearnerState.FAILED)
+    assert idle.phase == Phase.IDLE
+    finished = bench.step(2, last=True, episode="s-000001")[-1]
+    assert finished.error == el.ERROR_NO_LEARNER and "message" in finished.message
+
+
+def test_a_learner_that_never_comes_ends_the_goal():
+    bench = Bench(pacing={"lockstep": True, "expect_learner": True, "learner_deadline": 30.0})
+    bench.practice(paced=True, episodes=5)
+    assert bench.tick(29) == []
+    assert bench.tick(2)[-1].error == el.ERROR_NO_LEARNER
+
+
+# Restarts and interruptions
+
+
+def test_a_restarted_policy_aborts_the_episode_and_it_is_run_again():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.both(0)
+    bench.both(1)
+    note, task = bench.step(0)
+    assert isinstance(note, Note) and "restarted" in note.sentence
+    assert (task.direction, task.episode_id) == (Direction.FORWARD, "s-000002")
+    (closed,) = bench.step(1, last=True, episode="s-000001")
+    assert (closed.outcome, closed.num_steps) == (Outcome.ABORTED, 2)
+    bench.success()
+    assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
+    assert bench.plan.tally.episodes == 1 and bench.alternation.failures_in_row == 0
+
+
+def test_a_lost_step_aborts_the_episode():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.both(0)
+    assert isinstance(bench.step(2)[0], Note) and bench.task.episode_id == "s-000002"
+
+
+def test_a_stamp_that_goes_back_aborts_the_episode():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.stamp = 100
+    bench.both(0)
+    bench.stamp = 3
+    assert isinstance(bench.step(1)[0], Note)
+
+
+def test_a_policy_that_breaks_off_again_and_again_ends_the_goal():
+    bench = Bench(loop={"max_aborts": 3})
+    bench.practice(episodes=1)
+    for _ in range(3):
+        bench.both(0)
+        bench.step(0)
+        bench.tick(5.1)
+    assert bench.of(Finished)[0].error == el.ERROR_NO_OBSERVATIONS
+    assert [closed.outcome for closed in bench.of(PublishEpisode)] == [Outcome.ABORTED] * 3
+
+
+def test_cancelling_is_calm():
+    bench = Bench()
+    bench.practice(episodes=5)
+    bench.both(0)
+    (idle,) = bench.take(bench.loop.cancel(bench.now))
+    assert idle.phase == Phase.IDLE
+    assert bench.loop.cancel(bench.now) == []
+    closed, finished = bench.step(1, last=True, episode="s-000001")
+    assert (closed.outcome, closed.num_steps, finished.error) == (Outcome.ABORTED, 1, el.ERROR_CANCELED)
+    assert bench.plan.tally.episodes == 0
+
+
+def test_cancelling_when_a_success_is_being_closed_keeps_the_success():
+    bench = Bench()
+    bench.practice(episodes=5)
+    bench.both(0)
+    bench.both(1, S)
+    bench.take(bench.loop.cancel(bench.now))
+    bench.step(2, last=True, episode="s-000001")
+    bench.verdict(2, S, "s-000001")
+    bench.step(0, last=True, episode="s-000002")
+    outcomes = {closed.episode_id: closed.outcome for closed in bench.of(PublishEpisode)}
+    assert outcomes == {"s-000001": Outcome.SUCCESS, "s-000002": Outcome.ABORTED}
+    assert bench.of(Finished)[0].error == el.ERROR_CANCELED
+
+
+def test_cancelling_during_a_reset():
+    bench = Bench()
+    bench.evaluate()
+    (reset,) = bench.of(ResetScene)
+    assert [type(event) for event in bench.take(bench.loop.cancel(bench.now))] == [Finished]
+    assert bench.loop.on_reset(reset.ticket, True, "", 0, bench.now) == []
+
+
+def test_cancelling_nothing():
+    assert Bench().loop.cancel(1.0) == []
+
+
+def test_a_stopped_arm_ends_the_goal():
+    bench = Bench()
+    assert bench.loop.on_arm_status(ArmState.STOPPED, "torque", 0.0) == []
+    bench.practice(episodes=5)
+    bench.both(0)
+    assert bench.take(bench.loop.on_arm_status(ArmState.HOLDING, "", bench.now)) == []
+    bench.take(bench.loop.on_arm_status(ArmState.STOPPED, "torque", bench.now))
+    bench.step(1, last=True, episode="s-000001")
+    assert bench.of(Finished)[0].error == el.ERROR_ARM_STOPPED and "torque" in bench.of(Finished)[0].message
+
+
+def test_a_success_without_a_last_step_is_closed_after_a_deadline():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.both(0)
+    bench.both(1, S)
+    closed, finished = bench.tick(5.1)
+    assert (closed.outcome, closed.success_index, closed.num_steps) == (Outcome.SUCCESS, 1, 1)
+    assert finished.error == el.ERROR_NONE
+
+
+def test_a_restarted_switcher_goes_on_counting_and_closes_what_it_left_open():
+    left = Episode("s-000041", Phase.BACKWARD, Direction.BACKWARD, "go left", False, 0.0)
+    bench = Bench(episodes_started=41, abandoned=(left,))
+    assert bench.task.phase == Phase.IDLE
+    assert bench.step(6, episode="s-000041") == []  # the policy had not heard of it yet
+    (closed,) = bench.step(7, last=True, episode="s-000041")
+    assert (closed.episode_id, closed.outcome, closed.num_steps) == ("s-000041", Outcome.ABORTED, 7)
+    assert bench.step(7, last=True, episode="s-000041") == []
+    bench.practice(episodes=1)
+    assert bench.task.episode_id == "s-000042"
+
+
+def test_open_episodes_are_those_started_and_not_closed():
+    bench = Bench()
+    bench.practice(episodes=2)
+    bench.both(0)
+    bench.both(1, S)
+    assert [episode.episode_id for episode in bench.loop.open_episodes] == ["s-000001", "s-000002"]
+    bench.step(2, last=True, episode="s-000001")
+    bench.verdict(2, S, "s-000001")
+    assert [episode.episode_id for episode in bench.loop.open_episodes] == ["s-000002"]
+
+
+# Resets
+
+
+def test_failures_in_a_row_reset_the_scene_and_the_next_episode_says_so():
+    bench = Bench(switching={"failures_before_reset": 2, "max_repeats": 5})
+    bench.practice(episodes=3)
+    bench.timeout()
+    closed, idle, reset = bench.timeout()
+    assert (idle.phase, reset.direction, reset.seed) == (Phase.IDLE, Direction.FORWARD, 0)
+    (task,) = bench.take(bench.loop.on_reset(reset.ticket, True, "", 777, bench.now))
+    assert task.stamp == 777
+    bench.stamp = 777
+    closed = bench.timeout()[0]
+    assert closed.assisted_reset_before and bench.plan.tally.assisted_resets == 1
+    assert not bench.of(PublishEpisode)[0].assisted_reset_before
+
+
+def test_a_success_before_a_due_reset_is_closed_in_idle_first():
+    bench = Bench(switching={"reset_every": 1})
+    bench.practice(episodes=2)
+    bench.both(0)
+    bench.step(1)
+    (idle,) = bench.verdict(1, S)
+    assert idle.phase == Phase.IDLE
+    bench.step(2, last=True, episode="s-000001")
+    closed, reset = bench.verdict(2, S, "s-000001")
+    assert isinstance(closed, PublishEpisode) and reset.direction == Direction.BACKWARD
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_reset_that_fails_ends_the_goal(answered):
+    bench = Bench(loop={"reset_deadline": 5.0})
+    bench.evaluate()
+    (reset,) = bench.of(ResetScene)
+    if answered:
+        events = bench.take(bench.loop.on_reset(reset.ticket, False, "the drawer is stuck", 0, bench.now))
+        assert "drawer" in events[-1].message
+    else:
+        assert bench.tick(4.9) == []
+        events = bench.tick(0.2)
+    assert events[-1].error == el.ERROR_RESET_FAILED
+    assert bench.loop.on_reset(reset.ticket, True, "", 0, bench.now) == []
+
+
+def test_evaluation_resets_before_every_trial_and_aborted_trials_are_run_again():
+    bench = Bench()
+    bench.evaluate(trials=2, seed=3)
+    seeds = []
+    for trial in range(5):
+        reset = bench.of(ResetScene)[-1]
+        seeds.append((reset.direction, reset.seed))
+        bench.take(bench.loop.on_reset(reset.ticket, True, "", bench.stamp, bench.now))
+        assert bench.task.phase == Phase.EVALUATION
+        if trial == 1:  # the policy restarts
+            bench.both(0)
+            bench.step(0)
+            bench.step(1, last=True, episode=f"s-{trial + 1:06d}")
+        elif trial % 2:
+            bench.timeout()
+        else:
+            bench.success()
+    assert not bench.loop.busy and seeds[1] == seeds[2] and len(set(seeds)) == 4
+    assert bench.plan.trials_done == 4 and bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
+
+
+def test_interventions_are_counted_once_per_takeover():
+    bench = Bench()
+    bench.practice(episodes=1)
+    for index, actor in enumerate((Actor.POLICY, Actor.PERSON, Actor.PERSON, Actor.POLICY)):
+        bench.step(index, actor=actor)
+        bench.verdict(index)
+    assert bench.plan.tally.interventions == 1
+
+
+def test_random_runs_keep_their_promises():
+    """A policy and a reward node that answer in any order and at any delay: nothing is lost, doubled or forgotten."""
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        lockstep = bool(seed % 2)
+        bench = Bench(pacing={"lockstep": lockstep}, switching={"max_repeats": 1, "failures_before_reset": 3})
+        bench.practice(episodes=25)
+        done, queue, steps = 0, [], {}
+        episode, index, permit = None, 0, 0
+        last_of, waiting = {}, []
+        while bench.loop.busy:
+            assert len(bench.events) < 5000
+            for event in bench.events[done:]:
+                done += 1
+                if isinstance(event, PublishTask):
+                    if episode and episode.episode_id not in last_of:
+                        waiting.append((episode, index))
+                    episode, index, permit = (event if event.phase else None), 0, 0
+                elif isinstance(event, PublishPermit) and episode and event.episode_id == episode.episode_id:
+                    permit = event.index
+                elif isinstance(event, ResetScene):
+                    queue.append(lambda e=event: bench.loop.on_reset(e.ticket, True, "", bench.stamp, bench.now))
+            choice = random.integers(0, 3)
+            if waiting and choice == 0:
+                old, last = waiting.pop(0)
+                last_of[old.episode_id] = last
+                bench.step(last, True, old.episode_id)
+                queue.append(lambda o=old, i=last: bench.loop.on_verdict(o.episode_id, i, F, bench.now))
+            elif episode and choice == 1 and not waiting and episode.episode_id not in last_of:
+                if index == 4:
+                    last_of[episode.episode_id] = 4
+                    bench.step(4, True)
+                elif not lockstep or index <= permit:
+                    steps[episode.episode_id] = steps.get(episode.episode_id, 0) + 1
+                    bench.step(index)
+                else:
+                    continue
+                verdict = S if random.random() < 0.15 else F
+                queue.append(
+                    lambda e=episode, i=index, v=verdict: bench.loop.on_verdict(e.episode_id, i, v, bench.now)
+                )
+                index += 1
+            elif queue and choice == 2:
+                bench.take(queue.pop(0)())
+            bench.tick(0.001)
+        closed = bench.of(PublishEpisode)
+        assert len(closed) == len({one.episode_id for one in closed}) == 25
+        assert all(one.num_steps == steps.get(one.episode_id, 0) == last_of[one.episode_id] for one in closed)
+        assert all((one.success_index >= 1) == (one.outcome == Outcome.SUCCESS) for one in closed)
+        assert bench.plan.tally.steps == sum(steps.values())
+        assert [one.assisted_reset_before for one in closed].count(True) == bench.plan.tally.assisted_resets
+        assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]

@@ -1,0 +1,78 @@
+"""The switcher's memory on disk, and the sentence about who is silent."""
+
+import json
+
+import pytest
+from robofume_common.enums import Direction, Outcome, Phase
+from robofume_common.errors import RobofumeError
+from robofume_reset.episode_loop import Episode
+from robofume_reset.silence import Findings, silence_sentence
+from robofume_reset.state import SwitcherState, load_state, save_state
+from robofume_reset.switching import Alternation, EpisodeResult, SwitchingConfig
+
+CONFIG = SwitchingConfig()
+
+
+def test_round_trip(tmp_path):
+    alternation = Alternation(CONFIG)
+    alternation.on_episode(EpisodeResult(Direction.FORWARD, Outcome.SUCCESS, 12, 11))
+    episode = Episode("p-000007", Phase.BACKWARD, Direction.BACKWARD, "put it back", True, 0.0)
+    state = SwitcherState(alternation, 7, [episode])
+    path = tmp_path / "new" / "switcher.json"
+    save_state(path, state)
+    assert load_state(path, CONFIG) == state
+    assert [entry.name for entry in path.parent.iterdir()] == ["switcher.json"]
+
+
+def test_no_file_is_a_fresh_start(tmp_path):
+    for path in ("", tmp_path / "none.json"):
+        state = load_state(path, CONFIG)
+        assert state.episodes_started == 0 and state.alternation.direction == Direction.FORWARD
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 99}', '{"version": 1, "episodes_started": 3}'])
+def test_a_damaged_file_is_one_sentence_and_never_a_silent_restart(tmp_path, text):
+    path = tmp_path / "state.json"
+    path.write_text(text)
+    with pytest.raises(RobofumeError, match="damaged"):
+        load_state(path, CONFIG)
+
+
+def test_every_missing_entry_is_noticed(tmp_path):
+    path = tmp_path / "state.json"
+    save_state(path, SwitcherState(Alternation(CONFIG), 7))
+    values = json.loads(path.read_text())
+    for name in values:
+        path.write_text(json.dumps({key: value for key, value in values.items() if key != name}))
+        with pytest.raises(RobofumeError, match="damaged"):
+            load_state(path, CONFIG)
+
+
+def test_an_unwritable_place_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RobofumeError, match="cannot be written"):
+        save_state(tmp_path / "file" / "state.json", SwitcherState(Alternation(CONFIG)))
+
+
+PUBLISHERS = ("step", "camera/image_raw", "joint_states", "observation/image", "observation/proprioception")
+
+
+@pytest.mark.parametrize(
+    ("gone", "silent", "refuses", "expected"),
+    [
+        (("step",), (), "", "policy node is gone"),
+        (("observation/image",), ("observation/image",), "", "camera node is gone"),
+        ((), ("observation/image",), "", "camera is silent (observation/image)"),
+        (("camera/image_raw",), ("observation/image",), "", "nobody publishes camera/image_raw"),
+        (("observation/proprioception",), ("observation/proprioception",), "", "arm node is gone"),
+        ((), ("observation/proprioception",), "", "arm is silent (observation/proprioception)"),
+        (("joint_states",), ("observation/proprioception",), "", "nobody publishes joint_states"),
+        ((), (), "no box is configured", "refuses to move: no box is configured"),
+        ((), (), "", "policy node acts on none"),
+    ],
+)
+def test_the_silent_one_is_named(gone, silent, refuses, expected):
+    publishers = {topic: int(topic not in gone) for topic in PUBLISHERS}
+    heard = {topic: 0 if topic in silent else 3 for topic in PUBLISHERS[3:]}
+    sentence = silence_sentence(Findings(12.5, publishers, heard, refuses))
+    assert expected in sentence and "12 s" in sentence
