@@ -139,6 +139,40 @@ def test_four_thousand_wild_commands_and_not_one_unsafe_target(graph, robot):
     robot.check()
 
 
+def test_in_real_time_only_fresh_commands_move_the_arm(graph, robot):
+    """Joint states at their own rate; what is late, early or comes while they are silent sends nothing."""
+    process = graph.start("arm", watchdog=30.0, joint_state_timeout=4.0, home_joint_positions=HOME, **BOX)
+    robot.connect()
+    down = [0, 0, -0.01, 0, 0, 0, 1]
+    rng = np.random.default_rng(3)
+    for index in range(200):
+        robot.observe()
+        wanted = robot.stamp
+        assert graph.until(lambda: to_nanoseconds(robot.proprioceptions[-1].header.stamp) == robot.stamp)
+        wild = rng.normal(size=7) * 10.0 ** rng.uniform(0, 30)
+        robot.send(wild, stamp=wanted - 500_000_000)
+        robot.send(wild, stamp=wanted + 500_000_000)
+        robot.send(wild, stamp=0)
+        wild[3:6] = 0.0  # turned far enough, the arm would refuse as unreachable
+        robot.send(down if index % 2 else wild)
+        assert robot.answer() is not None
+        robot.positions = np.array(robot.motions[-1].points[-1].positions)
+    assert [to_nanoseconds(m.header.stamp) for m in robot.motions] == sorted(
+        {to_nanoseconds(m.header.stamp) for m in robot.motions}
+    )
+    assert len(robot.motions) == robot.check() == 200
+    assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_REFUSING)
+    robot.send(down)
+    graph.settle(0.5)
+    assert len(robot.motions) == 200
+    robot.statuses.clear()
+    assert graph.until(lambda: robot.statuses)
+    assert robot.statuses[-1].refused_stale >= 600
+    robot.observe()
+    assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_HOLDING)
+    assert graph.stop(process)[0] == 0
+
+
 def test_proprioception_answers_each_joint_state(graph, robot):
     process = graph.start("arm", lockstep=True, home_joint_positions=HOME, **BOX)
     robot.connect()
