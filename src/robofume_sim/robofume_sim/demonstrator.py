@@ -52,7 +52,7 @@ class Mishap(Enum):
     """What a deliberately failing episode does wrong."""
 
     MISS = 1  # closes beside the object, again and again
-    DROP = 2  # opens on the way
+    DROP = 2  # opens on the way, far from the place
     KEEP = 3  # arrives and never opens
 
 
@@ -81,7 +81,7 @@ class Demonstrator:
 
     def act(self, state: SceneState) -> NDArray[np.float32]:
         """The physical action (7,) for what is true now."""
-        plan = self.task.transfer(state, self.direction, self._place)
+        plan = self.task.transfer(state, self._place)
         self._advance(state, plan)
         delta, opening = self._command(state, plan)
         noise = self._rng.normal(0.0, self.config.action_noise, 3)
@@ -97,8 +97,7 @@ class Demonstrator:
         elif self._stage is Stage.CLOSE:
             self._stage = Stage.CARRY
         elif self._stage is Stage.CARRY:
-            dropping = self.mishap is Mishap.DROP and gripper[2] > plan.carry_height - 0.015
-            if (_near(plan.grasp, plan.place, 0.02, 0.010) and self.mishap is not Mishap.KEEP) or dropping:
+            if self._opens(gripper, plan):
                 self._stage = Stage.OPEN
             elif not carried:
                 self._stage = Stage.RETREAT
@@ -108,6 +107,12 @@ class Demonstrator:
             self._waited += 1
             if gripper[2] > plan.done_height - 0.015 and self._waited > 2:
                 self._stage = Stage.REACH
+
+    def _opens(self, gripper: Vector, plan: Transfer) -> bool:
+        if self.mishap is Mishap.DROP:
+            lifted = bool(gripper[2] > plan.carry_height - 0.015)
+            return lifted and float(np.linalg.norm((plan.place - plan.grasp)[:2])) > 0.08
+        return self.mishap is not Mishap.KEEP and _near(plan.grasp, plan.place, 0.02, 0.01)
 
     def _command(self, state: SceneState, plan: Transfer) -> tuple[Vector, float]:
         gripper = state.gripper_position
@@ -174,9 +179,9 @@ def measure(task: str, episodes: int, config: DemonstratorConfig | None = None, 
     results, lost = [], 0
     direction = Direction.FORWARD
     for _ in range(episodes):
+        arm.home()
         if world.truth().success(direction):
             direction = direction.opposite
-        arm.home()
         script.begin(direction)
         random = rng.random() < random_share
         steps = 0

@@ -100,7 +100,7 @@ class SimulatedTask(ABC):
         """Where a script would put the object in this episode (3,) [m]."""
 
     @abstractmethod
-    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
+    def transfer(self, state: SceneState, place: Vector) -> Transfer:
         """How a script would carry the object now."""
 
 

@@ -106,7 +106,7 @@ class PotLid(SimulatedTask):
             return np.array([*POT_PLACE, POT_HEIGHT + GRASP_HEIGHT + 0.003])
         return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
 
-    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
+    def transfer(self, state: SceneState, place: Vector) -> Transfer:
         """Close around the knob; carry the plate over the pot."""
         lid = state.objects[LID].position
         grasp = lid + (0.0, 0.0, GRASP_HEIGHT)

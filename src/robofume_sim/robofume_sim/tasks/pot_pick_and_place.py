@@ -86,7 +86,7 @@ class PotPickAndPlace(SimulatedTask):
         lower, upper = (TRAY_MIN, TRAY_MAX) if direction == Direction.FORWARD else (TABLE_MIN, TABLE_MAX)
         return place_within(lower, upper, START_MARGIN, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
 
-    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
+    def transfer(self, state: SceneState, place: Vector) -> Transfer:
         """Close around the middle of the pot."""
         grasp = state.objects[POT].position + (0.0, 0.0, GRASP_HEIGHT)
         return Transfer(grasp=grasp, place=place, hover_height=0.075, carry_height=0.065, done_height=0.095)

@@ -1,0 +1,213 @@
+"""The world: the right arm, the same run under the same seed, honest truth, objects that stay in play."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
+from robofume_robot import kinematics
+from robofume_sim import scene
+from robofume_sim.arm_driver import ArmDriver
+from robofume_sim.tasks import TASKS, make_task
+from robofume_sim.world import World, WorldConfig
+
+DIRECTIONS = (Direction.FORWARD, Direction.BACKWARD)
+
+
+@pytest.fixture(params=sorted(TASKS))
+def world(request):
+    world = World(request.param)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def pot_world():
+    world = World("pot_pick_and_place")
+    yield world
+    world.close()
+
+
+def put(world: World, position, quaternion=(1.0, 0.0, 0.0, 0.0)) -> None:
+    """Put the task's object somewhere, at rest."""
+    address = world.model.joint(f"{world.task.object_names[0]}_x").qposadr[0]
+    world.data.qpos[address : address + 7] = (*position, *quaternion)
+    mujoco.mj_forward(world.model, world.data)
+
+
+def test_the_arm_is_the_one_that_the_kinematics_solve(pot_world):
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        joints = generator.uniform(kinematics.JOINT_LOWER, kinematics.JOINT_UPPER)
+        pot_world.data.qpos[pot_world._joints[:6]] = joints
+        mujoco.mj_kinematics(pot_world.model, pot_world.data)
+        pose = kinematics.forward_kinematics(joints)
+        np.testing.assert_allclose(pot_world.data.site("gripper").xpos, pose[:3, 3], atol=1e-6)
+        np.testing.assert_allclose(pot_world.data.site("gripper").xmat.reshape(3, 3), pose[:3, :3], atol=1e-6)
+    for name, lower, upper in zip(
+        kinematics.ARM_JOINT_NAMES, kinematics.JOINT_LOWER, kinematics.JOINT_UPPER, strict=True
+    ):
+        np.testing.assert_allclose(pot_world.model.joint(name).range, (lower, upper), atol=1e-4)
+
+
+def test_same_seed_same_states_and_images(world):
+    def course(world: World, seed: int):
+        arm = ArmDriver(world)
+        generator = np.random.default_rng(5)
+        world.reset(Direction.FORWARD, seed)
+        arm.forget()
+        seen = []
+        for _ in range(15):
+            arm.step(world.task.description.action_space.to_physical(generator.uniform(-1, 1, 4)))
+            seen.append((world.data.qpos.tobytes(), world.render().tobytes()))
+        return seen
+
+    other = World(world.task.description.name)
+    first = course(world, 3)
+    assert course(other, 3) == first
+    assert course(world, 3) == first, "what happened before the reset shows"
+    assert course(world, 4) != first
+    other.close()
+
+
+def test_starts_follow_from_the_seed_of_the_configuration(pot_world):
+    def place(world: World):
+        return world.scene_state().objects["pot"].position.tolist()
+
+    again = World("pot_pick_and_place")
+    assert place(again) == place(pot_world)
+    for direction in (Direction.FORWARD, Direction.BACKWARD, Direction.BACKWARD):
+        again.reset(direction)
+        pot_world.reset(direction)
+        assert place(again) == place(pot_world)
+    assert place(World("pot_pick_and_place", WorldConfig(seed=1))) != place(World("pot_pick_and_place"))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_starts_are_not_goals_and_can_be_grasped(world, direction):
+    description = world.task.description
+    places = []
+    for seed in range(40):
+        world.reset(direction, seed)
+        truth, state = world.truth(), world.scene_state()
+        assert not truth.success(direction)
+        assert truth.success(direction.opposite), "each direction starts where the other one ends"
+        assert 0.0 <= truth.score(direction) < 1.0 == truth.score(direction.opposite)
+        generator = np.random.default_rng(seed)
+        plan = world.task.transfer(state, world.task.place_point(direction, generator))
+        for point in (plan.grasp, plan.place):
+            assert np.all(point > description.workspace_minimum)
+            assert np.all(point < description.workspace_maximum)
+        places.append(plan.grasp[:2])
+    assert np.ptp(places, axis=0).min() > 0.02, "starts have no spread"
+
+
+def test_a_pot_in_the_air_on_the_divider_or_in_the_hand_is_no_success(pot_world):
+    pot_world.reset(Direction.FORWARD, 0)
+    put(pot_world, (0.28, 0.08, 0.0))
+    assert pot_world.truth().forward_success
+    assert not pot_world.truth().backward_success
+    put(pot_world, (0.28, 0.08, 0.05))
+    assert not pot_world.truth().forward_success
+    put(pot_world, (0.28, 0.01, 0.0))
+    truth = pot_world.truth()
+    assert not truth.forward_success
+    assert not truth.backward_success
+    # the hand around it, open, has not let go of it
+    pose = kinematics.pose_from_vector([0.28, 0.08, 0.03, 0, 0, 0])
+    joints = kinematics.inverse_kinematics(pose, pot_world.joint_positions[:6]).joint_positions
+    pot_world.data.qpos[pot_world._joints[:6]] = joints
+    put(pot_world, (0.28, 0.08, 0.0))
+    assert not pot_world.truth().forward_success
+
+
+@pytest.mark.parametrize("quaternion", [(0.7071, 0.7071, 0, 0), (0.7071, 0, 0.7071, 0), (0.05, 0.9987, 0, 0)])
+def test_toppled_objects_right_themselves(world, quaternion):
+    world.reset(Direction.FORWARD, 0)
+    put(world, (0.29, -0.07, 0.06), quaternion)
+    world.advance(4.0)
+    state = world.scene_state().objects[world.task.object_names[0]]
+    assert state.tilt < 0.15
+    assert abs(state.position[2]) < 0.005
+
+
+def test_thrown_objects_stay_in_the_arena(world):
+    generator = np.random.default_rng(0)
+    degree = world.model.joint(f"{world.task.object_names[0]}_x").dofadr[0]
+    for seed in range(20):
+        world.reset(Direction.FORWARD, seed)
+        world.data.qvel[degree : degree + 3] = generator.normal(0.0, 2.0, 3)
+        for _ in range(10):
+            world.advance(0.2)
+            assert world.lost_objects() == []
+
+
+def test_a_lost_object_is_noticed(pot_world):
+    put(pot_world, (0.6, 0.0, 0.0))
+    assert pot_world.lost_objects() == ["pot"]
+
+
+GOOD = [0.0, -0.3, 0.45, 0.0, 1.43, 0.0, 0.037, 0.037]
+
+
+@pytest.mark.parametrize(
+    ("positions", "times"),
+    [
+        ([], []),
+        ([GOOD[:7]], [0.2]),
+        ([[*GOOD[:7], np.nan]], [0.2]),
+        ([[np.inf, *GOOD[1:]]], [0.2]),
+        ([GOOD], [0.0]),
+        ([GOOD], [-1.0]),
+        ([GOOD], [np.nan]),
+        ([GOOD, GOOD], [0.2, 0.2]),
+        ([GOOD], [0.2, 0.4]),
+        ([GOOD], [1e6]),
+    ],
+)
+def test_bad_trajectories_are_refused_and_change_nothing(pot_world, positions, times):
+    before = pot_world.stamp
+    with pytest.raises(RobofumeError, match="joint trajectory"):
+        pot_world.play(positions, times)
+    assert pot_world.stamp == before
+
+
+def test_targets_outside_the_joint_limits_are_cut(pot_world):
+    pot_world.step([100.0, -0.3, 0.45, 0.0, 1.43, 0.0, 1.0, -1.0])
+    assert np.all(pot_world.data.ctrl[:6] <= kinematics.JOINT_UPPER)
+    assert pot_world.data.ctrl[6] == kinematics.FINGER_OPEN
+    assert pot_world.data.ctrl[7] == kinematics.FINGER_CLOSED
+
+
+def test_a_trajectory_is_played_to_its_end_in_whole_periods(pot_world):
+    target = np.array(GOOD) + [0.3, 0, 0, 0, 0, 0, 0, 0]
+    before = pot_world.stamp
+    pot_world.play([GOOD, target], [0.25, 0.7])
+    assert pot_world.stamp - before == 800_000_000
+    np.testing.assert_allclose(pot_world.joint_positions, target, atol=0.003)
+
+
+def test_deltas_are_followed_within_two_millimetres(pot_world):
+    arm = ArmDriver(pot_world)
+    for delta in ([0.05, 0.03, -0.05], [0.03, -0.05, -0.05], [-0.05, 0.0, 0.05]):
+        before = arm.proprioception()
+        assert arm.step(np.array([*delta, 0, 0, 0, 1.0]))
+        np.testing.assert_allclose(arm.proprioception()[:3] - before[:3], delta, atol=0.002)
+
+
+def test_the_picture_shows_the_object_and_the_look_can_vary():
+    plain = World("pot_pick_and_place", WorldConfig(image_width=64, image_height=48))
+    picture = plain.render().astype(int)
+    assert picture.shape == (48, 64, 3)
+    red = (picture[..., 0] > 100) & (picture[..., 1:].max(axis=-1) < 60)
+    assert red.sum() >= 15, "the red pot is hardly visible"
+    look = scene.Appearance().varied(np.random.default_rng(1))
+    varied = World("pot_pick_and_place", WorldConfig(image_width=64, image_height=48, appearance=look))
+    assert np.abs(varied.render().astype(int) - picture).mean() > 5
+    assert scene.Appearance().varied(np.random.default_rng(1), 0.0) == scene.Appearance()
+
+
+def test_an_unknown_task_is_named_with_the_known_ones():
+    with pytest.raises(RobofumeError, match="pot_lid, pot_pick_and_place"):
+        make_task("cook_dinner")
