@@ -87,8 +87,14 @@ class Graph:
         client = ActionClient(self.node, kind, name)
         try:
             self.wait(client.server_is_ready)
-            accepting = client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
-            self.wait(accepting.done)
+            self.wait(lambda: self.node.count_publishers("reward") and self.node.count_publishers("step"))
+            self.spin(0.3)
+            # A server that was killed a moment ago still looks ready: the goal is sent again if nobody answers.
+            for _ in range(10):
+                accepting = client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
+                self.spin(3.0, until=accepting.done)
+                if accepting.done():
+                    break
             handle = accepting.result()
             if not handle.accepted:
                 return None
@@ -113,9 +119,9 @@ class Graph:
             assert time.monotonic() < end, f"waited in vain; logs:\n{self.logs()}"
             self.executor.spin_once(timeout_sec=0.05)
 
-    def spin(self, seconds: float) -> None:
+    def spin(self, seconds: float, until=lambda: False) -> None:
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not until():
             self.executor.spin_once(timeout_sec=0.05)
 
     def stop(self, name: str, number: int = signal.SIGINT) -> int:
@@ -178,3 +184,141 @@ def test_practice_alternates_and_every_step_is_there_once(graph):
     assert [task.phase for task in graph.tasks][-1] == Phase.IDLE
     print(f"{result.steps / seconds:.0f} control steps per second, start included")
     assert graph.stop("switcher") == graph.stop("policy") == graph.stop("robot") == 0
+
+
+def test_evaluation_refuses_a_second_goal_and_can_be_cancelled(graph):
+    graph.start_robot(fail_every=2)
+    graph.start_policy()
+    graph.start_switcher()
+    refused = []
+
+    def second_goal():
+        if refused or not graph.feedback:
+            return
+        client = ActionClient(graph.node, Practice, "practice")
+        graph.wait(client.server_is_ready)
+        accepting = client.send_goal_async(Practice.Goal(episodes=1))
+        graph.wait(accepting.done)
+        refused.append(not accepting.result().accepted)
+        client.destroy()
+
+    result = graph.run_goal(Evaluate, "evaluate", Evaluate.Goal(trials_per_direction=6, seed=1), second_goal)
+    assert result.error_code == 0, result.message
+    assert refused == [True]
+    assert len(result.forward_success) == len(result.backward_success) == 6
+    assert sum(result.forward_success) + sum(result.backward_success) == 6
+    assert all(step.phase == Phase.EVALUATION for steps in graph.steps.values() for step in steps)
+    assert all(episode.assisted_reset_before for episode in graph.episodes)
+    for episode in graph.episodes:
+        graph.assert_whole(episode)
+
+    done = len(graph.episodes)
+    result = graph.run_goal(
+        Practice, "practice", Practice.Goal(steps=10**6), cancel_when=lambda: len(graph.episodes) > done + 1
+    )
+    assert result.error_code == Practice.Result.ERROR_CANCELED
+    assert graph.episodes[-1].outcome in (Outcome.ABORTED, Outcome.SUCCESS)
+    assert graph.tasks[-1].phase == Phase.IDLE
+    assert result.episodes == sum(episode.outcome != Outcome.ABORTED for episode in graph.episodes[done:])
+    for episode in graph.episodes:
+        graph.assert_whole(episode)
+
+
+def test_a_killed_policy_is_named_and_a_restarted_one_goes_on(graph):
+    graph.start_robot()
+    graph.start_policy()
+    graph.start_switcher(step_deadline=1.0)
+    killed = []
+
+    def kill():
+        if len(graph.episodes) == 3 and not killed:
+            killed.append(graph.stop("policy", signal.SIGKILL))
+
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=10**6), kill)
+    assert killed == [-signal.SIGKILL]
+    assert result.error_code == Practice.Result.ERROR_NO_OBSERVATIONS
+    assert "policy node" in result.message
+    assert graph.tasks[-1].phase == Phase.IDLE
+    whole = [episode for episode in graph.episodes if episode.outcome != Outcome.ABORTED]
+    for episode in whole:
+        graph.assert_whole(episode)
+
+    graph.start_policy()
+    again = graph.run_goal(Practice, "practice", Practice.Goal(episodes=3))
+    assert again.error_code == 0 and again.episodes == 3
+
+
+def test_a_policy_that_is_restarted_in_time_costs_one_episode(graph):
+    graph.start_robot()
+    graph.start_policy()
+    graph.start_switcher()
+    killed = []
+
+    def restart():
+        if len(graph.episodes) == 3 and not killed:
+            killed.append(graph.stop("policy", signal.SIGKILL))
+            graph.start_policy()
+
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=8), restart)
+    assert killed and result.error_code == 0, result.message
+    assert result.episodes == 8
+    assert [episode.outcome for episode in graph.episodes].count(Outcome.ABORTED) <= 1
+    for episode in graph.episodes:
+        if episode.outcome != Outcome.ABORTED:
+            graph.assert_whole(episode)
+
+
+def test_a_killed_switcher_goes_on_with_new_ids_and_the_next_direction(graph, tmp_path):
+    graph.start_robot()
+    graph.start_policy()
+    state = tmp_path / "state" / "switcher.json"
+    graph.start_switcher(state_file=state)
+    client = ActionClient(graph.node, Practice, "practice")
+    graph.wait(client.server_is_ready)
+    client.send_goal_async(Practice.Goal(episodes=10**6))
+    graph.wait(lambda: len(graph.episodes) >= 4)
+    graph.stop("switcher", signal.SIGKILL)
+    client.destroy()
+    graph.spin(0.5)
+    before = set(graph.steps)
+    closed = len(graph.episodes)
+    graph.start_switcher(state_file=state)
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=4))
+    assert result.error_code == 0, result.message
+    fresh = [episode for episode in graph.episodes[closed:] if episode.outcome != Outcome.ABORTED]
+    assert len(fresh) == 4
+    assert not before & {episode.episode_id for episode in fresh}
+    assert fresh[0].direction != [e for e in graph.episodes[:closed] if e.outcome == Outcome.SUCCESS][-1].direction
+    for episode in graph.episodes:
+        graph.assert_whole(episode)  # the one that was cut by the kill too
+
+
+def test_a_switcher_that_is_stopped_closes_its_episode(graph):
+    graph.start_robot(fail_every=1)
+    graph.start_policy()
+    graph.start_switcher(step_limit=10_000)
+    client = ActionClient(graph.node, Practice, "practice")
+    graph.wait(client.server_is_ready)
+    client.send_goal_async(Practice.Goal(episodes=1))
+    graph.wait(lambda: sum(map(len, graph.steps.values())) > 20)
+    assert graph.stop("switcher") == 0
+    client.destroy()
+    graph.spin(0.5)
+    assert [episode.outcome for episode in graph.episodes] == [Outcome.ABORTED]
+    graph.assert_whole(graph.episodes[0])
+
+
+@pytest.mark.parametrize(
+    ("robot", "error", "words"),
+    [
+        ({"silent_after": 30}, Practice.Result.ERROR_NO_OBSERVATIONS, "camera is silent"),
+        ({"verdicts": False}, Practice.Result.ERROR_NO_VERDICTS, "reward node"),
+        ({"demonstrate": False}, Practice.Result.ERROR_NO_OBSERVATIONS, "overrides"),
+    ],
+)
+def test_who_is_silent_is_named(graph, robot, error, words):
+    graph.start_robot(**robot)
+    graph.start_policy()
+    graph.start_switcher(step_deadline=1.0, start_deadline=4.0, verdict_deadline=0.5, close_deadline=1.0)
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=10**6))
+    assert result.error_code == error and words in result.message

@@ -13,12 +13,14 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 from robofume_common import qos
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_common.enums import Actor, ArmState, Direction, Verdict
-from robofume_common.node import make_executor, run
+from robofume_common.node import run
 from robofume_common.parameters import declare, setting
 from robofume_common.task import TaskDescription
 from robofume_interfaces.action import Evaluate, Practice
@@ -312,12 +314,15 @@ class SwitcherNode(Node):
             return
         self._handle(self._loop.cancel(time.monotonic(), "The switcher was stopped."))
         end = time.monotonic() + GOODBYE
-        executor = make_executor()
+        executor = SingleThreadedExecutor()  # a second events executor gets no events of this node
         executor.add_node(self)
         while self._loop.busy and time.monotonic() < end:
             executor.spin_once(timeout_sec=0.05)
         executor.remove_node(self)
         executor.shutdown()
+        # A publisher that is destroyed takes along what has not been delivered yet.
+        for publisher in (self._task_publisher, self._episode_publisher):
+            publisher.wait_for_all_acked(Duration(seconds=1.0))
 
 
 class _Probe:
