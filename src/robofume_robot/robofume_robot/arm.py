@@ -219,9 +219,7 @@ class Arm:
             except (TypeError, ValueError):
                 finite = False
             if not finite:
-                return self._refuse(
-                    command, Refusal(Reason.NOT_FINITE, "the action has a number that is not finite")
-                )
+                return self._refuse(command, Refusal(Reason.NOT_FINITE, "the action has a number that is not finite"))
         if self.config.lockstep and self._stamp < command.stamp <= self._stamp + PENDING_GAP:
             self._pending = command  # its joint state is still on its way
             return None
@@ -284,9 +282,7 @@ class Arm:
         assert self.limits is not None
         return self._send_one(stamp, hold(self._situation, self.limits), keep_target)
 
-    def _send_one(
-        self, stamp: int, target: JointTarget | Refusal, keep_target: bool = False
-    ) -> Motion | None:
+    def _send_one(self, stamp: int, target: JointTarget | Refusal, keep_target: bool = False) -> Motion | None:
         if isinstance(target, Refusal):
             self.message = target.sentence
             return None
@@ -347,9 +343,7 @@ class Arm:
             return None
         # In lockstep a new observation comes when the motion was played, or when the scene was reset in
         # between.
-        if not self.config.lockstep and self._stamp < self._homing.end + int(
-            self.config.control_period * SECOND
-        ):
+        if not self.config.lockstep and self._stamp < self._homing.end + int(self.config.control_period * SECOND):
             return None
         if self._homing.attempts >= self.config.home_attempts:
             return self._stop(

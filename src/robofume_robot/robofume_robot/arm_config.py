@@ -15,13 +15,9 @@ from robofume_robot.envelope import Limits, is_safe
 class ArmConfig:
     """What the arm may do, and how long it waits for whom. The first five come from the task."""
 
-    workspace_minimum: tuple[float, ...] = setting(
-        (), "Least x, y, z of the gripper; empty: no motion", unit="m"
-    )
+    workspace_minimum: tuple[float, ...] = setting((), "Least x, y, z of the gripper; empty: no motion", unit="m")
     workspace_maximum: tuple[float, ...] = setting((), "Greatest x, y, z of the gripper", unit="m")
-    home_joint_positions: tuple[float, ...] = setting(
-        (), "Six joint angles of home; empty: cannot home", unit="rad"
-    )
+    home_joint_positions: tuple[float, ...] = setting((), "Six joint angles of home; empty: cannot home", unit="rad")
     translation_limit: float = setting(
         0.05, "Largest translation per command and axis", unit="m", minimum=0.001, maximum=0.2
     )
@@ -29,21 +25,13 @@ class ArmConfig:
         0.25, "Largest rotation per command and axis", unit="rad", minimum=0.01, maximum=1.0
     )
     floor: float = setting(-10.0, "Lowest elbow and wrist; below the box: the bottom of the box", unit="m")
-    control_period: float = setting(
-        0.2, "Time from one command to the next", unit="s", minimum=0.01, maximum=2.0
-    )
+    control_period: float = setting(0.2, "Time from one command to the next", unit="s", minimum=0.01, maximum=2.0)
     velocity_scale: float = setting(0.8, "Share of the joint velocity limits", minimum=0.01, maximum=1.0)
     home_velocity_scale: float = setting(0.4, "The same while homing", minimum=0.01, maximum=1.0)
-    max_lead: float = setting(
-        0.04, "How far the target may be ahead of the arm", unit="m", minimum=0.005, maximum=0.2
-    )
+    max_lead: float = setting(0.04, "How far the target may be ahead of the arm", unit="m", minimum=0.005, maximum=0.2)
     max_rotation_lead: float = setting(0.35, "The same for rotation", unit="rad", minimum=0.05, maximum=1.5)
-    home_tolerance: float = setting(
-        0.05, "Largest joint error that is at home", unit="rad", minimum=0.005, maximum=0.5
-    )
-    home_attempts: int = setting(
-        10, "Attempts to come home before the arm stops for a person", minimum=1, maximum=100
-    )
+    home_tolerance: float = setting(0.05, "Largest joint error that is at home", unit="rad", minimum=0.005, maximum=0.5)
+    home_attempts: int = setting(10, "Attempts to come home before the arm stops for a person", minimum=1, maximum=100)
     watchdog: float = setting(
         0.5, "Wall time without a command until the pose is held", unit="s", minimum=0.05, maximum=60.0
     )
@@ -68,9 +56,7 @@ class ArmConfig:
         if not self.workspace_minimum and not self.workspace_maximum:
             return None
         if len(self.workspace_minimum) != 3 or len(self.workspace_maximum) != 3:
-            raise RobofumeError(
-                "workspace_minimum and workspace_maximum need three numbers each: x, y, z in m."
-            )
+            raise RobofumeError("workspace_minimum and workspace_maximum need three numbers each: x, y, z in m.")
         low, high = self.workspace_minimum, self.workspace_maximum
         limits = Limits(
             box_min=(low[0], low[1], low[2]),

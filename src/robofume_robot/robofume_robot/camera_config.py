@@ -21,13 +21,9 @@ class CameraConfig:
         "x, y, width, height of the part to use; empty: the largest centred part of the right shape",
         unit="pixel",
     )
-    rate: float = setting(
-        0.0, "Images per second of the source's clock; 0: all", unit="1/s", minimum=0.0, maximum=1e3
-    )
+    rate: float = setting(0.0, "Images per second of the source's clock; 0: all", unit="1/s", minimum=0.0, maximum=1e3)
     lockstep: bool = setting(False, "Pass every image: the world waits for the answer to each")
-    depth_range: float = setting(
-        2.0, "Distance that is white in a 16UC1 picture", unit="m", minimum=0.1, maximum=60.0
-    )
+    depth_range: float = setting(2.0, "Distance that is white in a 16UC1 picture", unit="m", minimum=0.1, maximum=60.0)
     first_image_deadline: float = setting(
         30.0, "Wall time until the first image must be there", unit="s", minimum=0.1, maximum=3600.0
     )
@@ -38,15 +34,11 @@ class CameraConfig:
         minimum=0.1,
         maximum=3600.0,
     )
-    exit_when_lost: bool = setting(
-        True, "End with exit code 1 when the camera has stopped, not only report it"
-    )
+    exit_when_lost: bool = setting(True, "End with exit code 1 when the camera has stopped, not only report it")
     frozen_after: int = setting(
         100, "Equal images in a row that are reported as frozen; 0: never", minimum=0, maximum=100_000
     )
-    black_level: int = setting(
-        8, "An image with no value over this is reported as black", minimum=0, maximum=255
-    )
+    black_level: int = setting(8, "An image with no value over this is reported as black", minimum=0, maximum=255)
 
     def __post_init__(self) -> None:
         """Raise RobofumeError for a crop that makes no sense."""

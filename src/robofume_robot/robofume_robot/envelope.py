@@ -49,13 +49,9 @@ class Limits:
         """Raise RobofumeError for a limit that makes no sense."""
         low, high = self.box_min, self.box_max
         if len(low) != 3 or len(high) != 3 or not all(math.isfinite(v) for v in (*low, *high)):
-            raise RobofumeError(
-                f"the workspace box needs 3 finite minima and maxima in m, not {low} and {high}"
-            )
+            raise RobofumeError(f"the workspace box needs 3 finite minima and maxima in m, not {low} and {high}")
         if not all(b - a >= 0.005 for a, b in zip(low, high, strict=True)):
-            raise RobofumeError(
-                f"each side of the workspace box must be 5 mm or more: minimum {low}, maximum {high}"
-            )
+            raise RobofumeError(f"each side of the workspace box must be 5 mm or more: minimum {low}, maximum {high}")
         for name in ("translation_step", "rotation_step", "control_period", "max_lead", "max_rotation_lead"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
@@ -173,9 +169,7 @@ def plan(action: Sequence[float] | Array, situation: Situation, limits: Limits) 
     clamped_box = bool(np.abs(target - wanted).max() > 3.0 * IK_POSITION_TOLERANCE)
     lead = limits.max_joint_lead
     reference = within_limits(
-        np.clip(
-            situation.target.joint_positions, situation.measured[:6] - lead, situation.measured[:6] + lead
-        )
+        np.clip(situation.target.joint_positions, situation.measured[:6] - lead, situation.measured[:6] + lead)
     )
     translation, rotation = target - base[:3, 3], delta[3:]
     joint_steps = limits.joint_steps()
@@ -194,9 +188,7 @@ def plan(action: Sequence[float] | Array, situation: Situation, limits: Limits) 
     else:
         return Refusal(Reason.UNREACHABLE, "no part of the step can be made within the joint velocity limits")
     if not is_safe(solution.joint_positions, limits):
-        return Refusal(
-            Reason.UNREACHABLE, "the step would bring the gripper out of the box or the arm under the floor"
-        )
+        return Refusal(Reason.UNREACHABLE, "the step would bring the gripper out of the box or the arm under the floor")
     return JointTarget(
         solution.joint_positions,
         pose,

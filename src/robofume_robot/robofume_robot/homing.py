@@ -33,9 +33,7 @@ class TimedTarget:
     time_from_start: float
 
 
-def plan_home(
-    situation: Situation, home_joint_positions: Array, limits: Limits
-) -> list[TimedTarget] | Refusal:
+def plan_home(situation: Situation, home_joint_positions: Array, limits: Limits) -> list[TimedTarget] | Refusal:
     """Targets from the measured pose to `home_joint_positions` (6,), within the velocity limits for homing.
 
     Every target is inside the box. An arm that starts outside, such as from its sleep pose, may only come
@@ -46,10 +44,7 @@ def plan_home(
     path = _Path(limits)
     if not path.start(situation):
         return Refusal(Reason.UNREACHABLE, path.complaint)
-    if (
-        situation.target.opening < 0.95
-        or kinematics.opening_from_finger(float(situation.measured[6:8].mean())) < 0.95
-    ):
+    if situation.target.opening < 0.95 or kinematics.opening_from_finger(float(situation.measured[6:8].mean())) < 0.95:
         path.wait(OPENING_TIME)
     path.rise(float(home.pose[2, 3]))
     if not path.move(home):
@@ -106,9 +101,7 @@ class _Path:
             share = i / steps
             joints = home.joint_positions if i == steps else start + share * (home.joint_positions - start)
             if not self._step(joints) and not self._step(self._into_box(joints)):
-                self.complaint = (
-                    "no way home stays in the workspace box: move the arm near its home pose by hand"
-                )
+                self.complaint = "no way home stays in the workspace box: move the arm near its home pose by hand"
                 return False
         return True
 

@@ -149,9 +149,7 @@ def _geometric_columns(chain: _Chain, length_weight: float = 1.0) -> list[list[f
     columns = []
     for axis, point in zip(chain.axes, chain.points, strict=True):
         v = _cross(axis, (t0 - point[0], t1 - point[1], t2 - point[2]))
-        columns.append(
-            [v[0] * length_weight, v[1] * length_weight, v[2] * length_weight, axis[0], axis[1], axis[2]]
-        )
+        columns.append([v[0] * length_weight, v[1] * length_weight, v[2] * length_weight, axis[0], axis[1], axis[2]])
     return columns
 
 
@@ -256,10 +254,7 @@ def _configurations(target: Array, seed: Sequence[float]) -> list[list[float]]:
         fold = math.acos(min(max(cosine, -1.0), 1.0))
         for tilt in (math.atan2(reach, height) + fold, math.atan2(reach, height) - fold):
             q2 = _wrap(tilt - lean)
-            forearm = (
-                math.atan2(reach - upper_arm * math.sin(tilt), height - upper_arm * math.cos(tilt))
-                - math.pi / 2
-            )
+            forearm = math.atan2(reach - upper_arm * math.sin(tilt), height - upper_arm * math.cos(tilt)) - math.pi / 2
             q3 = _wrap(forearm - q2)
             e = (rotation_from_rpy(0.0, forearm, q1).T @ target[:3, :3]).tolist()
             sine = math.hypot(e[1][0], e[2][0])
@@ -281,9 +276,7 @@ def _wrap(angle: float) -> float:
 def _rotation_error(target: list[list[float]], rotation: tuple[_Vector, _Vector, _Vector]) -> _Vector:
     """Rotation vector (base frame) that turns `rotation` into `target`."""
     (x, y, z) = rotation
-    e = [
-        [target[i][0] * x[j] + target[i][1] * y[j] + target[i][2] * z[j] for j in range(3)] for i in range(3)
-    ]
+    e = [[target[i][0] * x[j] + target[i][1] * y[j] + target[i][2] * z[j] for j in range(3)] for i in range(3)]
     w = (e[2][1] - e[1][2], e[0][2] - e[2][0], e[1][0] - e[0][1])
     sine = 0.5 * math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
     cosine = 0.5 * (e[0][0] + e[1][1] + e[2][2] - 1.0)
@@ -330,16 +323,13 @@ def _descend(
         damping = 0.5 * float(error @ error) + 1e-7
         q = _limited_step(q, columns, error, damping, max_joint_step)
     at_limit = any(
-        value <= low + 1e-9 or value >= high - 1e-9
-        for value, low, high in zip(best_q, _LOWER, _UPPER, strict=True)
+        value <= low + 1e-9 or value >= high - 1e-9 for value, low, high in zip(best_q, _LOWER, _UPPER, strict=True)
     )
     reached = best_position <= position_tolerance and best_rotation <= rotation_tolerance
     return IkSolution(np.array(best_q), reached, best_position, best_rotation, iteration, at_limit)
 
 
-def _limited_step(
-    q: list[float], columns: Array, error: Array, damping: float, max_step: float
-) -> list[float]:
+def _limited_step(q: list[float], columns: Array, error: Array, damping: float, max_step: float) -> list[float]:
     """One damped step `dq = (J^T J + damping 1)^-1 J^T e`; `columns` (6, 6) is J^T."""
     free = columns
     while True:
@@ -349,9 +339,7 @@ def _limited_step(
         largest = max(abs(value) for value in step)
         scale = min(1.0, max_step / largest) if largest > 0.0 else 1.0
         blocked = [
-            i
-            for i in range(6)
-            if (q[i] <= _LOWER[i] and step[i] < -1e-12) or (q[i] >= _UPPER[i] and step[i] > 1e-12)
+            i for i in range(6) if (q[i] <= _LOWER[i] and step[i] < -1e-12) or (q[i] >= _UPPER[i] and step[i] > 1e-12)
         ]
         if not blocked:
             return [
@@ -378,9 +366,7 @@ def rotation_from_rpy(roll: float, pitch: float, yaw: float) -> Array:
 def rotation_vector(target: Array, rotation: Array) -> Array:
     """Rotation vector (3,) in rad, base frame, that turns `rotation` (3, 3) into `target` (3, 3)."""
     x, y, z = np.asarray(rotation, dtype=np.float64).T.tolist()
-    return np.array(
-        _rotation_error(np.asarray(target, dtype=np.float64).tolist(), (tuple(x), tuple(y), tuple(z)))
-    )
+    return np.array(_rotation_error(np.asarray(target, dtype=np.float64).tolist(), (tuple(x), tuple(y), tuple(z))))
 
 
 def rotation_from_vector(vector: Array) -> Array:

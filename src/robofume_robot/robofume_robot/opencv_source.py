@@ -22,9 +22,7 @@ class OpenCvSource:
         self._loop = loop
         self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
         if not self._capture.isOpened():
-            raise RobofumeError(
-                f"Cannot open the camera source {source}: give a device number, a video file or a URL."
-            )
+            raise RobofumeError(f"Cannot open the camera source {source}: give a device number, a video file or a URL.")
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self._period = 1.0 / rate if Path(source).is_file() and 0.1 < rate < 1000.0 else 0.0
         if not self._period:

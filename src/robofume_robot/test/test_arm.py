@@ -24,9 +24,7 @@ class Bench:
         self.now = 100.0
         self.seen = []
         self.config = ArmConfig(**{**box, "home_joint_positions": HOME, **settings})
-        self.arm = Arm(
-            self.config, clock=lambda: self.now, on_status=lambda: self.seen.append(self.arm.state)
-        )
+        self.arm = Arm(self.config, clock=lambda: self.now, on_status=lambda: self.seen.append(self.arm.state))
         self.positions = np.append(HOME, (0.037, 0.037))
         self.stamp = START
         self.blocked = False

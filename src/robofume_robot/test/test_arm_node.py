@@ -32,12 +32,8 @@ class Robot:
         self.statuses: list[ArmStatus] = []
         self._states = node.create_publisher(JointState, "joint_states", qos.STATE)
         self._commands = node.create_publisher(ArmCommand, "arm/command", qos.COMMAND)
-        node.create_subscription(
-            JointTrajectory, "arm_controller/joint_trajectory", self.motions.append, qos.COMMAND
-        )
-        node.create_subscription(
-            JointState, "observation/proprioception", self.proprioceptions.append, qos.STATE
-        )
+        node.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self.motions.append, qos.COMMAND)
+        node.create_subscription(JointState, "observation/proprioception", self.proprioceptions.append, qos.STATE)
         node.create_subscription(ArmStatus, "arm/status", self.statuses.append, qos.LATCHED)
 
     def connect(self) -> None:

@@ -110,11 +110,7 @@ def test_a_camera_that_never_comes_ends_the_node(graph):
     process = graph.start("camera", first_image_deadline=0.5, exit_when_lost=False)
     assert graph.until(lambda: process.poll() is not None)
     output = process.stdout.read()
-    assert (
-        process.returncode == 1
-        and "No image came from camera/image_raw" in output
-        and "Traceback" not in output
-    )
+    assert process.returncode == 1 and "No image came from camera/image_raw" in output and "Traceback" not in output
 
 
 def test_a_file_plays_through_and_then_the_camera_has_stopped(graph, camera, tmp_path):

@@ -16,9 +16,7 @@ OPEN = (0.037, 0.037)
 
 
 def _at(vector, opening=1.0):
-    solution = kinematics.inverse_kinematics(
-        kinematics.pose_from_vector(vector), HOME, any_configuration=True
-    )
+    solution = kinematics.inverse_kinematics(kinematics.pose_from_vector(vector), HOME, any_configuration=True)
     assert solution.converged
     finger = kinematics.finger_from_opening(opening)
     return Situation.at_rest(np.append(solution.joint_positions, (finger, finger)))
@@ -61,9 +59,7 @@ def test_velocity_shortens_the_whole_step():
     moved = np.abs(target.joint_positions - situation.target.joint_positions)
     assert moved.max() <= 0.05 * np.pi * slow.control_period + 1e-9
     travelled = _position(target) - (0.25, 0, 0.12)
-    assert travelled[0] > 0.002 and travelled[0] == pytest.approx(
-        -travelled[2], rel=0.1
-    )  # the same direction
+    assert travelled[0] > 0.002 and travelled[0] == pytest.approx(-travelled[2], rel=0.1)  # the same direction
 
 
 @pytest.mark.parametrize(
@@ -181,13 +177,9 @@ def test_homing_opens_rises_and_stays_in_the_box():
         path = plan_home(situation, HOME, LIMITS)
         assert not isinstance(path, Refusal), path
         _replay(path, situation.measured[:6], LIMITS, LIMITS.home_velocity_scale)
-        assert all(
-            timed.target.opening == 1.0 and is_safe(timed.target.joint_positions, LIMITS) for timed in path
-        )
+        assert all(timed.target.opening == 1.0 and is_safe(timed.target.joint_positions, LIMITS) for timed in path)
         np.testing.assert_allclose(path[-1].target.joint_positions, HOME)
-        np.testing.assert_allclose(
-            _position(path[0].target), vector[:3], atol=1e-3
-        )  # the fingers open in place
+        np.testing.assert_allclose(_position(path[0].target), vector[:3], atol=1e-3)  # the fingers open in place
         if vector[2] < 0.12:
             rise = _position(path[1].target)
             np.testing.assert_allclose(rise[:2], vector[:2], atol=1e-3)

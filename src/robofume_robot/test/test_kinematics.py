@@ -91,9 +91,7 @@ def test_reachable_poses_are_solved_from_one_far_seed():
 def test_steps_from_a_near_seed_stay_near_and_take_few_iterations():
     rng = np.random.default_rng(3)
     for _ in range(300):
-        vector = np.append(
-            rng.uniform((0.18, -0.14, 0.03), (0.34, 0.14, 0.17)), (0, 0, rng.uniform(-0.5, 0.5))
-        )
+        vector = np.append(rng.uniform((0.18, -0.14, 0.03), (0.34, 0.14, 0.17)), (0, 0, rng.uniform(-0.5, 0.5)))
         start = inverse_kinematics(pose_from_vector(vector), READY, any_configuration=True)
         vector += np.append(rng.uniform(-0.05, 0.05, 3), (0, 0, rng.uniform(-0.25, 0.25)))
         step = inverse_kinematics(pose_from_vector(vector), start.joint_positions)
@@ -162,7 +160,5 @@ def test_proprioception_and_fingers():
     np.testing.assert_allclose(values[:6], vector_from_pose(forward_kinematics(READY)))
     assert values[6] == pytest.approx(0.5)
     for opening in (0.0, 0.3, 1.0):
-        assert kinematics.opening_from_finger(kinematics.finger_from_opening(opening)) == pytest.approx(
-            opening
-        )
+        assert kinematics.opening_from_finger(kinematics.finger_from_opening(opening)) == pytest.approx(opening)
     assert kinematics.finger_from_opening(9.0) == kinematics.FINGER_OPEN

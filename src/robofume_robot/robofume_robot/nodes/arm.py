@@ -31,9 +31,7 @@ class TrajectoryController:
     """Backend: `arm_controller/joint_trajectory`, for the simulation, Gazebo and ros2_control."""
 
     def __init__(self, node: Node) -> None:
-        self._publisher = node.create_publisher(
-            JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND
-        )
+        self._publisher = node.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND)
         self._names = list(JOINT_NAMES)
 
     def send(self, motion: Motion) -> None:
@@ -61,9 +59,7 @@ class ArmNode(Node):
         self._proprioception = self.create_publisher(JointState, "observation/proprioception", qos.STATE)
         self._status = self.create_publisher(ArmStatus, "arm/status", qos.LATCHED)
         self._diagnostics = Diagnostics(self, lambda: vars(self._arm.counters))
-        self.create_subscription(
-            JointState, "joint_states", self._on_joint_states, qos.sensor_input(config.lockstep)
-        )
+        self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.sensor_input(config.lockstep))
         self.create_subscription(ArmCommand, "arm/command", self._on_command, qos.COMMAND)
         # Wall time on purpose: a simulated clock stands still just when the watchdog is needed.
         steady = Clock(clock_type=ClockType.STEADY_TIME)

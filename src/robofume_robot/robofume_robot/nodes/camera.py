@@ -48,9 +48,7 @@ class CameraNode(Node):
             self._thread = threading.Thread(target=self._read, name="camera source", daemon=True)
             self._thread.start()
         else:
-            self.create_subscription(
-                Image, "camera/image_raw", self._on_image, qos.sensor_input(self._config.lockstep)
-            )
+            self.create_subscription(Image, "camera/image_raw", self._on_image, qos.sensor_input(self._config.lockstep))
         period = min(0.5, self._config.image_deadline / 5.0, self._config.first_image_deadline / 5.0)
         self.create_timer(period, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
