@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+WHEELS = "PyPI wheels"
 GRAPHICS_BACKENDS = ("egl", "osmesa")
 GRAPHICS_ADVICE = "`sudo apt-get install libegl1 libgl1 libgl1-mesa-dri`, or `sudo apt-get install libosmesa6`"
 
@@ -101,10 +102,12 @@ class Robot:
 
     @property
     def missing(self) -> tuple[Need, ...]:
+        """What it still needs."""
         return tuple(need for need in self.needs if not need.present)
 
     @property
     def usable(self) -> bool:
+        """Whether it can be used here and now."""
         return not self.missing
 
 
@@ -130,7 +133,7 @@ def _ros_origin(environment: Mapping[str, str]) -> tuple[str | None, str | None]
             return environment.get("ROS_DISTRO") or None, str(prefix)
     for distribution in ("jazzy", "kilted"):
         if _distribution_version(f"ros-{distribution}-rclpy"):
-            return distribution, "PyPI wheels"
+            return distribution, WHEELS
     return None, None
 
 
@@ -152,7 +155,7 @@ def _accelerator() -> str | None:
         done = subprocess.run(
             [program, "--query-gpu=name", "--format=csv,noheader"],
             capture_output=True, text=True, timeout=20, check=False,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     names = done.stdout.strip().splitlines()
@@ -181,58 +184,40 @@ def examine(environment: Mapping[str, str] | None = None) -> Machine:
 
 def robots(machine: Machine) -> tuple[Robot, ...]:
     """The robots of the suite, each with what it needs."""
-    distribution = machine.ros_distribution or "humble"
-    sourced = machine.ros_from is not None and machine.ros_from != "PyPI wheels"
-    rclpy = Need("rclpy", "rclpy" in machine.modules, "`make setup`")
-    interfaces = Need("robofume_interfaces", "robofume_interfaces" in machine.modules, "`make setup`")
-    installation = Need(
-        "a ROS 2 installation", sourced, "install ROS 2 Humble and source it, or use the robot image in docker/"
+    sourced = machine.ros_from is not None and machine.ros_from != WHEELS
+    distribution = machine.ros_distribution if sourced else "humble"
+    nodes = (
+        Need("rclpy", "rclpy" in machine.modules, "`make setup`"),
+        Need("robofume_interfaces", "robofume_interfaces" in machine.modules, "`make setup`"),
     )
+    installation = Need("a ROS 2 installation", sourced,
+                        "install ROS 2 Humble and source it, or use the robot image of docker/")
+
+    def package(name: str, found: frozenset[str], debian: str | None = None) -> Need:
+        advice = f"`sudo apt-get install ros-{distribution}-{debian}`" if debian else (
+            "build Interbotix's X-series packages in a workspace and source it, or use the robot image of docker/")
+        return Need(name, name in found, advice)
+
     return (
-        Robot(
-            "mujoco",
-            (
-                rclpy,
-                interfaces,
-                Need("mujoco", "mujoco" in machine.distributions, "`make setup`"),
-                Need("drawing without a screen", machine.graphics_backend is not None, GRAPHICS_ADVICE),
-            ),
-        ),
-        Robot(
-            "gazebo",
-            (
-                interfaces,
-                installation,
-                Need(
-                    "gazebo_msgs",
-                    "gazebo_msgs" in machine.modules,
-                    f"`sudo apt-get install ros-{distribution}-gazebo-ros-pkgs` (Gazebo Classic: Humble)",
-                ),
-                Need("gzserver", "gzserver" in machine.programs, "it comes with gazebo-ros-pkgs on Humble"),
-                Need(
-                    "interbotix_xsarm_sim",
-                    "interbotix_xsarm_sim" in machine.ros_packages,
-                    "build the Interbotix X-series packages, or use the robot image in docker/",
-                ),
-            ),
-        ),
-        Robot(
-            "widowx",
-            (
-                interfaces,
-                installation,
-                Need(
-                    "interbotix_xs_modules",
-                    "interbotix_xs_modules" in machine.modules,
-                    "build the Interbotix X-series packages, or use the robot image in docker/",
-                ),
-                Need(
-                    "interbotix_xs_sdk",
-                    "interbotix_xs_sdk" in machine.ros_packages,
-                    "build the Interbotix X-series packages, or use the robot image in docker/",
-                ),
-            ),
-        ),
+        Robot("mujoco", (
+            *nodes,
+            Need("mujoco", "mujoco" in machine.distributions, "`make setup`"),
+            Need("drawing without a screen", machine.graphics_backend is not None, GRAPHICS_ADVICE),
+        )),
+        Robot("gazebo", (
+            *nodes,
+            installation,
+            package("gazebo_msgs", machine.modules, "gazebo-msgs"),
+            Need("gzserver", "gzserver" in machine.programs,
+                 "`sudo apt-get install ros-humble-gazebo-ros-pkgs` (Gazebo Classic is not made for later ROS)"),
+            package("interbotix_xsarm_sim", machine.ros_packages),
+        )),
+        Robot("widowx", (
+            *nodes,
+            installation,
+            package("interbotix_xs_modules", machine.modules),
+            package("interbotix_xs_sdk", machine.ros_packages),
+        )),
     )
 
 
@@ -247,10 +232,10 @@ def describe(machine: Machine) -> str:
     ]
     rows += [(name, machine.distributions.get(name, "not installed")) for name in DISTRIBUTIONS]
     rows += [
-        ("ros2 launch", "yes" if {"launch_ros"} <= machine.modules and "ros2" in machine.programs
+        ("ros2 launch", "yes" if "launch_ros" in machine.modules and "ros2" in machine.programs
          else "no: `robofume up` starts the same graph"),
         ("rviz2", "yes" if "rviz2" in machine.programs else "no: it comes with a ROS 2 installation"),
-    ]  # fmt: skip
+    ]
     lines = ["Installed"] + [f"  {name:<14} {value}" for name, value in rows] + ["", "Robots"]
     for robot in robots(machine):
         lines.append(f"  {robot.name:<14} {'ready' if robot.usable else 'cannot be used here'}")

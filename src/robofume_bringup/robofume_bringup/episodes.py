@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from robofume_common.enums import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -49,28 +50,25 @@ class EpisodeSummary:
 def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
     """The summary of one episode read from `bag`."""
     truth = episode.truth
-    counts = [0, 0, 0, 0]
     true_success = None
-    if truth is not None:
-        says_success = episode.verdicts == Verdict.SUCCESS
-        says_failure = episode.verdicts == Verdict.FAILURE
-        counts = [
-            int((says_success & truth).sum()),
-            int((says_success & ~truth).sum()),
-            int((says_failure & truth).sum()),
-            int((says_failure & ~truth).sum()),
-        ]
-        deciding = episode.success_index if episode.outcome == Outcome.SUCCESS else -1
-        true_success = bool(truth[deciding])
+    says_success = episode.verdicts == Verdict.SUCCESS
+    says_failure = episode.verdicts == Verdict.FAILURE
+    if truth is None:
+        truth = says_success = says_failure = np.zeros(len(episode.verdicts), dtype=bool)
+    else:
+        true_success = bool(truth[episode.success_index if episode.is_success else -1])
     return EpisodeSummary(
-        bag,
-        episode.episode_id,
-        int(episode.direction),
-        int(episode.outcome),
-        episode.length,
-        bool(episode.assisted_reset_before),
-        true_success,
-        *counts,
+        bag=bag,
+        episode_id=episode.episode_id,
+        direction=int(episode.direction),
+        outcome=int(episode.outcome),
+        num_steps=episode.length,
+        assisted_reset_before=bool(episode.assisted_reset_before),
+        true_success=true_success,
+        true_positives=int((says_success & truth).sum()),
+        false_positives=int((says_success & ~truth).sum()),
+        false_negatives=int((says_failure & truth).sum()),
+        true_negatives=int((says_failure & ~truth).sum()),
         unknown=int((episode.verdicts == Verdict.UNKNOWN).sum()),
         closed=episode.closed / 1e9 if episode.closed else float("nan"),
     )

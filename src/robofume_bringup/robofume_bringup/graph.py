@@ -214,6 +214,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "step_limit": task.step_limit,
             "lockstep": settings.lockstep,
             "expect_learner": practises,
+            "min_episode_steps": 3,
             "session": mode,
         },
     }
@@ -237,7 +238,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             nodes["switcher"] |= {name: settings.overrides["learner"][name] for name in ratio}
         if settings.record:
             kind = {"collect": "demos", "practice": "practice", "evaluate": "evaluate"}[mode]
-            nodes["recorder"] = {"bag_dir": directory.bags(kind), "name": "clumsy" if settings.clumsy else kind}
+            nodes["recorder"] = {"directory": directory.bags(kind), "name": "clumsy" if settings.clumsy else kind}
     listeners = 2 + ("learner" in nodes) + ("recorder" in nodes)
     nodes["policy"]["step_listeners"] = listeners
     return nodes
@@ -277,7 +278,7 @@ LAUNCH_ARGUMENTS = (
 def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
     """GraphSettings from the texts of the launch arguments. Raises RobofumeError for a value that does not
     fit."""
-    texts = dict(values)
+    texts: dict[str, Any] = dict(values)
     file = texts.pop("parameters")
     typed: dict[str, Any] = {"run_directory": Path(texts.pop("run_directory")).resolve()}
     for name in ("seed", "image_size"):

@@ -24,7 +24,7 @@ FIRST = 4
 """Episodes per direction before the lines begin."""
 COLOURS = {1: "#1f6f8b", 2: "#d1603d"}
 NAMES = {1: "forward", 2: "backward"}
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -39,10 +39,12 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
+        """Name of the run."""
         return self.path.name
 
     @property
     def config_file(self) -> Path:
+        """The settings of the run."""
         return self.path / "config.yaml"
 
     def bags(self, kind: str) -> Path:
@@ -61,22 +63,27 @@ class RunDirectory:
 
     @property
     def pretrained(self) -> Path:
+        """The pre-trained policy."""
         return self.path / "pretrained"
 
     @property
     def checkpoints(self) -> Path:
+        """Checkpoints of practice."""
         return self.path / "checkpoints"
 
     @property
     def metrics(self) -> Path:
+        """TensorBoard and CSV metrics."""
         return self.path / "metrics"
 
     @property
     def evaluations(self) -> Path:
+        """Results of evaluations, as JSON."""
         return self.path / "evaluations"
 
     @property
     def logs(self) -> Path:
+        """One log for each node."""
         return self.path / "logs"
 
     @property
@@ -86,10 +93,12 @@ class RunDirectory:
 
     @property
     def report(self) -> Path:
+        """The report."""
         return self.path / "report.html"
 
     @property
     def figures(self) -> Path:
+        """The figures of the report."""
         return self.path / "report"
 
     def prepare(self) -> None:
@@ -126,6 +135,7 @@ class RunDirectory:
         return config
 
     def write_config(self, config: dict[str, Any]) -> None:
+        """Replace config.yaml."""
         write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False).encode())
 
     # Stage markers: what is finished, and what it took.

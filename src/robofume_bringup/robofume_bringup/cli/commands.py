@@ -49,24 +49,28 @@ def known_task(name: str) -> None:
 
 
 def demo(options: Options, interruption: Interruption) -> None:
+    """All stages in turn."""
     from robofume_bringup.stages.demo import run_demo
 
     run_demo(open_context(options, interruption))
 
 
 def up(options: Options, interruption: Interruption) -> None:
+    """Keep a graph running."""
     from robofume_bringup.stages.up import keep_up
 
     keep_up(open_context(options, interruption), options.mode, options.namespace, options.idle)
 
 
 def demonstrations(options: Options, interruption: Interruption) -> None:
+    """Collect demonstrations."""
     from robofume_bringup.stages.demonstrations import collect_demonstrations
 
     collect_demonstrations(open_context(options, interruption))
 
 
 def reward_train(options: Options, interruption: Interruption) -> None:
+    """Fine-tune the reward model."""
     from robofume_bringup.stages.reward import STAGE, train_reward
 
     context = open_context(options, interruption, existing=True)
@@ -77,24 +81,28 @@ def reward_train(options: Options, interruption: Interruption) -> None:
 
 
 def reward_evaluate(options: Options, interruption: Interruption) -> None:
+    """Measure the reward model."""
     from robofume_bringup.stages.reward import evaluate_reward
 
     evaluate_reward(open_context(options, interruption, existing=True), options.bags)
 
 
 def pretrain(options: Options, interruption: Interruption) -> None:
+    """Train the policy offline."""
     from robofume_bringup.stages.pretraining import pretrain_policy
 
     pretrain_policy(open_context(options, interruption, existing=True), options.again)
 
 
 def practice(options: Options, interruption: Interruption) -> None:
+    """Practise."""
     from robofume_bringup.stages.practice import practise
 
     practise(open_context(options, interruption, existing=True))
 
 
 def evaluate(options: Options, interruption: Interruption) -> None:
+    """Count successes by ground truth."""
     from robofume_bringup.stages.evaluation import evaluate_policy
 
     name = {"pretrained": "before", "practised": "after"}[options.weights]
@@ -102,24 +110,28 @@ def evaluate(options: Options, interruption: Interruption) -> None:
 
 
 def report(options: Options, interruption: Interruption) -> None:
+    """Write the report."""
     from robofume_bringup.stages.report import write_run_report
 
     write_run_report(open_context(options, interruption, existing=True))
 
 
-def data_info(options: Options, interruption: Interruption) -> int:
+def data_info(options: Options, _interruption: Interruption) -> int:
+    """Say what is in bags."""
     from robofume_bringup.cli.data import info
 
     return info(options.bags)
 
 
-def data_check(options: Options, interruption: Interruption) -> int:
+def data_check(options: Options, _interruption: Interruption) -> int:
+    """Say whether bags are whole."""
     from robofume_bringup.cli.data import check
 
     return check(options.bags)
 
 
-def tasks(options: Options, interruption: Interruption) -> None:
+def tasks(_options: Options, _interruption: Interruption) -> None:
+    """List the tasks."""
     from robofume_sim.tasks import TASKS
 
     for name, task in sorted(TASKS.items()):
@@ -130,7 +142,8 @@ def tasks(options: Options, interruption: Interruption) -> None:
         )
 
 
-def doctor(options: Options, interruption: Interruption) -> int:
+def doctor(_options: Options, _interruption: Interruption) -> int:
+    """Say what is installed."""
     from robofume_bringup.doctor import main
 
     return main()

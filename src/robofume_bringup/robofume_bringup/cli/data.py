@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from robofume_data import check as checking
+from robofume_data import summary
+
 
 def info(bags: Sequence[Path]) -> int:
-    raise NotImplementedError
+    """Print what the bags hold. Raises RobofumeError where one is missing or damaged."""
+    print(summary.report(summary.summarise(bags)))
+    return 0
 
 
 def check(bags: Sequence[Path]) -> int:
-    raise NotImplementedError
+    """Print a report on each bag. Exit code 1 where one is damaged."""
+    reports = checking.check_bags(bags)
+    print(checking.report(reports))
+    return 0 if all(report.is_sound for report in reports) else 1

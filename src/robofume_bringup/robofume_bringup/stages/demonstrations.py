@@ -64,9 +64,8 @@ def _record(
                     for count in (state.forward_successes, state.backward_successes)
                 )
             bar.update(done - bar.n)
-            bar.set_postfix(steps_per_second=f"{state.steps_per_second:.0f}", refresh=False)
 
-        session.practice(feedback, successes_per_direction=successes_per_direction, episodes=episodes)
+        feedback(session.practice(feedback, successes_per_direction=successes_per_direction, episodes=episodes))
 
 
 def split(summaries: list[EpisodeSummary]) -> tuple[list[EpisodeSummary], list[EpisodeSummary]]:

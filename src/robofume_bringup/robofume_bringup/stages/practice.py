@@ -56,6 +56,7 @@ def _practise(context: StageContext, done: int) -> None:
             )
 
         result = session.practice(feedback, steps=total - done)
+        bar.update(done + result.steps - bar.n)
     sessions = context.directory.stage_record(STAGE).get("sessions", [])
     sessions.append(
         {
