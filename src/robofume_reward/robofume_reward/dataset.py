@@ -32,13 +32,10 @@ class DatasetConfig:
     """Which frames get a label."""
 
     margin: int = setting(
-        1, "Frames before the success that get no label: they look like it", unit="steps", minimum=0
+        0, "Frames before the success without a label, where the labels come late", unit="steps", minimum=0
     )
     grasp_margin: int = setting(
-        3,
-        "Frames before the gripper first closes that get no label for the other direction",
-        unit="steps",
-        minimum=0,
+        2, "Frames up to the first grasp without a label for the other direction", unit="steps", minimum=0
     )
     other_task_share: float = setting(
         0.1, "Frames also asked about another task's instruction (no), where there are several tasks",
@@ -113,7 +110,8 @@ def other_labels(episode: EpisodeData, follows_success: bool, config: DatasetCon
     if follows_success:
         labels[: max(0, untouched - config.grasp_margin)] = 1
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
-        labels[_last_grasp(closed[: episode.success_index]) + 1 :] = 0
+        # From the frame where the open gripper is around the object on: the next action grasps it.
+        labels[_last_grasp(closed[: episode.success_index]) :] = 0
     return labels
 
 

@@ -46,7 +46,7 @@ _PLACES = (
 class TinyModelConfig:
     """Shape of the tiny vision-language model."""
 
-    image_size: int = setting(64, "Side of the square image the vision tower sees", unit="px", minimum=32)
+    image_size: int = setting(96, "Side of the square image the vision tower sees", unit="px", minimum=32)
     vision_width: int = setting(32, "Channels of the vision tower's first stage", minimum=8)
     vision_depth: int = setting(1, "Layers per stage of the vision tower", minimum=1)
     text_width: int = setting(128, "Width of the language model", minimum=32)

@@ -73,6 +73,7 @@ class TrainingConfig:
     threads: int = setting(2, "Torch threads; 0 leaves torch's own choice", minimum=0)
     device: str = setting("cpu", "Torch device")
     dtype: str = setting("float32", "Precision of the weights", choices=("float32", "bfloat16"))
+    mixed_precision: bool = setting(True, "Compute the forward pass in bfloat16: a fifth less time on a CPU")
     allow_download: bool = setting(False, "Fetch the base model from the network")
     seed: int = setting(0, "Seed of weights, split, sampling and augmentation", minimum=0)
 
@@ -127,8 +128,9 @@ def train_on_episodes(
     except OSError as error:
         raise RobofumeError(f"The directory {output} cannot be written: {error.strerror}.") from error
     best = _fit(reward, training, checking, options, augmentation, progress)
+    in_the_loop = checking.select(checking.own)
     reward.calibration = calibrate(
-        reward_log_odds(reward, checking), checking.labels, options.target_precision
+        reward_log_odds(reward, in_the_loop), in_the_loop.labels, options.target_precision
     )
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     summary = {
@@ -266,7 +268,8 @@ def _fit(
             )
             batch["pixel_values"] = augment(batch["pixel_values"], augmentation, light)
             model.train()
-            logit = reward.answer_logit(batch)
+            with torch.autocast(reward.device.type, torch.bfloat16, enabled=options.mixed_precision):
+                logit = reward.answer_logit(batch)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
                 logit, torch.from_numpy(yes.astype(np.float32)).to(logit.device)
             )

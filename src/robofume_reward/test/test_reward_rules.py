@@ -41,8 +41,8 @@ def test_success_frames_are_yes_and_early_ones_no_with_a_margin_between() -> Non
 def test_the_other_direction_is_still_done_until_the_gripper_closes() -> None:
     frames = dataset.label(pair(), DatasetConfig(grasp_margin=2), seed=0)
     other = answers(frames, 1, INSTRUCTIONS[Direction.FORWARD])
-    # The gripper closes with action 5; frame 5 still shows it open; two frames of margin.
-    assert other == {**dict.fromkeys(range(4), True), **dict.fromkeys(range(6, 17), False)}
+    # The gripper closes with action 5; frame 5 shows it open around the block; two frames of margin.
+    assert other == {**{i: True for i in range(4)}, **{i: False for i in range(5, 17)}}
 
 
 def test_the_first_episode_says_nothing_about_what_was_before() -> None:
