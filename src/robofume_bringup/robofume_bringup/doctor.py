@@ -76,6 +76,8 @@ class Machine:
     """Names in the ament index."""
     graphics_backend: str | None
     accelerator: str | None
+    graph_robots: frozenset[str]
+    """Robots that this version's graph can start."""
 
 
 DISTRIBUTIONS = ("torch", "mujoco", "gymnasium", "transformers", "peft", "mcap", "rosbags")
@@ -168,6 +170,7 @@ def examine(environment: Mapping[str, str] | None = None) -> Machine:
     ros_distribution, ros_from = _ros_origin(environment)
     versions = {name: _distribution_version(name) for name in DISTRIBUTIONS}
     backend = first_graphics_backend() if versions["mujoco"] else None
+    from robofume_bringup.graph import ROBOTS
     return Machine(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
@@ -179,6 +182,7 @@ def examine(environment: Mapping[str, str] | None = None) -> Machine:
         ros_packages=_ros_packages(environment),
         graphics_backend=backend,
         accelerator=_accelerator(),
+        graph_robots=frozenset(ROBOTS),
     )
 
 
@@ -186,12 +190,16 @@ def robots(machine: Machine) -> tuple[Robot, ...]:
     """The robots of the suite, each with what it needs."""
     sourced = machine.ros_from is not None and machine.ros_from != WHEELS
     distribution = machine.ros_distribution if sourced else "humble"
-    nodes = (
+    needs_nodes = (
         Need("rclpy", "rclpy" in machine.modules, "`make setup`"),
         Need("robofume_interfaces", "robofume_interfaces" in machine.modules, "`make setup`"),
     )
     installation = Need("a ROS 2 installation", sourced,
                         "install ROS 2 Humble and source it, or use the robot image of docker/")
+
+    def nodes(robot: str) -> tuple[Need, ...]:
+        advice = "this version of the suite starts the simulated robot only"
+        return (*needs_nodes, Need("its part of the graph", robot in machine.graph_robots, advice))
 
     def package(name: str, found: frozenset[str], debian: str | None = None) -> Need:
         advice = f"`sudo apt-get install ros-{distribution}-{debian}`" if debian else (
@@ -200,12 +208,12 @@ def robots(machine: Machine) -> tuple[Robot, ...]:
 
     return (
         Robot("mujoco", (
-            *nodes,
+            *nodes("mujoco"),
             Need("mujoco", "mujoco" in machine.distributions, "`make setup`"),
             Need("drawing without a screen", machine.graphics_backend is not None, GRAPHICS_ADVICE),
         )),
         Robot("gazebo", (
-            *nodes,
+            *nodes("gazebo"),
             installation,
             package("gazebo_msgs", machine.modules, "gazebo-msgs"),
             Need("gzserver", "gzserver" in machine.programs,
@@ -213,7 +221,7 @@ def robots(machine: Machine) -> tuple[Robot, ...]:
             package("interbotix_xsarm_sim", machine.ros_packages),
         )),
         Robot("widowx", (
-            *nodes,
+            *nodes("widowx"),
             installation,
             package("interbotix_xs_modules", machine.modules),
             package("interbotix_xs_sdk", machine.ros_packages),

@@ -14,12 +14,13 @@ EVERYTHING = doctor.Machine(
     system="Linux x86_64",
     ros_distribution="humble",
     ros_from="/opt/ros/humble",
-    distributions={name: "1.0" for name in doctor.DISTRIBUTIONS},
+    distributions=dict.fromkeys(doctor.DISTRIBUTIONS, "1.0"),
     modules=frozenset(doctor.MODULES),
     programs=frozenset(doctor.PROGRAMS),
     ros_packages=frozenset({"interbotix_xsarm_sim", "interbotix_xs_sdk"}),
     graphics_backend="egl",
     accelerator=None,
+    graph_robots=frozenset({"mujoco", "gazebo", "widowx"}),
 )
 
 
@@ -53,6 +54,7 @@ def test_each_missing_thing_takes_its_robot_away():
         ({"modules": EVERYTHING.modules - {"rclpy"}}, {"mujoco", "gazebo", "widowx"}),
         ({"modules": EVERYTHING.modules - {"gazebo_msgs"}}, {"gazebo"}),
         ({"modules": EVERYTHING.modules - {"interbotix_xs_modules"}}, {"widowx"}),
+        ({"graph_robots": frozenset({"mujoco"})}, {"gazebo", "widowx"}),
         ({"programs": EVERYTHING.programs - {"gzserver"}}, {"gazebo"}),
         ({"ros_packages": frozenset()}, {"gazebo", "widowx"}),
     ]:
@@ -61,7 +63,8 @@ def test_each_missing_thing_takes_its_robot_away():
 
 
 def test_nothing_found_is_said_with_what_to_do():
-    machine = doctor.Machine("3.11.7", "Linux x86_64", None, None, {}, frozenset(), frozenset(), frozenset(), None, None)
+    nothing: frozenset[str] = frozenset()
+    machine = doctor.Machine("3.11.7", "Linux x86_64", None, None, {}, nothing, nothing, nothing, None, None, nothing)
     text = doctor.describe(machine)
     assert usable(machine) == set()
     assert "ROS 2          not found" in text
@@ -93,6 +96,7 @@ def test_a_sourced_installation_is_told_from_the_wheels(tmp_path):
 
 
 def test_the_command_ends_with_0_where_the_simulation_runs():
-    done = subprocess.run([sys.executable, "-m", "robofume_bringup.doctor"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "robofume_bringup.doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mujoco         ready" in done.stdout
