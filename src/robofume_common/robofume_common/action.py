@@ -24,9 +24,7 @@ class ActionSpace:
 
     def __post_init__(self) -> None:
         if len(self.mask) != PHYSICAL_DIMENSION or not any(self.mask):
-            raise RobofumeError(
-                f"An action mask has {PHYSICAL_DIMENSION} entries, at least one true; got {self.mask}."
-            )
+            raise RobofumeError(f"An action mask has {PHYSICAL_DIMENSION} entries, at least one true; got {self.mask}.")
         if not (0 < self.translation_limit < 1 and 0 < self.rotation_limit < 3.2):
             raise RobofumeError(
                 f"Action limits must be positive and small (m, rad per step); got "
@@ -65,8 +63,6 @@ class ActionSpace:
         """(..., 7) to (..., dimension) float32 in [-1, 1]; masked components are dropped."""
         physical = np.asarray(physical, dtype=np.float32)
         if physical.shape[-1:] != (PHYSICAL_DIMENSION,):
-            raise RobofumeError(
-                f"Expected actions of shape (..., {PHYSICAL_DIMENSION}), got {physical.shape}."
-            )
+            raise RobofumeError(f"Expected actions of shape (..., {PHYSICAL_DIMENSION}), got {physical.shape}.")
         indices = self._indices
         return np.clip((physical[..., indices] - self._offset[indices]) / self._scale[indices], -1.0, 1.0)

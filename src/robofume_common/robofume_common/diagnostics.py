@@ -49,9 +49,7 @@ class Diagnostics:
 
     def publish(self) -> None:
         """Publishes now."""
-        self._status.values = [
-            KeyValue(key=str(key), value=str(value)) for key, value in self._counters().items()
-        ]
+        self._status.values = [KeyValue(key=str(key), value=str(value)) for key, value in self._counters().items()]
         message = DiagnosticArray(status=[self._status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)

@@ -50,9 +50,7 @@ def _cast(owner: str, name: str, annotation: Any, value: Any) -> Any:
         return value
     if dataclasses.is_dataclass(annotation):
         return value if isinstance(value, annotation) else from_dict(annotation, value)  # type: ignore[arg-type]
-    raise RobofumeError(
-        f"{owner}.{name} must be of type {getattr(annotation, '__name__', annotation)}, got {value!r}."
-    )
+    raise RobofumeError(f"{owner}.{name} must be of type {getattr(annotation, '__name__', annotation)}, got {value!r}.")
 
 
 def validate(config: Config) -> Config:
@@ -68,9 +66,7 @@ def validate(config: Config) -> Config:
             if isinstance(item, float) and math.isnan(item):
                 raise RobofumeError(f"{owner}.{field.name} must be a number, got {item}.")
             if choices is not None and item not in choices:
-                raise RobofumeError(
-                    f"{owner}.{field.name} must be one of {', '.join(map(str, choices))}; got {item}."
-                )
+                raise RobofumeError(f"{owner}.{field.name} must be one of {', '.join(map(str, choices))}; got {item}.")
             if minimum is not None and item < minimum:
                 raise RobofumeError(f"{owner}.{field.name} must be at least {minimum}, got {item}.")
             if maximum is not None and item > maximum:
@@ -99,13 +95,9 @@ def from_dict(config_class: type[Config], values: dict[str, Any]) -> Config:
     fields = _fields(config_class)
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise RobofumeError(
-            f"{owner} has no setting {', '.join(unknown)}; it has {', '.join(sorted(fields))}."
-        )
+        raise RobofumeError(f"{owner} has no setting {', '.join(unknown)}; it has {', '.join(sorted(fields))}.")
     hints = typing.get_type_hints(config_class)
-    return validate(
-        config_class(**{name: _cast(owner, name, hints[name], value) for name, value in values.items()})
-    )
+    return validate(config_class(**{name: _cast(owner, name, hints[name], value) for name, value in values.items()}))
 
 
 def declare(node: Any, config_class: type[Config], prefix: str = "") -> Config:
@@ -180,7 +172,5 @@ def check_overrides(node: Any) -> None:
     )
     if unknown:
         names = sorted(node.get_parameters_by_prefix("")) if hasattr(node, "get_parameters_by_prefix") else []
-        known = ", ".join(
-            name for name in names if name not in ("use_sim_time", "start_type_description_service")
-        )
+        known = ", ".join(name for name in names if name not in ("use_sim_time", "start_type_description_service"))
         raise RobofumeError(f"Node {node.get_name()} has no parameter {', '.join(unknown)}; it has {known}.")

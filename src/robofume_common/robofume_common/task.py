@@ -24,13 +24,9 @@ class TaskDescription:
         (True, True, True, False, False, False, True),
         "Which of dx dy dz droll dpitch dyaw gripper the policy controls",
     )
-    translation_limit: float = setting(
-        0.05, "Largest translation per step", unit="m", minimum=0.001, maximum=0.2
-    )
+    translation_limit: float = setting(0.05, "Largest translation per step", unit="m", minimum=0.001, maximum=0.2)
     rotation_limit: float = setting(0.25, "Largest rotation per step", unit="rad", minimum=0.01, maximum=1.0)
-    workspace_minimum: tuple[float, ...] = setting(
-        (), "Least x, y, z of the gripper; empty: no motion", unit="m"
-    )
+    workspace_minimum: tuple[float, ...] = setting((), "Least x, y, z of the gripper; empty: no motion", unit="m")
     workspace_maximum: tuple[float, ...] = setting((), "Greatest x, y, z of the gripper", unit="m")
     home_joint_positions: tuple[float, ...] = setting((), "Six joint angles of the home pose", unit="rad")
 
@@ -40,12 +36,8 @@ class TaskDescription:
         low, high = self.workspace_minimum, self.workspace_maximum
         if (len(low), len(high)) not in ((0, 0), (3, 3)):
             raise RobofumeError(f"Task {self.name}: the workspace box needs three numbers on each side.")
-        if not all(a < b for a, b in zip(low, high, strict=True)) or not all(
-            map(math.isfinite, (*low, *high))
-        ):
-            raise RobofumeError(
-                f"Task {self.name}: workspace_minimum must lie below workspace_maximum on each axis."
-            )
+        if not all(a < b for a, b in zip(low, high, strict=True)) or not all(map(math.isfinite, (*low, *high))):
+            raise RobofumeError(f"Task {self.name}: workspace_minimum must lie below workspace_maximum on each axis.")
         if len(self.home_joint_positions) not in (0, 6):
             raise RobofumeError(f"Task {self.name}: home_joint_positions needs six angles.")
         self.action_space  # noqa: B018  raises where mask or limits are wrong

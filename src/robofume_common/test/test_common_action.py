@@ -15,9 +15,7 @@ def test_round_trip():
 def test_scale_and_mask():
     space = ActionSpace(0.05, 0.25)
     assert space.dimension == 4
-    np.testing.assert_allclose(
-        space.to_physical([1, -1, 0.5, -1]), [0.05, -0.05, 0.025, 0, 0, 0, 0], atol=1e-7
-    )
+    np.testing.assert_allclose(space.to_physical([1, -1, 0.5, -1]), [0.05, -0.05, 0.025, 0, 0, 0, 0], atol=1e-7)
     np.testing.assert_allclose(space.to_physical([9, 0, 0, 9]), [0.05, 0, 0, 0, 0, 0, 1], atol=1e-7)
 
 

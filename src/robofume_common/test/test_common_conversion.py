@@ -44,15 +44,11 @@ def test_colour_encodings(padding):
 
 def test_grey_and_sixteen_bits():
     grey = RGB[..., 0].copy()
-    np.testing.assert_array_equal(
-        image_to_array(message(grey, "mono8")), np.repeat(grey[..., None], 3, axis=2)
-    )
+    np.testing.assert_array_equal(image_to_array(message(grey, "mono8")), np.repeat(grey[..., None], 3, axis=2))
     deep = RGB.astype(np.uint16) * 256 + 77
     np.testing.assert_array_equal(image_to_array(message(deep, "rgb16")), RGB)
     np.testing.assert_array_equal(image_to_array(message(deep.byteswap(), "rgb16", big_endian=True)), RGB)
-    np.testing.assert_array_equal(
-        depth_to_array(message(deep[..., 0].copy(), "16UC1", padding=4)), deep[..., 0]
-    )
+    np.testing.assert_array_equal(depth_to_array(message(deep[..., 0].copy(), "16UC1", padding=4)), deep[..., 0])
 
 
 def test_the_last_row_may_lack_its_padding():

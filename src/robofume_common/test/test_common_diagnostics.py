@@ -7,8 +7,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from robofume_common import qos
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
+
+from robofume_common import qos
 
 
 def test_counters_and_changes_are_published():

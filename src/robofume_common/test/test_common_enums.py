@@ -1,6 +1,7 @@
 """The enumerations equal the constants of the messages, both ways."""
 
 import pytest
+
 from robofume_common import enums
 from robofume_interfaces.msg import ArmCommand, ArmStatus, Episode, Reward, Step
 
@@ -21,9 +22,7 @@ from robofume_interfaces.msg import ArmCommand, ArmStatus, Episode, Reward, Step
 def test_enumerations_equal_the_messages(enumeration, message, prefix):
     # The constants live on the metaclass of the generated message.
     constants = {
-        name.removeprefix(prefix): getattr(message, name)
-        for name in dir(type(message))
-        if name.startswith(prefix)
+        name.removeprefix(prefix): getattr(message, name) for name in dir(type(message)) if name.startswith(prefix)
     }
     assert constants, "no constants found: the generated code has changed"
     assert {item.name: item.value for item in enumeration} == constants

@@ -37,9 +37,7 @@ def make_node():
     def make(*parameters: str) -> Node:
         arguments = ["--ros-args", *(word for text in parameters for word in ("-p", text))]
         nodes.append(
-            Node(
-                "tested", context=context, cli_args=arguments, use_global_arguments=False, enable_rosout=False
-            )
+            Node("tested", context=context, cli_args=arguments, use_global_arguments=False, enable_rosout=False)
         )
         return nodes[-1]
 
@@ -72,9 +70,7 @@ def test_given_values_are_taken(make_node):
         "inner.gain:=2",
     )
     config = declare(node, Config)
-    assert config == Config(
-        7, 4.0, "a", True, (3.0, 4.0), (0.5,), ("left", "right"), (True, False), Inner(2.0)
-    )
+    assert config == Config(7, 4.0, "a", True, (3.0, 4.0), (0.5,), ("left", "right"), (True, False), Inner(2.0))
     assert node.get_parameter("rate").value == 4.0
     check_overrides(node)
 
@@ -101,7 +97,7 @@ def test_wrong_values_are_refused_with_a_sentence(make_node, given, sentence):
 def test_unknown_parameters_are_refused(make_node):
     node = make_node("szie:=3", "use_sim_time:=true")
     declare(node, Config)
-    with pytest.raises(RobofumeError, match="no parameter szie; it has .*size"):
+    with pytest.raises(RobofumeError, match=r"no parameter szie; it has .*size"):
         check_overrides(node)
 
 

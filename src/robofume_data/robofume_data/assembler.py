@@ -70,9 +70,7 @@ class EpisodeAssembler:
         known = judgements.get(int(reward.index))
         if known and known.source == RewardSource.HUMAN and reward.source != RewardSource.HUMAN:
             return
-        judgements[int(reward.index)] = _Judgement(
-            int(reward.verdict), float(reward.probability), int(reward.source)
-        )
+        judgements[int(reward.index)] = _Judgement(int(reward.verdict), float(reward.probability), int(reward.source))
 
     def add_label(self, label: Any) -> None:
         """A Label; its index -1 stands for the last step."""
@@ -99,9 +97,7 @@ class EpisodeAssembler:
     def open_episodes(self) -> list[str]:
         """Ids of episodes with steps or an end that are not whole."""
         return [
-            key
-            for key, item in self._pending.items()
-            if (item.steps or item.end is not None) and not item.is_whole
+            key for key, item in self._pending.items() if (item.steps or item.end is not None) and not item.is_whole
         ]
 
     def is_whole(self, episode_id: str) -> bool:
@@ -171,9 +167,7 @@ def image_array(image: Any) -> np.ndarray:
     return pixels.reshape(image.height, image.width, 3)
 
 
-def _outcome(
-    outcome: Outcome, success_index: int, verdicts: np.ndarray, sources: np.ndarray
-) -> tuple[Outcome, int]:
+def _outcome(outcome: Outcome, success_index: int, verdicts: np.ndarray, sources: np.ndarray) -> tuple[Outcome, int]:
     """Outcome and success index after a person's verdicts."""
     human = sources == RewardSource.HUMAN
     if outcome not in (Outcome.SUCCESS, Outcome.TIMEOUT) or not human.any():

@@ -62,6 +62,7 @@ class BagWriter:
         self.path = Path(path)
         self.messages = 0
         self.bytes = 0
+        self._committed = 0
         self._disk_floor = disk_floor
         self._unchecked = 0
         self._channels: dict[str, int] = {}
@@ -106,6 +107,9 @@ class BagWriter:
 
     def commit(self) -> None:
         """Puts everything so far on the disk, readable whatever happens next."""
+        if self._committed == self.messages:
+            return
+        self._committed = self.messages
         try:
             self._writer.flush()
             self._sync()

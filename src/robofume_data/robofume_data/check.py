@@ -46,9 +46,7 @@ def check_bags(paths: Paths) -> list[BagReport]:
                 findings.steps += episode.length
                 _check_episode(episode, findings)
                 if episode.episode_id in seen:
-                    findings.errors.append(
-                        f"episode {episode.episode_id} is also in {seen[episode.episode_id]}"
-                    )
+                    findings.errors.append(f"episode {episode.episode_id} is also in {seen[episode.episode_id]}")
                 seen[episode.episode_id] = path
         except RobofumeError as error:
             findings.errors.append(str(error))
@@ -62,9 +60,7 @@ def report(reports: list[BagReport]) -> str:
     """The reports as text for a terminal."""
     lines = []
     for item in reports:
-        lines.append(
-            f"{'ok ' if item.is_sound else 'BAD'} {item.path}: {item.episodes} episodes, {item.steps} steps"
-        )
+        lines.append(f"{'ok ' if item.is_sound else 'BAD'} {item.path}: {item.episodes} episodes, {item.steps} steps")
         lines += [f"      error: {text}" for text in item.errors]
         lines += [f"      note: {text}" for text in item.warnings]
     return "\n".join(lines)

@@ -105,17 +105,13 @@ class EpisodeData:
                 expected in (None, actual) for expected, actual in zip(shape, array.shape, strict=True)
             )
             if not fits or array.dtype != dtype:
-                raise self._unfit(
-                    f"{name} is {array.shape} {array.dtype}, expected {shape} {np.dtype(dtype)}"
-                )
+                raise self._unfit(f"{name} is {array.shape} {array.dtype}, expected {shape} {np.dtype(dtype)}")
         if not self.episode_id:
             raise self._unfit("it has no id")
         if not (np.isfinite(self.actions).all() and np.isfinite(self.proprioception).all()):
             raise self._unfit("actions and proprioception must be finite")
         if self.is_success != (self.success_index >= 0) or self.success_index > count:
-            raise self._unfit(
-                f"outcome {self.outcome.name} does not go with success index {self.success_index}"
-            )
+            raise self._unfit(f"outcome {self.outcome.name} does not go with success index {self.success_index}")
         if (np.diff(self.stamps) < 0).any():
             raise self._unfit("its stamps go back in time")
         return self

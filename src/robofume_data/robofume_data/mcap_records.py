@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import zstandard
-from mcap.exceptions import EndOfFile, McapError
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, DataEnd, Footer, McapRecord, Message, Schema
-from mcap.stream_reader import CRCValidationError, StreamReader, get_chunk_data_stream
+from mcap.records import Channel, Chunk, Schema
+from mcap.stream_reader import CRCValidationError, get_chunk_data_stream
+from mcap.writer import MCAP0_MAGIC
 from robofume_common.errors import RobofumeError
 
 log = logging.getLogger(__name__)
+
+_RECORD = struct.Struct("<BQ")
+"""Opcode and length before each record (MCAP specification)."""
+_MESSAGE = struct.Struct("<HIQQ")
+"""Channel, sequence number, log time and publish time before each message."""
 
 
 class RawMessage(NamedTuple):
@@ -27,7 +35,7 @@ class RawMessage(NamedTuple):
     definition: str
     log_time: int
     """Wall time, ns since 1970."""
-    data: bytes
+    data: memoryview
 
 
 class McapFile:
@@ -44,43 +52,51 @@ class McapFile:
     def __iter__(self) -> Iterator[RawMessage]:
         channels: dict[int, tuple[str, str, str]] = {}
         schemas: dict[int, Schema] = {}
-        for record in self._records():
-            if isinstance(record, Message):
-                yield RawMessage(*channels[record.channel_id], record.log_time, record.data)
-            elif isinstance(record, Schema):
-                schemas[record.id] = record
-            elif isinstance(record, Channel):
-                schema = schemas.get(record.schema_id)
-                if schema is None or record.message_encoding != "cdr" or schema.encoding != "ros2msg":
-                    raise self._damaged(f"topic {record.topic} is not encoded as ROS 2 messages")
-                channels[record.id] = (record.topic, schema.name, schema.data.decode())
+        try:
+            for opcode, payload in self._records():
+                if opcode == Opcode.MESSAGE:
+                    channel_id, _, log_time, _ = _MESSAGE.unpack_from(payload)
+                    yield RawMessage(*channels[channel_id], log_time, payload[_MESSAGE.size :])
+                elif opcode == Opcode.SCHEMA:
+                    schema = Schema.read(_stream(payload))
+                    schemas[schema.id] = schema
+                elif opcode == Opcode.CHANNEL:
+                    channel = Channel.read(_stream(payload))
+                    schema = schemas[channel.schema_id]
+                    if channel.message_encoding != "cdr" or schema.encoding != "ros2msg":
+                        raise self._damaged(f"topic {channel.topic} is not encoded as ROS 2 messages")
+                    channels[channel.id] = (channel.topic, schema.name, schema.data.decode())
+        except CRCValidationError as error:
+            raise self._damaged("a block does not match its checksum") from error
+        except (McapError, zstandard.ZstdError, struct.error, ValueError, KeyError) as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
 
-    def _records(self) -> Iterator[McapRecord]:
+    def _records(self) -> Iterator[tuple[int, memoryview]]:
+        """Opcode and payload of each record, those inside of chunks included, up to the end of the data."""
         self.truncated = False
         try:
             file = self.path.open("rb")
         except OSError as error:
             raise RobofumeError(f"Cannot read the bag {self.path}: {error.strerror}.") from error
         with file:
-            if not file.read(1):
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
                 raise RobofumeError(f"The bag {self.path} is empty; delete it.")
-            file.seek(0)
-            try:
-                for record in StreamReader(file, emit_chunks=True).records:
-                    if isinstance(record, Chunk):
-                        yield from _chunk_records(record)
-                    elif isinstance(record, (DataEnd, Footer)):
-                        return
-                    else:
-                        yield record
-            except EndOfFile:
-                self._cut_off()
-            except CRCValidationError as error:
-                raise self._damaged("a block does not match its checksum") from error
-            except (McapError, zstandard.ZstdError, struct.error, zlib.error, ValueError, KeyError) as error:
-                if file.tell() <= 8:
-                    raise RobofumeError(f"{self.path} is not an MCAP bag.") from error
-                raise self._damaged(str(error) or type(error).__name__) from error
+            if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
+                raise RobofumeError(f"{self.path} is not an MCAP bag.")
+            while True:
+                head = file.read(_RECORD.size)
+                opcode, length = _RECORD.unpack(head) if len(head) == _RECORD.size else (0, 0)
+                # A file system may leave zeros where a crash kept the data from the disk.
+                if opcode == 0 or file.tell() + length > size:
+                    return self._cut_off()
+                if opcode == Opcode.DATA_END:
+                    return None
+                payload = memoryview(file.read(length))
+                if opcode == Opcode.CHUNK:
+                    yield from _chunk_records(payload)
+                else:
+                    yield opcode, payload
 
     def _cut_off(self) -> None:
         self.truncated = True
@@ -90,15 +106,16 @@ class McapFile:
         return RobofumeError(f"The bag {self.path} is damaged ({reason}); move it away to go on without it.")
 
 
-def _chunk_records(chunk: Chunk) -> Iterator[McapRecord]:
-    stream, length = get_chunk_data_stream(chunk, validate_crc=True)
-    while stream.count < length:
-        opcode, size = stream.read1(), stream.read8()
-        if opcode == Opcode.MESSAGE:
-            yield Message.read(stream, size)
-        elif opcode == Opcode.CHANNEL:
-            yield Channel.read(stream)
-        elif opcode == Opcode.SCHEMA:
-            yield Schema.read(stream)
-        else:
-            stream.read(size)
+def _stream(payload: memoryview) -> ReadDataStream:
+    return ReadDataStream(io.BytesIO(payload))
+
+
+def _chunk_records(payload: memoryview) -> Iterator[tuple[int, memoryview]]:
+    stream, size = get_chunk_data_stream(Chunk.read(_stream(payload)), validate_crc=True)
+    data = memoryview(stream.read(size))
+    position = 0
+    while position < size:
+        opcode, length = _RECORD.unpack_from(data, position)
+        position += _RECORD.size
+        yield opcode, data[position : position + length]
+        position += length

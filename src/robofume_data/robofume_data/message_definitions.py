@@ -32,8 +32,7 @@ def _text(package: str, name: str) -> str:
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise RobofumeError(
-        f"Cannot find the message {package}/msg/{name}; "
-        f"source the workspace (install/setup.bash) or install {package}."
+        f"Cannot find the message {package}/msg/{name}; source the workspace (install/setup.bash) or install {package}."
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robofume_common.diagnostics import ERROR, Diagnostics
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
@@ -17,8 +20,12 @@ from robofume_common import qos
 from robofume_data.bag_writer import BagWriter, next_path, prepare_folder
 from robofume_data.topics import TOPICS
 
+COMMIT_PERIOD = 0.5
+"""Seconds of wall time between commits while messages come."""
+
+_EVERY_TASK = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _PROFILES = {
-    "task": qos.LATCHED,
+    "task": _EVERY_TASK,
     "step": qos.STEP,
     "reward": qos.REWARD,
     "label": qos.REWARD,
@@ -35,16 +42,15 @@ class RecorderConfig:
 
     directory: str = setting("", "Folder for the bags; made if it is missing")
     name: str = setting("recording", "Bags are called <name>_<index>.mcap")
-    disk_floor: float = setting(
-        500e6, "Recording stops when less is free", unit="bytes", minimum=0.0, maximum=1e15
-    )
+    disk_floor: float = setting(500e6, "Recording stops when less is free", unit="bytes", minimum=0.0, maximum=1e15)
 
 
 class Recorder(Node):
     """Writes the topics of `robofume_data.topics` to a bag, as received.
 
-    Each `episode` message makes everything before it safe on the disk. A full or failing disk ends the node
-    with one sentence; the bag stays readable.
+    Each `episode` message makes everything before it safe on the disk; a timer does the same, since the last
+    steps of an episode may come after its end, for topics do not wait for one another. A full or failing disk
+    ends the node with one sentence; the bag stays readable.
     """
 
     def __init__(self) -> None:
@@ -59,6 +65,7 @@ class Recorder(Node):
         self._counters: dict[str, int] = dict.fromkeys(TOPICS, 0)
         for topic, type_name in TOPICS.items():
             self._record(topic, type_name)
+        self.create_timer(COMMIT_PERIOD, self._commit, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._diagnostics = Diagnostics(self, self._state, hardware_id=str(self._writer.path))
         self.get_logger().info(f"Recording to {self._writer.path}")
 
@@ -69,20 +76,28 @@ class Recorder(Node):
         writer.add_topic(resolved, type_name)
 
         def on_message(data: bytes) -> None:
-            if self.failure is not None:
-                return
             self._counters[topic] += 1
-            try:
-                writer.write(resolved, data)
-                if topic == "episode":
-                    writer.commit()
-            except RobofumeError as error:
-                self._diagnostics.report(ERROR, str(error))
-                self.failure = error
+            self._guard(lambda: writer.write(resolved, data))
+            if topic == "episode":
+                self._commit()
 
         package, _, name = type_name.split("/")
         message_class = getattr(importlib.import_module(f"{package}.msg"), name)
         self.create_subscription(message_class, topic, on_message, _PROFILES[topic], raw=True)
+
+    def _commit(self) -> None:
+        assert self._writer is not None
+        self._guard(self._writer.commit)
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        """Runs an action on the bag; its failure ends the node after this callback."""
+        if self.failure is not None:
+            return
+        try:
+            action()
+        except RobofumeError as error:
+            self.failure = error
+            self._diagnostics.report(ERROR, str(error))
 
     def _state(self) -> dict[str, Any]:
         assert self._writer is not None
