@@ -3,11 +3,9 @@
     python benchmarks/graph_rate.py
 
 The same work in both: simulate a control period, draw the picture, bring it to the policy's size, run the
-policy's
-network (random weights), limit the command and solve inverse kinematics, read ground truth. The graph does
-it in one
-process per node, over DDS, in lockstep. Loop and graph are measured in turn, several times, since the
-machine may be busy with other things. Writes graph_rate.csv and graph_rate.md into benchmarks/results/.
+policy's network (random weights), limit the command and solve inverse kinematics, read ground truth. The graph
+does it in one process per node, over DDS, in lockstep. Loop and graph are measured in turn, several times, since
+the machine may be busy with other things. Writes graph_rate.csv and graph_rate.md into benchmarks/results/.
 """
 
 from __future__ import annotations

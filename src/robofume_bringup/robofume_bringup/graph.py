@@ -90,6 +90,8 @@ class GraphSettings:
     seed: int = 0
     scene_seed: int | None = None
     """Places of the objects in the simulation follow from it; None: the seed."""
+    start_direction: int = 1
+    """Direction (Step.DIRECTION_*) that starts where the simulation's objects are at first."""
     image_size: int = 64
     """Height and width of the policy's picture [px]."""
     lockstep: bool = True
@@ -166,7 +168,12 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
     scene_seed = settings.seed if settings.scene_seed is None else settings.scene_seed
     size, lockstep = settings.image_size, settings.lockstep
     nodes: dict[str, dict[str, Any]] = {
-        "sim": {"task": task.name, "seed": scene_seed, "lockstep": lockstep},
+        "sim": {
+            "task": task.name,
+            "seed": scene_seed,
+            "start_direction": settings.start_direction,
+            "lockstep": lockstep,
+        },
         "camera": {"width": size, "height": size, "lockstep": lockstep},
         "arm": {
             "workspace_minimum": task.workspace_minimum,
@@ -219,7 +226,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
         },
     }
     if directory is not None:
-        nodes["switcher"]["state_file"] = directory.path / "state" / f"switcher_{mode}.json"
+        nodes["switcher"]["state_file"] = directory.switcher_state(mode)
         if mode == "evaluate":
             practised = settings.weights == "practised"
             nodes["policy"]["checkpoint"] = directory.checkpoints if practised else directory.pretrained

@@ -91,6 +91,10 @@ class RunDirectory:
         """The parameter files of the nodes as they were started last."""
         return self.path / "parameters"
 
+    def switcher_state(self, mode: str) -> Path:
+        """What the switcher remembers over restarts, for each mode of the graph."""
+        return self.path / "state" / f"switcher_{mode}.json"
+
     @property
     def report(self) -> Path:
         """The report."""

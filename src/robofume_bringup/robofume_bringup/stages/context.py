@@ -58,6 +58,7 @@ class StageContext:
                 run_directory=self.directory.path.resolve(),
                 seed=self.config.seed,
                 image_size=self.config.image_size,
+                start_direction=self._next_direction(mode),
                 overrides=merged,
                 **settings,
             )
@@ -71,6 +72,13 @@ class StageContext:
         with runner, RobotSession(runner, self.interruption) as session:
             session.wait_until_ready()
             yield session
+
+    def _next_direction(self, mode: str) -> int:
+        """The direction that the switcher goes on with: a simulation that starts anew must fit to it."""
+        from robofume_reset.state import load_state
+        from robofume_reset.switching import SwitchingConfig
+
+        return int(load_state(self.directory.switcher_state(mode), SwitchingConfig()).alternation.direction)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
