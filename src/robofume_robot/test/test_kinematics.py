@@ -76,7 +76,7 @@ def test_jacobians_are_the_derivatives_of_the_pose():
 
 
 def test_reachable_poses_are_solved_from_one_far_seed():
-    for q in _random_joints(1_000, seed=2):
+    for q in _random_joints(500, seed=2):
         target = forward_kinematics(q)
         solution = inverse_kinematics(
             target, READY, position_tolerance=1e-3, rotation_tolerance=np.radians(0.5), any_configuration=True
