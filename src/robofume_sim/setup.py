@@ -14,7 +14,7 @@ setup(
     zip_safe=True,
     maintainer="RoboFuME maintainers",
     maintainer_email="robofume@example.org",
-    description="The embedded MuJoCo world of RoboFuME: tasks, scripted demonstrator, Gymnasium environment and the sim node.",
+    description="The embedded MuJoCo world of RoboFuME: tasks, demonstrator, Gymnasium environment, sim node.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [

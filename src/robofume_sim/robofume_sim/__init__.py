@@ -1,1 +1,1 @@
-"""The embedded MuJoCo world of RoboFuME: tasks, scripted demonstrator, Gymnasium environment and the sim node."""
+"""The embedded MuJoCo world of RoboFuME: tasks, demonstrator, Gymnasium environment, sim node."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.enums import ArmMode, ArmState
 from robofume_common.errors import RobofumeError
 from robofume_robot.arm import Arm, Command, Motion
 from robofume_robot.arm_config import ArmConfig
+
 from robofume_sim.world import World
 
 
@@ -39,7 +39,7 @@ class ArmDriver:
     def step(self, action: NDArray[np.floating]) -> bool:
         """Apply a physical action (7,) for one control period; False where the envelope refused it and the arm held."""
         refused = self._refused()
-        self._play(self.arm.command(Command(self.arm.stamp, ArmMode.DELTA, action)))
+        self._play(self.arm.command(Command(self.arm.stamp, ArmMode.DELTA, action.astype(np.float64))))
         self._observe()
         return self._refused() == refused
 

@@ -12,9 +12,9 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.enums import Direction
 from robofume_common.parameters import setting
+
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.tasks.base import SceneState, SimulatedTask, Transfer, Vector
 from robofume_sim.world import World
@@ -33,7 +33,10 @@ class DemonstratorConfig:
         0.023, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
     )
     failure_share: float = setting(
-        0.0, "Share of episodes that fail on purpose, so that there are failures to learn from", minimum=0.0, maximum=1.0
+        0.0,
+        "Share of episodes that fail on purpose, to have failures to learn from",
+        minimum=0.0,
+        maximum=1.0,
     )
     seed: int = setting(0, "Seed of noise, offsets and places", minimum=0)
 
@@ -186,7 +189,9 @@ def measure(task: str, episodes: int, config: DemonstratorConfig | None = None, 
         random = rng.random() < random_share
         steps = 0
         while steps < world.task.description.step_limit:
-            action = space.to_physical(rng.uniform(-1, 1, space.dimension)) if random else script.act(world.scene_state())
+            action = (
+                space.to_physical(rng.uniform(-1, 1, space.dimension)) if random else script.act(world.scene_state())
+            )
             arm.step(action)
             steps += 1
             if world.truth().success(direction):

@@ -13,9 +13,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
+
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.tasks import TASKS
 from robofume_sim.world import World, WorldConfig
@@ -34,7 +34,7 @@ class RobofumeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     where `reset_free`, the arm goes home and the objects stay where they are.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012  as Gymnasium declares it
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class RobofumeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._step_limit = step_limit or description.step_limit
         self._steps = 0
         self._started = False
-        self.observation_space = spaces.Dict(
+        self.observation_space = spaces.Dict(  # type: ignore[assignment]
             {
                 "image": spaces.Box(0, 255, (image_size, image_size, 3), np.uint8),
                 "proprioception": spaces.Box(-np.inf, np.inf, (7,), np.float32),
@@ -91,9 +91,7 @@ class RobofumeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._started = True
         return self._observation(), self._info()
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One control period with `action` in [-1, 1]^dimension."""
         accepted = self.arm.step(self.space.to_physical(action))
         self._steps += 1
@@ -101,7 +99,7 @@ class RobofumeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         success = bool(info["success"])
         return self._observation(), float(success), success, self._steps >= self._step_limit, info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The raw camera picture, or None without a render mode."""
         return self.world.render() if self.render_mode == "rgb_array" else None
 
@@ -119,10 +117,10 @@ class RobofumeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.arm = ArmDriver(self.world)
 
     def _observation(self) -> Observation:
-        image = self.world.render()
+        image: NDArray[Any] = self.world.render()
         if image.shape[:2] != (self._image_size, self._image_size):
             # as the camera node does: area averaging
-            image = cv2.resize(image, (self._image_size, self._image_size), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            image = cv2.resize(image, (self._image_size, self._image_size), interpolation=cv2.INTER_AREA)
         return {"image": np.asarray(image, dtype=np.uint8), "proprioception": self.arm.proprioception()}
 
     def _info(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def make_renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Rend
     """A renderer of `width` by `height` pixels. RobofumeError where nothing can draw."""
     module = load_mujoco()
     try:
-        return module.Renderer(model, height=height, width=width)  # type: ignore[no-any-return]
+        return module.Renderer(model, height=height, width=width)
     except Exception as error:
         raise _missing(error) from error
 

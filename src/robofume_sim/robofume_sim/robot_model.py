@@ -70,7 +70,8 @@ def _finger(name: str, sign: int) -> str:
     centre = -sign * (PAD_OFFSET - 0.004)
     return f"""
 <body name="{name}_link" pos=".066 0 0" gravcomp="1">
-  <joint name="{name}" type="slide" axis="0 {sign} 0" range="{FINGER_CLOSED} {FINGER_OPEN}" damping="15" armature=".05"/>
+  <joint name="{name}" type="slide" axis="0 {sign} 0" range="{FINGER_CLOSED} {FINGER_OPEN}"
+         damping="15" armature=".05"/>
   <inertial pos="0 0 0" mass=".016" diaginertia="1e-5 1e-5 1e-5"/>
   <geom name="{name}_pad" class="finger" type="box" size=".0233 .004 .011" pos=".0173 {centre} 0"/>
   <geom class="visual" type="box" size=".010 .006 .010" pos="-.008 {centre} 0" {_GREY}/>

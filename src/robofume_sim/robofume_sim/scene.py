@@ -92,7 +92,8 @@ def _arena(appearance: Appearance) -> str:
         (ex1 + wide, cy, wide, ly),
     )
     edges = "".join(
-        f'<geom class="visual" type="box" size="{sx:.4f} {sy:.4f} {tall}" pos="{px:.4f} {py:.4f} {tall}" rgba="{colour}"/>'
+        f'<geom class="visual" type="box" size="{sx:.4f} {sy:.4f} {tall}" pos="{px:.4f} {py:.4f} {tall}" '
+        f'rgba="{colour}"/>'
         for px, py, sx, sy in rails
     )
     return planes + edges
@@ -152,8 +153,11 @@ def build(task_bodies: str, appearance: Appearance, *, timestep: float, width: i
 
     Shadows and multisampling are off: they are all that rendering costs on a CPU.
     """
-    background = rgba(appearance.background)
-    light = appearance.light
+
+    def grey(strength: float) -> str:
+        return " ".join([f"{strength * appearance.light:.4f}"] * 3)
+
+    background = rgba(appearance.background)[:-2]
     lx, ly, lz = appearance.light_position
     return f"""
 <mujoco model="robofume">
@@ -163,19 +167,19 @@ def build(task_bodies: str, appearance: Appearance, *, timestep: float, width: i
   <visual>
     <global offwidth="{width}" offheight="{height}"/>
     <quality shadowsize="64" offsamples="0" numslices="16" numstacks="8"/>
-    <headlight ambient="{0.38 * light} {0.38 * light} {0.38 * light}" diffuse="{0.25 * light} {0.25 * light} {0.25 * light}"
-               specular="0 0 0"/>
+    <headlight ambient="{grey(0.38)}" diffuse="{grey(0.25)}" specular="0 0 0"/>
     <map znear=".05" zfar="20"/>
   </visual>
   <default>{robot_model.DEFAULTS}</default>
   <asset>
-    <texture name="sky" type="skybox" builtin="flat" rgb1="{background[:-2]}" rgb2="{background[:-2]}" width="8" height="48"/>
+    <texture name="sky" type="skybox" builtin="flat" rgb1="{background}" rgb2="{background}" width="8" height="48"/>
   </asset>
   <worldbody>
     <light pos="{lx} {ly} {lz}" dir="{0.27 - lx} {-ly} {-lz}" directional="true" castshadow="false"
-           diffuse="{0.5 * light} {0.5 * light} {0.5 * light}" specular="0 0 0"/>
+           diffuse="{grey(0.5)}" specular="0 0 0"/>
     {_camera(appearance)}
-    <geom class="floor" name="floor" type="plane" size="1.2 1.2 .1" friction=".4 .005 .0001" rgba="{rgba(appearance.table)}"/>
+    <geom class="floor" name="floor" type="plane" size="1.2 1.2 .1" friction=".4 .005 .0001"
+          rgba="{rgba(appearance.table)}"/>
     {_arena(appearance)}
     {robot_model.arm_body()}
     {task_bodies}

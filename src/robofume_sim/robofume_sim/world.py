@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_robot.kinematics import (
@@ -23,6 +22,7 @@ from robofume_robot.kinematics import (
     JOINT_UPPER,
     opening_from_finger,
 )
+
 from robofume_sim import graphics, scene
 from robofume_sim.tasks import make_task
 from robofume_sim.tasks.base import ObjectState, SceneState, SimulatedTask, Truth
@@ -64,9 +64,9 @@ class World:
             width=self.config.image_width,
             height=self.config.image_height,
         )
-        self._mujoco = mujoco = graphics.load_mujoco()
-        self.model = mujoco.MjModel.from_xml_string(xml)
-        self.data = mujoco.MjData(self.model)
+        self._mujoco = graphics.load_mujoco()
+        self.model = self._mujoco.MjModel.from_xml_string(xml)
+        self.data = self._mujoco.MjData(self.model)
         self._renderer: mujoco.Renderer | None = None
         self._site = self.model.site("gripper").id
         self._joints = np.array([self.model.joint(name).qposadr[0] for name in JOINT_NAMES])
@@ -165,9 +165,7 @@ class World:
     def render(self) -> NDArray[np.uint8]:
         """The third-person camera's picture (height, width, 3), rgb."""
         if self._renderer is None:
-            self._renderer = graphics.make_renderer(
-                self.model, self.config.image_width, self.config.image_height
-            )
+            self._renderer = graphics.make_renderer(self.model, self.config.image_width, self.config.image_height)
         self._renderer.update_scene(self.data, camera="third_person")
         return self._renderer.render()
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from robofume_sim.demonstrator import DemonstratorConfig, measure
 from robofume_sim.tasks import TASKS
 

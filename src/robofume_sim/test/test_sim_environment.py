@@ -4,7 +4,6 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig

@@ -3,14 +3,14 @@
 import mujoco
 import numpy as np
 import pytest
-
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
-from robofume_robot import kinematics
-from robofume_sim import scene
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.tasks import TASKS, make_task
 from robofume_sim.world import World, WorldConfig
+
+from robofume_robot import kinematics
+from robofume_sim import scene
 
 DIRECTIONS = (Direction.FORWARD, Direction.BACKWARD)
 

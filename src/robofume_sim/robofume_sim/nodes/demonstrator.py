@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
-
-from robofume_common import qos
 from robofume_common.conversion import floats, to_nanoseconds, to_time
 from robofume_common.enums import Actor, ArmMode, Direction, Phase
 from robofume_common.node import run
 from robofume_common.parameters import declare, setting
-from robofume_interfaces.msg import ArmCommand, GroundTruth, Task
 from robofume_robot.kinematics import JOINT_NAMES, proprioception
+from sensor_msgs.msg import JointState
+
+from robofume_common import qos
+from robofume_interfaces.msg import ArmCommand, GroundTruth, Task
 from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig
 from robofume_sim.tasks import make_task
 from robofume_sim.tasks.base import ObjectState, SceneState

@@ -11,25 +11,25 @@ import sys
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from geometry_msgs.msg import Pose
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
 from rclpy.node import Node
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, JointState
-from trajectory_msgs.msg import JointTrajectory
-
-import numpy as np
-from robofume_common import qos
 from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
 from robofume_common.diagnostics import OK, WARN, Diagnostics
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
 from robofume_common.parameters import declare, setting
+from robofume_robot.kinematics import JOINT_NAMES
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth
 from robofume_interfaces.srv import ResetScene
-from robofume_robot.kinematics import JOINT_NAMES
 from robofume_sim.scene import Appearance
 from robofume_sim.world import SERVO_PERIOD, World, WorldConfig
 
@@ -40,6 +40,8 @@ class SimConfig:
 
     task: str = setting("pot_pick_and_place", "Which simulated task")
     seed: int = setting(0, "Places of the objects follow from it, and the look where it varies", minimum=0)
+    start_direction: int = setting(1, "Direction that starts where the scene is at first: 1 forward, 2 backward",
+                                   choices=(1, 2))  # fmt: skip
     image_width: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1920)
     image_height: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1080)
     control_period: float = setting(0.2, "Time between two images", unit="s", minimum=0.02, maximum=2.0)
@@ -72,15 +74,15 @@ class SimNode(Node):
                 appearance=look,
             ),
         )
+        if config.start_direction != Direction.FORWARD:
+            self._world.reset(Direction(config.start_direction))
         self._counters = {"images": 0, "repeated": 0, "refused_trajectories": 0, "scene_resets": 0, "objects_lost": 0}
         self._diagnostics = Diagnostics(self, self._counters)
-        self._clock = self.create_publisher(Clock, "/clock", qos.CLOCK)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", qos.CLOCK)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._truth = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
         self._images = self.create_publisher(Image, "camera/image_raw", qos.IMAGE)
-        self.create_subscription(
-            JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND
-        )
+        self.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND)
         self.create_service(ResetScene, "scene/reset", self._on_reset)
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
         self._shown = time.monotonic()
@@ -164,7 +166,7 @@ class SimNode(Node):
     def _publish(self) -> None:
         joint_state, truth, image = self._observation
         self._shown = time.monotonic()
-        self._clock.publish(Clock(clock=image.header.stamp))
+        self._clock_publisher.publish(Clock(clock=image.header.stamp))
         self._joint_states.publish(joint_state)
         self._truth.publish(truth)
         self._images.publish(image)
@@ -195,7 +197,7 @@ class SimNode(Node):
             self._observation = self._observe()
             self._publish()
         else:
-            self._clock.publish(Clock(clock=to_time(self._world.stamp)))
+            self._clock_publisher.publish(Clock(clock=to_time(self._world.stamp)))
             self._joint_states.publish(self._joint_state())
 
     def close(self) -> None:

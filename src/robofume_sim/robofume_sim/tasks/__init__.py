@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robofume_common.errors import RobofumeError
+
 from robofume_sim.tasks.base import SimulatedTask
 from robofume_sim.tasks.pot_lid import PotLid
 from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
+
 from robofume_sim.robot_model import FINGERTIP_BELOW_GRIPPER
 from robofume_sim.scene import Appearance
 
 HOME_JOINT_POSITIONS = (0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0)
-"""Home of tabletop tasks [rad]: gripper straight down at (0.22, 0, 0.17), drawn back so that the camera sees the arena."""
+"""Home of tabletop tasks [rad]: gripper straight down at (0.22, 0, 0.17), drawn back to let the camera see."""
 
 Vector = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
+
 from robofume_sim import scene
 from robofume_sim.robot_model import OBJECT_BIT
 from robofume_sim.tasks.base import (
@@ -56,12 +56,16 @@ class PotLid(SimulatedTask):
         x, y = POT_PLACE
         metal, dark = scene.rgba(appearance.tray), scene.rgba(appearance.tray, 0.35)
         colour, knob = scene.rgba(appearance.object), scene.rgba(appearance.object, 0.8)
+        ears = "".join(
+            f'<geom class="visual" type="box" size=".012 .008 .003" pos="{x} {y + side} {POT_HEIGHT - 0.006}" '
+            f'rgba="{dark}"/>'
+            for side in (POT_RADIUS + 0.006, -POT_RADIUS - 0.006)
+        )
         pot = f"""
 <geom class="floor" type="cylinder" size="{POT_RADIUS} {POT_HEIGHT / 2}" pos="{x} {y} {POT_HEIGHT / 2}"
       conaffinity="{OBJECT_BIT}" friction=".2 .005 .0001" rgba="{metal}"/>
 <geom class="visual" type="cylinder" size="{POT_RADIUS - 0.006} .0005" pos="{x} {y} {POT_HEIGHT}" rgba="{dark}"/>
-<geom class="visual" type="box" size=".012 .008 .003" pos="{x} {y + POT_RADIUS + 0.006} {POT_HEIGHT - 0.006}" rgba="{dark}"/>
-<geom class="visual" type="box" size=".012 .008 .003" pos="{x} {y - POT_RADIUS - 0.006} {POT_HEIGHT - 0.006}" rgba="{dark}"/>"""
+{ears}"""
         # Spheres under the plate stand for its whole bottom: their contacts are exact, cheap and many.
         feet = "".join(
             f'<geom class="object" type="sphere" size=".005" pos="{r * math.cos(a):.5f} {r * math.sin(a):.5f} .005" '

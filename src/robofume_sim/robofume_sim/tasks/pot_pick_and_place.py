@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
+
 from robofume_sim import scene
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
