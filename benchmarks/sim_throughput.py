@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
 from robofume_sim.environment import RobofumeEnv
 
 EPISODE = 40
