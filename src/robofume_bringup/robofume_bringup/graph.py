@@ -248,6 +248,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             nodes["recorder"] = {"directory": directory.bags(kind), "name": "clumsy" if settings.clumsy else kind}
     listeners = 2 + ("learner" in nodes) + ("recorder" in nodes)
     nodes["policy"]["step_listeners"] = listeners
+    nodes["switcher"]["episode_listeners"] = listeners - 2
     return nodes
 
 

@@ -52,6 +52,8 @@ TICK = 0.05
 """s between two looks at the deadlines."""
 FEEDBACK_PERIOD = 1.0
 RATE_WINDOW = 10.0
+DISCOVERY_PATIENCE = 30.0
+"""s to wait for the listeners of `episode`."""
 SERVICE_PATIENCE = 10.0
 """s to wait for `scene/reset` to appear."""
 GOODBYE = 2.0
@@ -67,6 +69,9 @@ class SwitcherConfig(LoopConfig, PacingConfig, SuccessRule, SwitchingConfig):
     backward_instruction: str = setting("", "sentence that undoes it")
     step_limit: int = setting(40, "actions after which an episode ends", minimum=1, maximum=10_000)
     session: str = setting("", "prefix of the episode ids, the same for all starts of a run; empty: the time of start")
+    episode_listeners: int = setting(
+        0, "a goal begins when so many nodes (recorder, learner) have found `episode`", minimum=0
+    )
     state_file: str = setting("", "JSON file that keeps counters and direction over restarts; empty: none")
 
 
@@ -102,6 +107,7 @@ class SwitcherNode(Node):
         self._reset: tuple[ResetScene, float] | None = None
         self._probe: _Probe | None = None
         self._arm_refuses = ""
+        self._waits_for_listeners = False
 
         self._task_publisher = self.create_publisher(Task, "task", qos.LATCHED)
         self._permit_publisher = self.create_publisher(StepPermit, "step_permit", qos.COMMAND)
@@ -151,8 +157,8 @@ class SwitcherNode(Node):
         self._plan, self._finished = plan, Future()
         self._began = time.monotonic()
         self._rate.clear()
+        self._waits_for_listeners = True
         try:
-            self._handle(self._loop.begin(plan, self._began))
             finished: Finished = await self._finished
         finally:
             self._plan = self._goal = self._finished = None
@@ -170,6 +176,24 @@ class SwitcherNode(Node):
             _fill_trials(result, plan)
             result.duration = time.monotonic() - self._began
         return result
+
+    def _begin_when_heard(self, now: float) -> None:
+        """Begin the goal once those who must not miss an episode listen."""
+        if not self._waits_for_listeners or self._plan is None:
+            return
+        listeners = self._episode_publisher.get_subscription_count()
+        if listeners < self._config.episode_listeners and now - self._began < DISCOVERY_PATIENCE:
+            if self._goal is not None and self._goal.is_cancel_requested and self._finished is not None:
+                self._waits_for_listeners = False
+                self._finished.set_result(Finished(ERROR_CANCELED, "The goal was cancelled."))
+            return
+        if listeners < self._config.episode_listeners:
+            self.get_logger().error(
+                f"Only {listeners} of {self._config.episode_listeners} nodes listen to `episode`: "
+                "see the logs of the recorder and the learner."
+            )
+        self._waits_for_listeners = False
+        self._handle(self._loop.begin(self._plan, now))
 
     # Messages in.
 
@@ -202,6 +226,7 @@ class SwitcherNode(Node):
 
     def _tick(self) -> None:
         now = time.monotonic()
+        self._begin_when_heard(now)
         if self._goal is not None and self._goal.is_cancel_requested:
             self._handle(self._loop.cancel(now))
         self._try_reset(now)

@@ -1,0 +1,96 @@
+"""Demonstrations, pre-training and practice with a learner that is killed, as real processes over DDS."""
+
+import json
+import signal
+
+import numpy as np
+from robofume_common.action import ActionSpace
+from robofume_data.bag_reader import read_episodes
+from robofume_interfaces.action import Practice
+from robofume_interfaces.msg import LearnerStatus
+from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.config import AgentConfig, NetworkConfig, PretrainingConfig
+from robofume_policy.pretraining import pretrain
+
+NETWORK = NetworkConfig(hidden_size=16, image_features=8)
+AGENT = AgentConfig(batch_size=4)
+RATIO, WARM_UP, SLACK = 0.5, 40, 10
+
+
+def collect(graph, folder):
+    """Five demonstrations into a bag, then a policy pre-trained for a moment."""
+    graph.start_robot()
+    graph.start("recorder", ["-m", "robofume_data.nodes.recorder"], directory=folder / "demos", name="demos")
+    graph.start_policy(step_listeners=4)
+    graph.start_switcher(session="demos", episode_listeners=2)
+    assert graph.run_goal(Practice, "practice", Practice.Goal(episodes=5)).error_code == 0
+    for name in ("switcher", "policy", "recorder", "robot"):
+        assert graph.stop(name) == 0
+    recorded = list(read_episodes(folder / "demos"))
+    assert [len(graph.steps[episode.episode_id]) for episode in recorded] == [e.length + 1 for e in recorded]
+    assert len(recorded) == 5
+    pretrain(
+        recorded, folder / "pretrained", action_space=ActionSpace(), network=NETWORK, agent=AGENT,
+        config=PretrainingConfig(updates=2, checkpoint_every=2),
+    )  # fmt: skip
+
+
+def start_learner(graph, folder):
+    def places(name):
+        return json.dumps([str(folder / name)])
+
+    graph.start(
+        "learner", ["-m", "robofume_policy.nodes.learner"],
+        pretrained=folder / "pretrained", demonstrations=places("demos"), practice=places("practice"),
+        checkpoints=folder / "checkpoints", metrics=folder / "metrics",
+        updates_per_step=RATIO, warm_up_steps=WARM_UP, checkpoint_every=20, publish_every=10,
+    )  # fmt: skip
+
+
+def test_a_killed_learner_resumes_with_the_same_numbers(graph, tmp_path):
+    collect(graph, tmp_path)
+    graph.steps.clear()
+    graph.episodes.clear()
+    graph.start_robot(demonstrate=False)
+    graph.start("recorder", ["-m", "robofume_data.nodes.recorder"], directory=tmp_path / "practice", name="practice")
+    graph.start_policy(source="policy", step_listeners=5, exploration_std=0.5)
+    pacing = {"updates_per_step": RATIO, "warm_up_steps": WARM_UP, "update_slack": SLACK}
+    graph.start_switcher(session="practice", episode_listeners=3, expect_learner=True, failures_before_reset=0, **pacing)
+    start_learner(graph, tmp_path)
+    before = []
+
+    def kill():
+        status = graph.learner[-1] if graph.learner else LearnerStatus()
+        if not before and status.updates > 50 and status.episodes > 5:
+            graph.stop("learner", signal.SIGKILL)
+            before.append((status.updates, status.episodes, len(graph.learner), len(graph.versions)))
+            start_learner(graph, tmp_path)
+
+    result = graph.run_goal(Practice, "practice", Practice.Goal(steps=400), kill)
+    assert result.error_code == 0, result.message
+    (updates, episodes, statuses, published), = before
+    steps = sum(episode.num_steps for episode in graph.episodes)
+    assert result.steps == steps
+    after = [status for status in graph.learner[statuses:] if status.state != LearnerStatus.STATE_LOADING]
+
+    # It never ran ahead of its share, and the loop never ran further ahead of it than the slack and a step.
+    assert all(status.updates <= status.target_updates for status in graph.learner)
+    assert all(status.target_updates - status.updates <= SLACK + 2 for status in after[5:])
+    # It began again at a checkpoint, lost no step and no episode, and made every update that was due.
+    assert after[0].updates % 20 == 0 and updates - 40 < after[0].updates <= updates + 20
+    graph.wait(lambda: graph.learner[-1].updates == graph.learner[-1].target_updates)
+    last = graph.learner[-1]
+    assert last.steps == steps and last.target_updates == int((steps - WARM_UP) * RATIO)
+    assert last.episodes == len(graph.episodes) > episodes
+    # Versions never name two different weights, and the policy acted with the new ones.
+    assert graph.versions == sorted(set(graph.versions)) and len(graph.versions) > published
+    assert max(step.policy_version for steps in graph.steps.values() for step in steps) > graph.versions[published - 1]
+
+    for name in ("switcher", "policy", "learner", "recorder", "robot"):
+        assert graph.stop(name) == 0, graph.logs()
+    recorded = list(read_episodes(tmp_path / "practice"))
+    assert [episode.episode_id for episode in recorded] == [episode.episode_id for episode in graph.episodes]
+    for episode in recorded:
+        actions = np.array([step.action for step in graph.steps[episode.episode_id][:-1]], np.float32)
+        np.testing.assert_array_equal(episode.actions, actions)
+    assert CheckpointStore(tmp_path / "checkpoints").numbers()[-1] == last.updates
