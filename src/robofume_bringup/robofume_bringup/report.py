@@ -14,7 +14,7 @@ import numpy as np
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup import report_figures as figures
-from robofume_bringup.episodes import EpisodeSummary, read_summaries
+from robofume_bringup.episodes import EpisodeSummary, read_summaries, summarise
 from robofume_bringup.run_directory import RunDirectory, write_atomically
 from robofume_bringup.statistics import wilson_interval
 
@@ -112,25 +112,24 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
 
 
 def film_strips(directory: RunDirectory) -> dict[str, bytes]:
-    """The newest success and the newest failure of practice as PNGs, by caption."""
-    from robofume_common.enums import Outcome
+    """The newest true success and the newest failure as PNGs, by caption; of practice where it has them."""
     from robofume_data.bag_reader import read_episodes
     from robofume_data.film_strip import film_strip_png
 
     strips: dict[str, bytes] = {}
-    wanted = {int(Outcome.SUCCESS): "A success", int(Outcome.TIMEOUT): "A failure"}
-    for bag in reversed(directory.bag_files("practice")):
-        newest = {}
-        for episode in read_episodes([bag]):
-            newest[int(episode.outcome)] = episode
-        for outcome, caption in list(wanted.items()):
-            if outcome in newest:
-                episode = newest[outcome]
-                text = f"{caption}: “{episode.instruction}”, {len(episode.actions)} steps"
-                strips[text] = film_strip_png(episode)
-                del wanted[outcome]
-        if not wanted:
-            break
+    for caption, success in (("A success", True), ("A failure", False)):
+        bags = [(kind, bag) for kind in ("practice", "demos") for bag in reversed(directory.bag_files(kind))]
+        for kind, bag in bags:
+            newest = None
+            for episode in read_episodes([bag]):
+                summary = summarise(bag, episode)
+                if summary.judged and summary.success == success and summary.true_success in (success, None):
+                    newest = episode
+            if newest is not None:
+                where = "in practice" if kind == "practice" else "in the demonstrations"
+                text = f"{caption} {where}: “{newest.instruction}”, {newest.length} steps"
+                strips[text] = film_strip_png(newest)
+                break
     return strips
 
 
