@@ -246,9 +246,9 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
         if settings.record:
             kind = {"collect": "demos", "practice": "practice", "evaluate": "evaluate"}[mode]
             nodes["recorder"] = {"directory": directory.bags(kind), "name": "clumsy" if settings.clumsy else kind}
-    listeners = 2 + ("learner" in nodes) + ("recorder" in nodes)
-    nodes["policy"]["step_listeners"] = listeners
-    nodes["switcher"]["episode_listeners"] = listeners - 2
+    keepers = ("learner" in nodes) + ("recorder" in nodes)
+    nodes["switcher"]["episode_listeners"] = keepers
+    nodes["policy"]["step_listeners"] = 2 + keepers  # the reward node and the switcher
     return nodes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -272,10 +273,8 @@ class GraphRunner:
 
 def kill_group(popen: subprocess.Popen[bytes], number: int) -> None:
     """Signal the whole process group of a node; none left is fine."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(popen.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def parameter_file(node: NodeDescription) -> str:

@@ -78,13 +78,13 @@ def test_overrides_reach_the_node_and_wrong_ones_are_named():
     with pytest.raises(RobofumeError, match="no node leg"):
         graph("evaluate", overrides={"leg": {}})
     wrong = {n.name: n for n in graph("evaluate", overrides={"policy": {"sed": 7}})}["policy"]
-    with pytest.raises(RobofumeError, match="policy node.*sed"):
+    with pytest.raises(RobofumeError, match=r"policy node.*sed"):
         wrong.check_parameters()
 
 
 @pytest.mark.parametrize("wrong", [{"robot": "walker"}, {"task": "juggling"}, {"mode": "dance"}])
 def test_unknown_names_are_answered_with_the_known_ones(wrong):
-    with pytest.raises(RobofumeError, match="choose one of: .*[a-z]"):
+    with pytest.raises(RobofumeError, match=r"choose one of: .*[a-z]"):
         build_graph(GraphSettings(**{"task": TASK, "mode": "collect", **wrong}))
 
 

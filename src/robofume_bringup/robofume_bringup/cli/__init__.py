@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done, or stopped by Ctrl+C; 1: an error, told in one sentence; 2: a command line that makes no sense.
     """
     options = build_parser().parse_args(arguments)
+    # Threads of torch that wait by spinning slow each other down where the cores are shared with anything else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with Interruption() as interruption:
         try:
             return int(options.run_command(options, interruption) or 0)

@@ -17,17 +17,17 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
-from robofume_common import qos
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_common.enums import Actor, ArmState, Direction, Verdict
 from robofume_common.node import run
 from robofume_common.parameters import declare, setting
 from robofume_common.task import TaskDescription
+from sensor_msgs.msg import Image, JointState
+
+from robofume_common import qos
 from robofume_interfaces.action import Evaluate, Practice
 from robofume_interfaces.msg import ArmStatus, Episode, LearnerStatus, Reward, Step, StepPermit, Task
 from robofume_interfaces.srv import ResetScene as ResetSceneService
-from sensor_msgs.msg import Image, JointState
-
 from robofume_reset.episode_loop import (
     ERROR_CANCELED,
     ERROR_NONE,
@@ -100,7 +100,7 @@ class SwitcherNode(Node):
         )
         self._plan: PracticePlan | EvaluationPlan | None = None
         self._goal: ServerGoalHandle | None = None
-        self._finished: Future | None = None
+        self._kind: Any = None
         self._began = 0.0
         self._rate: deque[tuple[float, int]] = deque()
         self._next_feedback = 0.0
@@ -129,22 +129,21 @@ class SwitcherNode(Node):
     # Goals.
 
     def _serve(self, kind: Any, name: str, make_plan: Callable[[Any], PracticePlan | EvaluationPlan]) -> ActionServer:
-        async def execute(goal: ServerGoalHandle) -> Any:
-            return await self._execute(goal, make_plan(goal.request), kind)
-
         return ActionServer(
             self,
             kind,
             name,
-            execute_callback=execute,
+            execute_callback=lambda _goal: kind.Result(),  # see `_finish`
             goal_callback=lambda _request: GoalResponse.REJECT if self._goal else GoalResponse.ACCEPT,
-            handle_accepted_callback=self._accept,
+            handle_accepted_callback=lambda goal: self._accept(goal, make_plan(goal.request), kind),
             cancel_callback=lambda _goal: CancelResponse.ACCEPT,
         )
 
-    def _accept(self, goal: ServerGoalHandle) -> None:
-        self._goal = goal  # from here on other goals are refused
-        goal.execute()
+    def _accept(self, goal: ServerGoalHandle, plan: PracticePlan | EvaluationPlan, kind: Any) -> None:
+        self._goal, self._plan, self._kind = goal, plan, kind  # from here on other goals are refused
+        self._began = time.monotonic()
+        self._rate.clear()
+        self._waits_for_listeners = True
 
     def _practice_plan(self, goal: Practice.Goal) -> PracticePlan:
         limits = PracticeGoal(goal.steps, goal.episodes, goal.successes_per_direction)
@@ -153,15 +152,20 @@ class SwitcherNode(Node):
     def _evaluation_plan(self, goal: Evaluate.Goal) -> EvaluationPlan:
         return EvaluationPlan(goal.trials_per_direction, goal.seed)
 
-    async def _execute(self, goal: ServerGoalHandle, plan: PracticePlan | EvaluationPlan, kind: Any) -> Any:
-        self._plan, self._finished = plan, Future()
-        self._began = time.monotonic()
-        self._rate.clear()
-        self._waits_for_listeners = True
-        try:
-            finished: Finished = await self._finished
-        finally:
-            self._plan = self._goal = self._finished = None
+    def _finish(self, finished: Finished) -> None:
+        """Answer the goal.
+
+        Only now is it "executed": a coroutine that waits for the end keeps rclpy's executors at full load.
+        """
+        goal, plan, kind = self._goal, self._plan, self._kind
+        self._plan = self._goal = None
+        self._waits_for_listeners = False
+        if goal is not None and plan is not None:
+            goal.execute(lambda handle: self._result(handle, plan, kind, finished))
+
+    def _result(
+        self, goal: ServerGoalHandle, plan: PracticePlan | EvaluationPlan, kind: Any, finished: Finished
+    ) -> Any:
         if finished.error == ERROR_NONE:
             goal.succeed()
         elif finished.error == ERROR_CANCELED and goal.is_cancel_requested:
@@ -183,9 +187,8 @@ class SwitcherNode(Node):
             return
         listeners = self._episode_publisher.get_subscription_count()
         if listeners < self._config.episode_listeners and now - self._began < DISCOVERY_PATIENCE:
-            if self._goal is not None and self._goal.is_cancel_requested and self._finished is not None:
-                self._waits_for_listeners = False
-                self._finished.set_result(Finished(ERROR_CANCELED, "The goal was cancelled."))
+            if self._goal is not None and self._goal.is_cancel_requested:
+                self._finish(Finished(ERROR_CANCELED, "The goal was cancelled."))
             return
         if listeners < self._config.episode_listeners:
             self.get_logger().error(
@@ -255,8 +258,8 @@ class SwitcherNode(Node):
                 self._try_reset(time.monotonic())
             elif isinstance(event, FindSilent):
                 self._probe = _Probe(self, event.seconds)
-            elif isinstance(event, Finished) and self._finished is not None:
-                self._finished.set_result(event)
+            elif isinstance(event, Finished):
+                self._finish(event)
             elif isinstance(event, Note):
                 self.get_logger().warning(event.sentence)
 
