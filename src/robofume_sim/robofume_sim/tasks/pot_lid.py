@@ -51,7 +51,8 @@ class PotLid(SimulatedTask):
     def bodies(self, appearance: scene.Appearance) -> str:
         """The pot, fixed to the table, and the lid: a plate that stands on small feet, with a round knob.
 
-        The pot is hollow for the fingers and closed for the lid.
+        Fingers feel the knob only: a plate would wedge between them and come home with the hand. The workspace
+        keeps them above a lid on the table, and the pot is hollow.
         """
         x, y = POT_PLACE
         metal, dark = scene.rgba(appearance.tray), scene.rgba(appearance.tray, 0.35)
@@ -78,8 +79,7 @@ class PotLid(SimulatedTask):
 <geom class="visual" type="cylinder" size="{LID_RADIUS} .004" pos="0 0 .005" rgba="{colour}"/>
 <geom class="visual" type="cylinder" size=".006 .008" pos="0 0 .015" rgba="{knob}"/>
 <geom class="object" type="sphere" size="{KNOB_RADIUS}" pos="0 0 {KNOB_HEIGHT}" rgba=".95 .80 .15 1"/>
-<geom class="grip" type="sphere" size="{KNOB_RADIUS}" pos="0 0 {KNOB_HEIGHT}"/>
-<geom class="grip" type="cylinder" size="{LID_RADIUS} .004" pos="0 0 .005"/>"""
+<geom class="grip" type="sphere" size="{KNOB_RADIUS}" pos="0 0 {KNOB_HEIGHT}"/>"""
         return pot + scene.movable(LID, lid, mass=0.05, centre_of_mass_z=0.008, radius=LID_RADIUS, righting=0.03)
 
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
