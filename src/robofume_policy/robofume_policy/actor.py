@@ -30,7 +30,9 @@ class ActorConfig:
     lockstep: bool = setting(False, "the world waits for each command; permits are needed (simulation)")
     source: str = setting("policy", "who acts: the policy, or only overrides (collection)", choices=SOURCES)
     image_max_age: float = setting(0.3, "oldest image acted upon in real time", unit="s", minimum=0.0)
-    proprioception_max_age: float = setting(0.15, "oldest proprioception acted upon in real time", unit="s", minimum=0.0)
+    proprioception_max_age: float = setting(
+        0.15, "oldest proprioception acted upon in real time", unit="s", minimum=0.0
+    )
     override_max_age: float = setting(
         0.3, "an override replaces the policy for so long after its arrival", unit="s", minimum=0.0
     )
@@ -126,7 +128,7 @@ class Actor:
         clock: Callable[[], int],
         monotonic: Callable[[], float],
         listening: Callable[[], int] = lambda: 1_000_000,
-        warn: Callable[[str], None] = lambda sentence: None,
+        warn: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self.config = config
         self.action_space = action_space
@@ -164,7 +166,7 @@ class Actor:
         return self._advance()
 
     def on_image(self, stamp: int, image: Any) -> list[Output]:
-        """Take an image of time `stamp` [ns]. A newer one replaces the pending one; a repeated one gets the same answer."""
+        """An image of `stamp` [ns]. A newer one replaces the pending one, a repeated one gets the same answer."""
         newest = self._image
         if newest is not None and stamp < newest.stamp:
             if newest.stamp - stamp <= RESTART_JUMP:

@@ -103,5 +103,5 @@ class StepCount:
             self._total += more
 
     def restored(self, steps: int, in_bags: int) -> None:
-        """A checkpoint counted `steps`, of which `in_bags` were found again (the rest never came to a closed episode)."""
+        """A checkpoint counted `steps`, of which `in_bags` were found again (the others were never closed)."""
         self._extra = max(0, steps - in_bags)

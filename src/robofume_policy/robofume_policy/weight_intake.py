@@ -40,7 +40,7 @@ def checked_policy(
         )
     policy = load_policy(data, architecture)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in policy.network.state_dict().values()):
-        raise RobofumeError("New weights were refused: they hold numbers that are not finite; look at the learner's losses.")
+        raise RobofumeError("New weights were refused: not all of them are finite; look at the learner's losses.")
     if policy.config.action_dimension != action_dimension:
         raise RobofumeError(
             f"The weights are for {policy.config.action_dimension} action components, but the task's action mask has "

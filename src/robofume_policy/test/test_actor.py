@@ -36,7 +36,8 @@ class World:
         return self.actor.on_arm_status(state, home, stamp)
 
     def observe(self, stamp):
-        return [*self.actor.on_proprioception(stamp, proprioception(stamp)), *self.actor.on_image(stamp, f"image {stamp}")]
+        outputs = self.actor.on_proprioception(stamp, proprioception(stamp))
+        return outputs + self.actor.on_image(stamp, f"image {stamp}")
 
     def real(self, stamp=None, age=0.0):
         """An observation in real time, taken `age` s ago."""

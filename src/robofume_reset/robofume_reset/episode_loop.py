@@ -1,4 +1,4 @@
-"""Runs one episode after the other: the switcher's side of docs/architecture.md, "Lockstep" and "Verdicts and episodes".
+"""Runs one episode after the other: the switcher's side of docs/architecture.md ("Lockstep", "Verdicts and episodes").
 
 A state machine without clock, threads or ROS: inputs are calls with the time (monotonic seconds), outputs are the
 events they return, to be carried out in order. Every wait has a deadline, which `tick` looks after.
@@ -308,10 +308,9 @@ class EpisodeLoop:
         if self._ending is not None:
             finished, self._plan, self._ending = self._ending, None, None
             return [*self._idle(), finished]
-        if self._plan.paced and self.pacing.expect_learner and not self._first_step_seen:
-            if not self.pace.ready(now):
-                problem = self.pace.problem(now)
-                return self._fail(ERROR_NO_LEARNER, problem, now) if problem else []
+        if self._waits_for_learner() and not self._first_step_seen and not self.pace.ready(now):
+            problem = self.pace.problem(now)
+            return self._fail(ERROR_NO_LEARNER, problem, now) if problem else []
         plan = self._plan.next()
         if plan.reset:
             self._tickets += 1
@@ -331,9 +330,10 @@ class EpisodeLoop:
             waiting_since=now,
         )
         episode, limit = self._current, self.task.step_limit
+        home = self.config.home
         return [
             PublishTask(
-                episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, self.config.home, stamp
+                episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, home, stamp
             )
         ]
 
@@ -367,10 +367,9 @@ class EpisodeLoop:
             failure = self._miss_verdict(episode, index - 1, now)
             if failure:
                 return failure
-        if self._waits_for_learner():
-            if not self.pace.ready(now):
-                problem = self.pace.problem(now)
-                return self._fail(ERROR_NO_LEARNER, problem, now) if problem else []
+        if self._waits_for_learner() and not self.pace.ready(now):
+            problem = self.pace.problem(now)
+            return self._fail(ERROR_NO_LEARNER, problem, now) if problem else []
         episode.permitted, episode.waiting_since = index, now
         return [PublishPermit(episode.episode_id, index)]
 

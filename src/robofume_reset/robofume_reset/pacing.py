@@ -103,7 +103,7 @@ class LearnerPace:
         if self._state == LearnerState.FAILED:
             return f"The learner failed: {self._message or 'see its log'}"
         if now - self._heard > deadline:
-            return f"The learner has published no status for {deadline:.0f} s: is the learner node running? See its log."
+            return f"The learner has published no status for {deadline:.0f} s: is its node running? See its log."
         if now - self._progressed > deadline:
             return (
                 f"The learner is {self.behind:.0f} updates behind and has made none for {deadline:.0f} s "

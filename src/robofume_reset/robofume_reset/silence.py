@@ -33,13 +33,13 @@ def silence_sentence(findings: Findings) -> str:
         return start + "the camera node is gone (nobody publishes observation/image). See its log."
     if not heard["observation/image"]:
         if not publishers["camera/image_raw"]:
-            return start + "the camera is silent: nobody publishes camera/image_raw. Is the simulation or the driver up?"
+            return start + "the camera is silent: nobody publishes camera/image_raw. Is its source up?"
         return start + "the camera is silent (observation/image). See the logs of the camera and of its source."
     if not publishers["observation/proprioception"]:
         return start + "the arm node is gone (nobody publishes observation/proprioception). See its log."
     if not heard["observation/proprioception"]:
         if not publishers["joint_states"]:
-            return start + "the arm is silent: nobody publishes joint_states. Is the simulation or the driver up?"
+            return start + "the arm is silent: nobody publishes joint_states. Is its source up?"
         return start + "the arm is silent (observation/proprioception). See the logs of the arm and of its driver."
     if findings.arm_refuses:
         return start + f"the arm refuses to move: {findings.arm_refuses}"

@@ -70,7 +70,7 @@ def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
         raise RobofumeError(f"The switcher's state {path} cannot be read: {error.strerror}.") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RobofumeError(
-            f"The switcher's state {path} is damaged ({error}): delete it to start counting anew under another session name."
+            f"The switcher's state {path} is damaged ({error}): delete it, and give the parameter session a new name."
         ) from error
 
 

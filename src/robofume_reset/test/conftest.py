@@ -12,11 +12,12 @@ import pytest
 import rclpy
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
-from robofume_common import qos
 from robofume_common.enums import Outcome
+
+from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step, Task
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Graph:

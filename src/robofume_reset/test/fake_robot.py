@@ -11,13 +11,14 @@ import time
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from robofume_common import qos
 from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
 from robofume_common.enums import Actor, ArmMode, ArmState, Direction, Phase, RewardSource, Verdict
 from robofume_common.node import run
+from sensor_msgs.msg import Image, JointState
+
+from robofume_common import qos
 from robofume_interfaces.msg import ArmCommand, ArmStatus, Reward, Step, Task
 from robofume_interfaces.srv import ResetScene
-from sensor_msgs.msg import Image, JointState
 
 PERIOD = 100_000_000
 REACH = 0.12

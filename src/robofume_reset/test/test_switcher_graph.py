@@ -1,11 +1,13 @@
 """The switcher and the policy node as real processes over DDS, with a tiny world in lockstep."""
 
+import itertools
 import signal
 import time
 
 import pytest
 from rclpy.action import ActionClient
 from robofume_common.enums import Outcome, Phase
+
 from robofume_interfaces.action import Evaluate, Practice
 
 
@@ -24,7 +26,7 @@ def test_practice_alternates_and_every_step_is_there_once(graph):
         graph.assert_whole(episode)
     outcomes = [(episode.direction, episode.outcome) for episode in graph.episodes]
     assert {outcome for _, outcome in outcomes} == {Outcome.SUCCESS, Outcome.TIMEOUT}
-    for (direction, outcome), (following, _) in zip(outcomes, outcomes[1:]):
+    for (direction, outcome), (following, _) in itertools.pairwise(outcomes):
         assert (following != direction) == (outcome == Outcome.SUCCESS)
     for episode in graph.episodes:
         if episode.outcome == Outcome.SUCCESS:

@@ -18,7 +18,6 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from robofume_common import qos
 from robofume_common.conversion import floats
 from robofume_common.enums import Phase
 from robofume_common.errors import RobofumeError
@@ -26,8 +25,9 @@ from robofume_common.node import run
 from robofume_common.parameters import declare, setting
 from robofume_data.bag_reader import find_bags, read_episodes
 from robofume_data.episode import EpisodeData
-from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
 
+from robofume_common import qos
+from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
 from robofume_policy.config import OnlineConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
 
@@ -65,11 +65,13 @@ class LearnerNode(Node):
         self._episodes: queue.SimpleQueue[EpisodeData] = queue.SimpleQueue()
         self._news = threading.Event()
         self._ending = threading.Event()
+        self._incomplete = threading.Event()  # an episode began before this process listened
         self._lock = threading.Lock()  # of the step count and of the status message
         self._failure: BaseException | None = None
         self._status = LearnerStatus(state=LearnerStatus.STATE_LOADING, message="loading")
         self._learner: Any = None
         self._version = 0
+        self._due_every = (self._config.publish_every, self._config.checkpoint_every)
         self._weights_publisher = self.create_publisher(PolicyWeights, "policy/weights", qos.LATCHED)
         self._status_publisher = self.create_publisher(LearnerStatus, "learner/status", qos.STATUS)
         self.create_subscription(Step, "step", self._on_step, qos.STEP)
@@ -106,7 +108,9 @@ class LearnerNode(Node):
             self._episodes.put(episode)
             self._news.set()
         while self._inbox.given_up:
-            self.get_logger().warning(f"Not learnt from: {self._inbox.given_up.pop()}")
+            self.get_logger().warning(f"{self._inbox.given_up.pop()} It is looked for in the newest bag.")
+            self._incomplete.set()
+            self._news.set()
 
     def _look(self) -> None:
         self._hand_over()
@@ -161,9 +165,8 @@ class LearnerNode(Node):
         self._metric_rows: list[tuple[int, dict[str, float]]] = []
         self._learner = learner
         if restored or found:
-            self.get_logger().info(
-                f"Continuing with {learner.updates} updates, {self._count.total} steps, {learner.online.episodes} episodes."
-            )
+            held = f"{learner.updates} updates, {self._count.total} steps, {learner.online.episodes} episodes"
+            self.get_logger().info(f"Continuing with {held}.")
         self._publish_weights()
 
     def _until_ending(self, bags: Sequence[str | Path]) -> Iterator[EpisodeData]:
@@ -174,17 +177,26 @@ class LearnerNode(Node):
 
     def _read_practice(self, learner: Any) -> int:
         """Take in the episodes that this run has recorded already; returns their steps."""
-        bags = [bag for place in self._config.practice if Path(place).exists() for bag in Path(place).rglob("*.mcap")]
         steps = 0
-        for episode in self._until_ending(sorted(bags)):
+        for episode in self._until_ending(self._practice_bags()):
             learner.add_episode(episode)
             steps += episode.length
             with self._lock:
                 self._count.saw(episode.episode_id, episode.length)
         return steps
 
+    def _practice_bags(self) -> list[Path]:
+        """The bags of this run's practice, the newest last."""
+        places = [Path(place) for place in self._config.practice if Path(place).exists()]
+        bags = [bag for place in places for bag in place.rglob("*.mcap")]
+        return sorted(bags, key=lambda bag: (bag.stat().st_mtime, bag.name))
+
     def _take_in(self) -> None:
         """What has come since the last look."""
+        if self._incomplete.is_set():
+            self._incomplete.clear()
+            for episode in self._until_ending(self._practice_bags()[-1:]):
+                self._learner.add_episode(episode)
         with self._lock:
             total = self._count.total
         self._learner.note_steps(total - self._learner.steps)
@@ -206,7 +218,7 @@ class LearnerNode(Node):
             return
         before = learner.updates
         # Blocks end at the numbers at which something is due, so that a restart does the same at the same numbers.
-        block = min(due, config.update_block, *(n - before % n for n in (config.publish_every, config.checkpoint_every)))
+        block = min(due, config.update_block, *(n - before % n for n in self._due_every))
         started = time.monotonic()
         metrics = learner.train(block)
         rate = block / max(1e-9, time.monotonic() - started)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.node import Node
-from robofume_common import qos
 from robofume_common.action import ActionSpace
 from robofume_common.conversion import floats, image_to_array, to_nanoseconds, to_time
 from robofume_common.enums import Actor as Who
@@ -15,10 +14,11 @@ from robofume_common.enums import ArmMode, ArmState, Direction, Phase
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
 from robofume_common.parameters import declare, setting
-from robofume_interfaces.msg import ArmCommand, ArmStatus, PolicyWeights, Step, StepPermit
-from robofume_interfaces.msg import Task as TaskMessage
 from sensor_msgs.msg import Image, JointState
 
+from robofume_common import qos
+from robofume_interfaces.msg import ArmCommand, ArmStatus, PolicyWeights, Step, StepPermit
+from robofume_interfaces.msg import Task as TaskMessage
 from robofume_policy.actor import Actor, ActorConfig, Command, Output, StepRecord, Task
 
 

@@ -1,0 +1,96 @@
+"""Episodes from messages, and the count of steps."""
+
+from types import SimpleNamespace
+
+import numpy as np
+from robofume_common.enums import Outcome
+from robofume_policy.episode_inbox import REMEMBERED, EpisodeInbox, StepCount
+
+
+def step(episode_id, index, last=False):
+    image = SimpleNamespace(data=bytes(4 * 4 * 3), encoding="rgb8", height=4, width=4)
+    return SimpleNamespace(
+        episode_id=episode_id, index=index, stamp=SimpleNamespace(sec=index, nanosec=0), image=image,
+        proprioception=np.zeros(7, np.float32), action=[] if last else [0.0] * 7, actor=1, policy_version=3,
+    )  # fmt: skip
+
+
+def reward(episode_id, index, verdict=2):
+    return SimpleNamespace(episode_id=episode_id, index=index, verdict=verdict, probability=0.1, source=1)
+
+
+def end(episode_id, steps, outcome=Outcome.TIMEOUT, success_index=-1):
+    return SimpleNamespace(
+        episode_id=episode_id, num_steps=steps, outcome=outcome, success_index=success_index, task="pot",
+        instruction="put it in", phase=1, direction=1, assisted_reset_before=False,
+    )  # fmt: skip
+
+
+def fill(inbox, name="a", steps=3, missing_step=None, missing_verdict=None):
+    for index in range(steps + 1):
+        if index != missing_step:
+            inbox.add_step(step(name, index, index == steps))
+        if index != missing_verdict:
+            inbox.add_reward(reward(name, index))
+
+
+def test_an_episode_is_given_once_when_it_is_whole_whatever_comes_last():
+    for last in ("step", "reward", "end"):
+        inbox = EpisodeInbox(10.0)
+        fill(inbox, missing_step=2 if last == "step" else None, missing_verdict=2 if last == "reward" else None)
+        if last != "end":
+            inbox.add_end(end("a", 3), 0.0)
+        assert inbox.take(1.0) == []
+        {
+            "step": lambda inbox=inbox: inbox.add_step(step("a", 2)),
+            "reward": lambda inbox=inbox: inbox.add_reward(reward("a", 2)),
+            "end": lambda inbox=inbox: inbox.add_end(end("a", 3), 1.0),
+        }[last]()
+        (episode,) = inbox.take(1.0)
+        assert episode.length == 3 and list(episode.verdicts) == [2] * 4
+        assert inbox.take(100.0) == []
+
+
+def test_a_missing_verdict_is_unknown_after_the_deadline():
+    inbox = EpisodeInbox(10.0)
+    fill(inbox, missing_verdict=1)
+    inbox.add_end(end("a", 3), 0.0)
+    assert inbox.take(9.9) == []
+    (episode,) = inbox.take(10.0)
+    assert list(episode.verdicts) == [2, 0, 2, 2]
+
+
+def test_an_episode_with_a_missing_step_is_given_up_with_a_sentence():
+    inbox = EpisodeInbox(10.0)
+    fill(inbox, missing_step=0)
+    inbox.add_end(end("a", 3), 0.0)
+    assert inbox.take(9.9) == [] and inbox.given_up == []
+    assert inbox.take(10.0) == [] and "'a'" in inbox.given_up[0]
+
+
+def test_aborted_episodes_are_dropped():
+    inbox = EpisodeInbox(0.0)
+    fill(inbox)
+    inbox.add_end(end("a", 3, Outcome.ABORTED), 0.0)
+    assert inbox.take(1.0) == [] and inbox.given_up == []
+
+
+def test_episodes_that_never_end_do_not_pile_up():
+    inbox = EpisodeInbox(0.0)
+    for number in range(10 * REMEMBERED):
+        inbox.add_step(step(f"{number}", 0))
+    assert len(inbox._open) == REMEMBERED
+    assert len(inbox._assembler.open_episodes) == REMEMBERED
+
+
+def test_steps_are_counted_once_over_messages_bags_and_checkpoints():
+    count = StepCount()
+    for index in range(5):
+        count.saw("a", index + 1)
+    count.saw("a", 3)
+    count.saw("a", 5)  # from the bag
+    count.saw("b", 7)
+    assert count.total == 12
+    count.restored(steps=20, in_bags=12)  # eight of them were in episodes that never ended
+    count.saw("c", 1)
+    assert count.total == 21
