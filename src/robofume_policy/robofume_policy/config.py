@@ -39,13 +39,13 @@ class AgentConfig:
         minimum=0.0, maximum=1.0,
     )
     conservative_weight_offline: float = setting(1.0, "weight of the CQL term offline (paper: alpha 1 to 5)", minimum=0.0)
-    conservative_weight_online: float = setting(0.1, "weight of the CQL term online", minimum=0.0)
+    conservative_weight_online: float = setting(1.0, "weight of the CQL term online", minimum=0.0)
     sampled_actions: int = setting(
         4, "actions drawn at random, from pi(s) and from pi(s') each in the CQL term (paper: 10)", minimum=1
     )
     importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
-    value_weight_offline: float = setting(1.0, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
-    value_weight_online: float = setting(1.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
+    value_weight_offline: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
+    value_weight_online: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
     imitation_weight: float = setting(
         1.0, "weight of the behaviour-cloning term on the actions of successful episodes", minimum=0.0
     )
@@ -60,7 +60,7 @@ class AgentConfig:
         0.06, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
     )
     random_shift: int = setting(4, "largest random shift of the training images", unit="px", minimum=0, maximum=32)
-    batch_size: int = setting(128, "transitions per update", minimum=2)
+    batch_size: int = setting(64, "transitions per update", minimum=2)
     mixed_precision: bool = setting(True, "compute in bfloat16 where the processor has it (weights stay float32)")
 
 
@@ -79,9 +79,9 @@ class ReplayConfig:
 class PretrainingConfig:
     """Settings of the offline phase."""
 
-    updates: int = setting(4000, "gradient updates", minimum=1)
+    updates: int = setting(1500, "gradient updates", minimum=1)
     seed: int = setting(0, "seed of weights, batches and noise", minimum=0)
-    checkpoint_every: int = setting(1000, "updates between two checkpoints", minimum=1)
+    checkpoint_every: int = setting(500, "updates between two checkpoints", minimum=1)
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
 
 
