@@ -2,7 +2,8 @@
 
 A point on a line: forward succeeds right of 0.12 m, backward left of -0.12 m; homing does not move what was achieved.
 As the contract asks, it advances by one period for the command that answers its newest observation, and repeats an
-observation that nobody answers. `fail_every` makes the demonstrator do nothing in every so manieth episode.
+observation that nobody answers. `fail_every` makes the demonstrator do nothing in every so manieth episode. With a
+`rate` [Hz] it lives in real time instead: it observes by the wall clock and follows commands at once.
 """
 
 import sys
@@ -28,12 +29,12 @@ SIZE = 64
 class FakeRobot(Node):
     def __init__(self) -> None:
         super().__init__("fake_robot")
-        parameters = {"fail_every": 0, "silent_after": 0, "verdicts": True, "demonstrate": True}
+        parameters = {"rate": 0.0, "fail_every": 0, "silent_after": 0, "verdicts": True, "demonstrate": True}
         for name, default in parameters.items():
             setattr(self, name, self.declare_parameter(name, default).value)
         self.stamp, self.position, self.steps, self.episodes = PERIOD, 0.0, 0, 0
         self.published = 0.0
-        self.home_command = 0
+        self.home_command = self.homing = 0
         self.task = Task()
         self.image = self.create_publisher(Image, "observation/image", qos.IMAGE)
         self.proprioception = self.create_publisher(JointState, "observation/proprioception", qos.STATE)
@@ -44,8 +45,18 @@ class FakeRobot(Node):
         self.create_subscription(Task, "task", self.on_task, qos.LATCHED)
         self.create_subscription(Step, "step", self.on_step, qos.STEP)
         self.create_service(ResetScene, "scene/reset", self.on_reset)
-        self.create_timer(0.1, self.repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.publish_status()
+        if self.rate:
+            self.create_timer(1.0 / self.rate, self.live)
+        else:
+            self.create_timer(0.1, self.repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            self.observe()
+
+    def live(self) -> None:
+        self.stamp = self.get_clock().now().nanoseconds
+        if self.homing:  # it takes one period
+            self.home_command, self.homing = self.homing, 0
+            self.publish_status()
         self.observe()
 
     def observe(self) -> None:
@@ -75,6 +86,14 @@ class FakeRobot(Node):
         self.task = message
 
     def on_command(self, message: ArmCommand) -> None:
+        if self.rate:
+            if message.mode == ArmMode.HOME:
+                self.homing = to_nanoseconds(message.header.stamp)
+                self.publish_status()
+            else:
+                self.position = float(np.clip(self.position + message.action[0], -0.2, 0.2))
+                self.steps += 1
+            return
         if to_nanoseconds(message.header.stamp) != self.stamp:
             return
         if message.mode == ArmMode.HOME:
@@ -104,13 +123,15 @@ class FakeRobot(Node):
 
     def on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
         self.position = 0.0
-        self.stamp += 10 * PERIOD
+        self.stamp += 0 if self.rate else 10 * PERIOD
         response.success, response.stamp = True, to_time(self.stamp)
-        self.observe()
+        if not self.rate:
+            self.observe()
         return response
 
     def publish_status(self) -> None:
-        message = ArmStatus(stamp=to_time(self.stamp), state=int(ArmState.HOLDING), message="ready")
+        state = ArmState.HOMING if self.homing else ArmState.HOLDING
+        message = ArmStatus(stamp=to_time(self.stamp), state=int(state), message="ready")
         message.home_command = to_time(self.home_command)
         self.status.publish(message)
 

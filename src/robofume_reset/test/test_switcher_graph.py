@@ -174,3 +174,15 @@ def test_who_is_silent_is_named(graph, robot, error, words):
     graph.start_switcher(step_deadline=1.0, start_deadline=4.0, verdict_deadline=0.5, close_deadline=1.0)
     result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=10**6))
     assert result.error_code == error and words in result.message
+
+
+def test_in_real_time_nothing_is_repeated_and_nothing_waits(graph):
+    graph.start_robot(rate=20.0)
+    # Ages are generous: how fast this machine is, is not what is tested.
+    graph.start_policy(lockstep=False, image_max_age=5.0, proprioception_max_age=5.0, override_max_age=5.0)
+    graph.start_switcher(lockstep=False)
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=6))
+    assert result.error_code == 0, result.message
+    for episode in graph.episodes:
+        graph.assert_whole(episode)
+    assert [episode.outcome for episode in graph.episodes] == [Outcome.SUCCESS] * 6
