@@ -27,6 +27,8 @@ TERMINATE_DEADLINE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 HURRIED_DEADLINE = 1.0
 """Seconds for each step of the escalation after a second Ctrl+C."""
+EXIT_REFUSED = 1
+"""Exit code of a node that says in its last line why it ended (`robofume_common.node`)."""
 DOMAINS = range(1, 102)
 """ROS domains whose ports lie below Linux's ephemeral ports."""
 
@@ -204,6 +206,8 @@ class GraphRunner:
 
     def _obituary(self, process: _Process, code: int) -> str:
         lines = last_lines(process.log, process.log_start)
+        if code == EXIT_REFUSED and lines:  # the node's own sentence is its last line
+            return f"The {process.description.name} node ended: {lines[-1]} (Its log is {process.log}.)"
         text = "".join(f"\n    {line}" for line in lines) or " nothing"
         return (
             f"The {process.description.name} node ended ({describe_exit(code)}). "
