@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.interruption import Interruption, Stopped
-from robofume_bringup.runner import GraphRunner, dds_environment
+from robofume_bringup.runner import QUIET, GraphRunner, dds_environment
 from robofume_interfaces.action import Evaluate, Practice
 
 POLL = 0.05
@@ -50,7 +50,9 @@ class RobotSession:
     def __enter__(self) -> RobotSession:
         os.environ.update(dds_environment(self.runner.domain))
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=["--ros-args", *QUIET], context=self._context, signal_handler_options=SignalHandlerOptions.NO
+        )
         self._node = rclpy.create_node(
             f"robofume_client_{os.getpid()}",
             context=self._context,

@@ -29,6 +29,8 @@ HURRIED_DEADLINE = 1.0
 """Seconds for each step of the escalation after a second Ctrl+C."""
 EXIT_REFUSED = 1
 """Exit code of a node that says in its last line why it ended (`robofume_common.node`)."""
+QUIET = ("--disable-external-lib-logs",)
+"""The nodes' logs are in the run directory; none beside them in the home directory."""
 DOMAINS = range(1, 102)
 """ROS domains whose ports lie below Linux's ephemeral ports."""
 
@@ -159,7 +161,7 @@ class GraphRunner:
             path = self.parameter_directory / f"{node.name}.yaml"
             path.write_text(parameter_file(node))
             arguments += ["--params-file", str(path)]
-        return [*command, "--ros-args", *arguments]
+        return [*command, "--ros-args", *arguments, *QUIET]
 
     def _launch(self, node: NodeDescription) -> _Process:
         path = self.log_directory / f"{node.name}.log"

@@ -25,6 +25,7 @@ def practise(context: StageContext) -> None:
             )
     done = sum(summary.num_steps for summary in read_summaries(directory.bag_files("practice")))
     if done < config.practice_steps:
+        directory.forget("evaluate_after")  # it was of the policy before these steps
         with context.timed(STAGE):
             _practise(context, done)
     summaries = read_summaries(directory.bag_files("practice"))
