@@ -160,6 +160,18 @@ def test_a_switcher_that_is_stopped_closes_its_episode(graph):
     graph.assert_whole(graph.episodes[0])
 
 
+def test_a_switcher_that_is_stopped_while_it_waits_for_the_scene_ends_calmly(graph):
+    graph.start_switcher()  # nobody serves scene/reset
+    client = ActionClient(graph.node, Evaluate, "evaluate")
+    graph.wait(client.server_is_ready)
+    accepting = client.send_goal_async(Evaluate.Goal(trials_per_direction=1, seed=1))
+    graph.wait(accepting.done)
+    graph.spin(0.3)
+    assert graph.stop("switcher") == 0
+    client.destroy()
+    assert "Traceback" not in graph.logs()
+
+
 @pytest.mark.parametrize(
     ("robot", "error", "words"),
     [

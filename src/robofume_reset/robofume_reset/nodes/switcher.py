@@ -340,12 +340,13 @@ class SwitcherNode(Node):
         """Asked to stop: end the episode in progress as aborted, so that what was recorded of it is closed."""
         if not self._loop.busy:
             return
-        self._handle(self._loop.cancel(time.monotonic(), "The switcher was stopped."))
         end = time.monotonic() + GOODBYE
         executor = SingleThreadedExecutor()  # a second events executor gets no events of this node
         executor.add_node(self)
+        self._handle(self._loop.cancel(time.monotonic(), "The switcher was stopped."))
         while self._loop.busy and time.monotonic() < end:
             executor.spin_once(timeout_sec=0.05)
+        executor.spin_once(timeout_sec=0.05)  # the goal's answer
         executor.remove_node(self)
         executor.shutdown()
         # A publisher that is destroyed takes along what has not been delivered yet.
