@@ -57,6 +57,7 @@ class Mishap(Enum):
     MISS = 1  # closes beside the object, again and again
     DROP = 2  # opens on the way, far from the place
     KEEP = 3  # arrives and never opens
+    WANDER = 4  # moves about over the scene and leaves the object alone
 
 
 class Demonstrator:
@@ -67,6 +68,7 @@ class Demonstrator:
         self.config = config or DemonstratorConfig()
         self._rng = np.random.default_rng(self.config.seed)
         self._limit = task.description.translation_limit
+        self._box = (task.description.workspace_minimum, task.description.workspace_maximum)
         self.begin(Direction.FORWARD)
 
     def begin(self, direction: Direction) -> None:
@@ -77,16 +79,21 @@ class Demonstrator:
         angle, radius = self._rng.uniform(0.0, 2.0 * np.pi), self._rng.normal(0.0, self.config.grasp_offset)
         self._offset = np.array([radius * np.cos(angle), radius * np.sin(angle), 0.0])
         fails = self._rng.random() < self.config.failure_share
-        self.mishap = Mishap(int(self._rng.integers(1, 4))) if fails else None
+        self.mishap = Mishap(int(self._rng.integers(1, 5))) if fails else None
         if self.mishap is Mishap.MISS:
             self._offset = np.array([0.0, self._rng.choice((-1.0, 1.0)) * self._rng.uniform(0.045, 0.07), 0.0])
         self._waited = 0
+        self._stays_open = self.mishap is Mishap.WANDER and bool(self._rng.random() < 0.6)
+        self._waypoint: tuple[Vector, float] | None = None
 
     def act(self, state: SceneState) -> NDArray[np.float32]:
         """The physical action (7,) for what is true now."""
         plan = self.task.transfer(state, self._place)
-        self._advance(state, plan)
-        delta, opening = self._command(state, plan)
+        if self.mishap is Mishap.WANDER:
+            delta, opening = self._wander(state.gripper_position, plan.done_height)
+        else:
+            self._advance(state, plan)
+            delta, opening = self._command(state, plan)
         noise = self._rng.normal(0.0, self.config.action_noise, 3)
         delta = np.clip(delta / self._limit + noise, -1.0, 1.0) * self._limit
         return np.array([*delta, 0.0, 0.0, 0.0, opening], dtype=np.float32)
@@ -129,6 +136,16 @@ class Demonstrator:
         if self._stage is Stage.OPEN:
             return np.zeros(3), OPEN
         return np.array([0.0, 0.0, np.clip(plan.done_height - gripper[2], -self._limit, self._limit)]), OPEN
+
+    def _wander(self, gripper: Vector, lowest: float) -> tuple[Vector, float]:
+        """Towards one random place after another, above the objects."""
+        if self._waypoint is None or float(np.abs(self._waypoint[0] - gripper).max()) < 0.02:
+            lower, upper = (np.array(bound) for bound in self._box)
+            lower[2] = min(lowest, upper[2])
+            opening = OPEN if self._stays_open or self._rng.random() < 0.5 else CLOSED
+            self._waypoint = self._rng.uniform(lower, upper), opening
+        place, opening = self._waypoint
+        return np.clip(place - gripper, -self._limit, self._limit), opening
 
     def _towards(self, gripper: Vector, target: Vector, height: float) -> Vector:
         """Across at `height`, and down only over the target."""
