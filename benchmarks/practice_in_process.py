@@ -44,7 +44,7 @@ class Protocol:
     demonstrations: int = 25
     min_episode_steps: int = 3
     max_repeats: int = 3
-    failures_before_reset: int = 6
+    failures_before_reset: int = 8
     image_size: int = 64
     publish_every: int = 50
 
@@ -61,11 +61,13 @@ class Bench:
         self.language = InstructionEncoder()
 
     def observe(self) -> tuple[np.ndarray, np.ndarray]:
+        """Policy image and proprioception."""
         size = self.protocol.image_size
         image = cv2.resize(self.world.render(), (size, size), interpolation=cv2.INTER_AREA)
         return image, self.arm.proprioception()
 
     def reset(self, direction: Direction, seed: int | None = None) -> None:
+        """Put the scene where `direction` starts."""
         self.world.reset(direction, seed)
         self.arm.forget()
 
@@ -127,6 +129,7 @@ class Switching:
         self.repeats = self.failures = self.resets = 0
 
     def note(self, success: bool) -> None:
+        """Decide on the next direction."""
         protocol = self.bench.protocol
         if success:
             self.direction, self.repeats, self.failures = self.direction.opposite, 0, 0
@@ -141,6 +144,7 @@ class Switching:
 
 
 def truth_judge(_image: np.ndarray, _instruction: str, truth: bool) -> bool:
+    """A judge that is always right."""
     return truth
 
 
@@ -150,10 +154,10 @@ def noisy_judge(false_positive: float, false_negative: float, seed: int) -> Judg
     return lambda _i, _s, truth: bool(random.random() > false_negative if truth else random.random() < false_positive)
 
 
-def collect(bench: Bench, seed: int, failure_share: float) -> list[EpisodeData]:
+def collect(bench: Bench, config: DemonstratorConfig) -> list[EpisodeData]:
     """Reset-free demonstrations until each direction has enough successes; failures are kept."""
-    script = Demonstrator(bench.world.task, DemonstratorConfig(seed=seed, failure_share=failure_share))
-    bench.reset(Direction.FORWARD, seed)
+    script = Demonstrator(bench.world.task, config)
+    bench.reset(Direction.FORWARD, config.seed)
     switching, episodes = Switching(bench), []
     done = {Direction.FORWARD: 0, Direction.BACKWARD: 0}
     while min(done.values()) < bench.protocol.demonstrations:
@@ -187,6 +191,8 @@ def evaluate(bench: Bench, policy: ActingPolicy, trials: int, seed: int) -> dict
 
 
 def policy_actor(bench: Bench, policy: ActingPolicy | list[ActingPolicy], random: np.random.Generator | None):
+    """Let a policy, or the newest in a list of one, choose physical actions; with noise if `random` is given."""
+
     def act(image: np.ndarray, state: np.ndarray, instruction: str) -> np.ndarray:
         current = policy[0] if isinstance(policy, list) else policy
         action = current.act(image, state, bench.language(instruction), random is None, random)
@@ -271,6 +277,7 @@ COLUMNS = (
 
 
 def main() -> None:
+    """Run the arms for each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="pot_pick_and_place")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -279,7 +286,6 @@ def main() -> None:
     parser.add_argument("--evaluate-every", type=int, default=2000, help="control steps between evaluations")
     parser.add_argument("--trials", type=int, default=25, help="trials each way in evaluations while practising")
     parser.add_argument("--final-trials", type=int, default=50, help="trials each way before and after")
-    parser.add_argument("--failure-share", type=float, default=0.15)
     parser.add_argument("--false-positive", type=float, default=0.0, help="judge's error rate per step")
     parser.add_argument("--false-negative", type=float, default=0.0, help="judge's error rate per step")
     parser.add_argument("--output", type=Path, default=Path("practice_in_process.csv"))
@@ -292,6 +298,7 @@ def main() -> None:
     offline: PretrainingConfig = overrides(PretrainingConfig, given.set)
     online: OnlineConfig = overrides(OnlineConfig, given.set)
     replay: ReplayConfig = overrides(ReplayConfig, given.set)
+    demonstrator = overrides(DemonstratorConfig, ["failure_share=0.15", *given.set])
 
     rows: list[dict[str, Any]] = []
     for seed in given.seeds:
@@ -305,7 +312,7 @@ def main() -> None:
                 writer.writeheader()
                 writer.writerows(rows)
 
-        demonstrations = collect(bench, seed, given.failure_share)
+        demonstrations = collect(bench, replace(demonstrator, seed=seed))
         successes = sum(e.outcome == Outcome.SUCCESS for e in demonstrations)
         print(f"seed {seed}: {len(demonstrations)} demonstrations, {successes} successes, "
               f"{sum(len(e.actions) for e in demonstrations)} steps", flush=True)  # fmt: skip

@@ -39,9 +39,7 @@ class ActorConfig:
     home_retry: float = setting(
         1.0, "wall time without an acknowledgement after which the home command is repeated", unit="s", minimum=0.05
     )
-    step_listeners: int = setting(
-        1, "the first episode starts only when so many nodes have found `step`", minimum=0
-    )
+    step_listeners: int = setting(1, "the first episode starts only when so many nodes have found `step`", minimum=0)
 
 
 @dataclass(frozen=True)

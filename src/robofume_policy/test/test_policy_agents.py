@@ -16,7 +16,7 @@ NETWORK = NetworkConfig(
     image_size=40, action_dimension=2, proprioception_dimension=3, instruction_dimension=5, hidden_size=32,
     image_features=16,
 )  # fmt: skip
-AGENT = AgentConfig(batch_size=8, mixed_precision=False, random_shift=0)
+AGENT = AgentConfig(batch_size=8, mixed_precision=False, random_shift=0, imitation_trains_encoder=False)
 
 
 def random_batch(size: int = 8, seed: int = 0) -> Batch:
@@ -108,9 +108,7 @@ def test_calibration_stops_pushing_values_below_the_return() -> None:
     for algorithm in ("cal_ql", "cql"):
         agent = create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=0)
         values = torch.full((2, 4, 12), -20.0, requires_grad=True)
-        term, below = agent._conservative(
-            torch.zeros(2, 4), values, torch.full((4,), -5.0), torch.zeros(4, 8)
-        )
+        term, below = agent._conservative(torch.zeros(2, 4), values, torch.full((4,), -5.0), torch.zeros(4, 8))
         term.backward()
         gradients[algorithm] = float(values.grad[..., 4:].abs().sum())
         assert float(below) == 1.0
@@ -132,6 +130,16 @@ def test_which_loss_trains_what() -> None:
             assert parameter.grad.abs().sum() > 0
         else:
             assert torch.equal(parameter.grad, critic_only[name]), name
+
+
+def test_imitation_may_train_the_encoder() -> None:
+    gradients = []
+    for weight in (0.0, 1.0):
+        config = replace(AGENT, imitation_trains_encoder=True, imitation_weight=weight)
+        agent = create_agent(NETWORK, config, seed=0)
+        agent.loss(tensors(random_batch()))[0].backward()
+        gradients.append(agent.network.encoder.stem.weight.grad)
+    assert not torch.equal(*gradients)
 
 
 def test_only_successful_episodes_are_imitated() -> None:
@@ -174,9 +182,7 @@ def test_the_stem_is_a_convolution_of_kernel_eight_and_stride_four() -> None:
     images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     weight = encoder.stem.weight.reshape(32, 4, 4, 3, 2, 2)  # out, y in cell, x in cell, colour, cell y, cell x
     kernel = weight.permute(0, 3, 4, 1, 5, 2).reshape(32, 3, 8, 8)
-    plain = torch.nn.functional.conv2d(
-        images.permute(0, 3, 1, 2) / 255.0 - 0.5, kernel, encoder.stem.bias, stride=4
-    )
+    plain = torch.nn.functional.conv2d(images.permute(0, 3, 1, 2) / 255.0 - 0.5, kernel, encoder.stem.bias, stride=4)
     expected = encoder.layers(plain).permute(0, 2, 3, 1).flatten(1)
     assert torch.allclose(encoder(images), expected, atol=1e-5)
     assert expected.shape[1] == encoder.output_dimension

@@ -26,7 +26,11 @@ UPDATES = PretrainingConfig(updates=6, checkpoint_every=2, metrics_every=2)
 
 
 def make_episode(
-    number: int = 0, steps: int = 8, outcome: Outcome = Outcome.SUCCESS, success_index: int | None = None, size: int = 40
+    number: int = 0,
+    steps: int = 8,
+    outcome: Outcome = Outcome.SUCCESS,
+    success_index: int | None = None,
+    size: int = 40,
 ) -> EpisodeData:
     random = np.random.default_rng(number)
     if success_index is None:
@@ -219,8 +223,8 @@ def test_bad_weights_are_refused(learner: OnlineLearner) -> None:
         load_policy(data, "0" * 16)
     other = replace(NETWORK, hidden_size=16)
     assert architecture_hash(other) != architecture
-    wrong = serialise_policy(Policy(NETWORK).state_dict(), NETWORK).replace(b'hidden_size', b'hidden_sise')
-    with pytest.raises(RobofumeError, match="hidden_sise|another version"):
+    wrong = serialise_policy(Policy(NETWORK).state_dict(), NETWORK).replace(b"hidden_size", b"hidden_sise")
+    with pytest.raises(RobofumeError, match=r"hidden_sise|another version"):
         load_policy(wrong)
     with pytest.raises(RobofumeError, match="40x40x3"):
         load_policy(data).act(np.zeros((64, 64, 3), np.uint8), np.zeros(7), np.zeros(384))

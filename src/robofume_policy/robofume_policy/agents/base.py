@@ -99,7 +99,10 @@ class Agent(ABC):
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}, json.loads(json.dumps(state))
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Continue exactly where `state_dict` was taken, in the phase now set. Raises KeyError or RuntimeError if it does not fit."""
+        """Continue exactly where `state_dict` was taken, in the phase now set.
+
+        Raises KeyError or RuntimeError if it does not fit.
+        """
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

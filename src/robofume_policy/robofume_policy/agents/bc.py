@@ -16,6 +16,7 @@ class FilteredBC(Agent):
     metric_names: ClassVar[tuple[str, ...]] = ("losses/imitation",)
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """L of the class's docstring."""
         mean = self.network(batch["images"], batch["proprioception"], batch["instructions"])
         weight = batch["imitation"]
         error = (mean - batch["actions"]).square().sum(-1)

@@ -22,9 +22,9 @@ class CalQL(Agent):
                               max(Q_i(s, a_j), V) - log pi(a_j)         a_j ~ pi(s), and a_j ~ pibar(s')
     Actor    L_pi = - value_weight E[ mean_i Q_i(s, mu(s)) ] / E|Q| + imitation_weight E[ w |mu(s) - a|^2 ] / E[w]
 
-    The image encoder is trained by L_Q alone (RoboFuME, arXiv 2310.15145) unless `imitation_trains_encoder`. w marks successful episodes, the
-    policy's own included. Differences from the paper's code, each measured to help here: multi-step returns, the
-    averaged policy for s', a smaller alpha online, the imitation term.
+    w marks successful episodes, the policy's own included. The image encoder is trained by L_Q and, unless
+    `imitation_trains_encoder` is off as in RoboFuME (arXiv 2310.15145), by the imitation term. Differences from the
+    paper's code: multi-step returns, the averaged policy for s', a policy of fixed deviation, the imitation term.
     """
 
     metric_names: ClassVar[tuple[str, ...]] = (
@@ -33,6 +33,7 @@ class CalQL(Agent):
     )  # fmt: skip
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_Q + L_pi of the class's docstring."""
         network, average, config = self.network, self.average, self.config
         inputs = network.normaliser(batch["proprioception"], batch["instructions"])
         next_inputs = network.normaliser(batch["next_proprioception"], batch["instructions"])
