@@ -23,8 +23,9 @@ import sys
 import time
 from pathlib import Path
 
-from robofume_bringup import report
 from robofume_bringup.run_directory import RunDirectory
+
+from robofume_bringup import report
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
@@ -105,7 +106,8 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> list[dict]:
             robofume("pretrain", "--run", run.name, *common, *settings, *algorithm,
                      "--pretraining-updates", pretraining + extra)  # fmt: skip
             robofume("evaluate", "--run", run.name, *common, *settings, *algorithm, "--weights", "pretrained")
-        rows.append({"task": task, "seed": seed, "arm": arm, "updates": pretraining + extra, **evaluation(run, "before")})
+        result = evaluation(run, "before")
+        rows.append({"task": task, "seed": seed, "arm": arm, "updates": pretraining + extra, **result})
         print(f"seed {seed}: {arm} {rows[-1]['mean']:.2f}", flush=True)
     return rows
 
