@@ -66,7 +66,14 @@ class AgentConfig:
         maximum=1.0,
     )
     exploration_std: float = setting(
-        0.06, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
+        0.15, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
+    )
+    exploration_correlation: float = setting(
+        0.9,
+        "correlation of that noise from step to step: slow noise leaves the objects in many places, which "
+        "reset-free practice would otherwise never start from",
+        minimum=0.0,
+        maximum=0.999,
     )
     random_shift: int = setting(4, "largest random shift of the training images", unit="px", minimum=0, maximum=32)
     batch_size: int = setting(64, "transitions per update", minimum=2)

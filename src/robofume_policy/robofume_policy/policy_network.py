@@ -23,11 +23,20 @@ def architecture_hash(config: NetworkConfig) -> str:
 
 
 def serialise_policy(
-    tensors: Mapping[str, Tensor], config: NetworkConfig, exploration_std: float = 0.0, language: str = "minilm"
+    tensors: Mapping[str, Tensor],
+    config: NetworkConfig,
+    exploration_std: float = 0.0,
+    exploration_correlation: float = 0.0,
+    language: str = "minilm",
 ) -> bytes:
     """Pack the policy's part of a network's `tensors` as safetensors with all that is needed to run it."""
     names = Policy(config).state_dict().keys()
-    about = {"network": to_dict(config), "exploration_std": float(exploration_std), "language": language}
+    about = {
+        "network": to_dict(config),
+        "exploration_std": float(exploration_std),
+        "exploration_correlation": float(exploration_correlation),
+        "language": language,
+    }
     metadata = {"policy": json.dumps(about, sort_keys=True)}  # one key: safetensors keeps no order between keys
     return save_tensors({name: tensors[name].detach().cpu().contiguous() for name in names}, metadata)
 
@@ -35,11 +44,20 @@ def serialise_policy(
 class ActingPolicy:
     """A loaded policy. Not thread-safe; set `torch.set_num_threads(1)` in the process for the best latency."""
 
-    def __init__(self, network: Policy, config: NetworkConfig, exploration_std: float, language: str) -> None:
+    def __init__(
+        self,
+        network: Policy,
+        config: NetworkConfig,
+        exploration_std: float,
+        exploration_correlation: float,
+        language: str,
+    ) -> None:
         self.network = network.eval()
         self.config = config
         self.architecture = architecture_hash(config)
         self.exploration_std = exploration_std
+        self.exploration_correlation = exploration_correlation
+        self._noise: np.ndarray | None = None
         self.language = language
 
     def act(
@@ -54,7 +72,7 @@ class ActingPolicy:
 
         `image` (H, W, 3) uint8 of the network's size, `proprioception` (7,), `instruction_embedding` (D,) as given
         by `language.InstructionEncoder`. With `deterministic=False`, Gaussian noise of `exploration_std` is added
-        from `random`. Raises RobofumeError on an image of another size.
+        from `random`; it is correlated from one such call to the next. Raises RobofumeError on an image of another size.
         """
         size = self.config.image_size
         if image.shape != (size, size, 3) or image.dtype != np.uint8:
@@ -72,8 +90,9 @@ class ActingPolicy:
             return mean
         if random is None:
             raise ValueError("act(deterministic=False) needs a random generator")
-        noise = random.normal(0.0, self.exploration_std, mean.shape)
-        return np.clip(mean + noise, -1.0, 1.0).astype(np.float32)
+        fresh, keep = random.normal(0.0, self.exploration_std, mean.shape), self.exploration_correlation
+        self._noise = fresh if self._noise is None else keep * self._noise + np.sqrt(1.0 - keep**2) * fresh
+        return np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
 
 
 def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
@@ -95,7 +114,13 @@ def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
             f"The weights are for architecture {architecture_hash(config)}, but {architecture} was announced: "
             "learner and policy node must run the same version."
         )
-    return ActingPolicy(network, config, float(about["exploration_std"]), str(about["language"]))
+    return ActingPolicy(
+        network,
+        config,
+        float(about["exploration_std"]),
+        float(about["exploration_correlation"]),
+        str(about["language"]),
+    )
 
 
 def _read(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -26,7 +26,11 @@ class TrainedAgent:
         """Safetensors of the acting (averaged) policy, and the hash of its architecture."""
         agent = self.agent
         data = serialise_policy(
-            agent.policy_tensors(), agent.network_config, agent.config.exploration_std, self.language
+            agent.policy_tensors(),
+            agent.network_config,
+            agent.config.exploration_std,
+            agent.config.exploration_correlation,
+            self.language,
         )
         return data, architecture_hash(agent.network_config)
 

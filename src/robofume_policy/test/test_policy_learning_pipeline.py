@@ -208,10 +208,19 @@ def test_published_weights_act_as_the_averaged_policy(learner: OnlineLearner) ->
         {"images": episode.images[:1], "proprioception": episode.proprioception[:1], "instructions": embedding[None]}
     )
     assert action == pytest.approx(expected[0], abs=1e-5)
-    noisy = [policy.act(episode.images[0], episode.proprioception[0], embedding, False, np.random.default_rng(s))
-             for s in (1, 1, 2)]  # fmt: skip
-    assert (noisy[0] == noisy[1]).all() and (noisy[0] != noisy[2]).any()
-    assert np.abs(noisy[0] - action).max() < 6 * AGENT.exploration_std
+    noise = {}
+    for seed in (1, 1, 2):
+        policy, random = load_policy(data), np.random.default_rng(seed)
+        actions = [
+            policy.act(episode.images[0], episode.proprioception[0], embedding, False, random) for _ in range(400)
+        ]
+        assert seed not in noise or (noise[seed] == np.array(actions) - action).all()
+        noise[seed] = np.array(actions) - action
+    assert (noise[1] != noise[2]).any()
+    # The noise has the deviation and the step-to-step correlation of the settings.
+    first, second = noise[1][:-1].ravel(), noise[1][1:].ravel()
+    assert 0.5 * AGENT.exploration_std < noise[1].std() < 1.5 * AGENT.exploration_std
+    assert np.corrcoef(first, second)[0, 1] == pytest.approx(AGENT.exploration_correlation, abs=0.1)
 
 
 def test_bad_weights_are_refused(learner: OnlineLearner) -> None:
