@@ -20,32 +20,29 @@ def fit_temperature(log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) ->
     return float(candidates[int(np.argmin(losses))])
 
 
-def choose_threshold(
-    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float
-) -> float:
+def choose_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float) -> float:
     """The lowest threshold in [0.5, 0.99] with the stated precision among the held-out answers above it.
 
-    Where none reaches it, the one with the highest precision (the lowest such threshold).
+    Where none reaches it, the one with the greatest F(0.5), which counts precision twice as much as recall: a
+    threshold that nothing passes would be precise, and useless.
     """
-    best, best_precision = 0.5, -1.0
-    for threshold in np.concatenate([[0.5], np.arange(0.51, 0.995, 0.01)]):
+    best, best_score = 0.5, -1.0
+    for threshold in np.arange(0.5, 0.995, 0.01):
         called = probabilities >= threshold
-        if not called.any():
+        found = int((called & labels).sum())
+        if not found:
             break
-        precision = float(labels[called].mean())
+        precision, recall = found / int(called.sum()), found / int(labels.sum())
         if precision >= target_precision:
             return float(round(threshold, 4))
-        if precision > best_precision:
-            best, best_precision = float(round(threshold, 4)), precision
+        score = 1.25 * precision * recall / (0.25 * precision + recall)
+        if score > best_score:
+            best, best_score = float(round(threshold, 4)), score
     return best
 
 
-def calibrate(
-    log_odds: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float
-) -> Calibration:
+def calibrate(log_odds: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float) -> Calibration:
     """Temperature, then threshold, from held-out log-odds (M,) and labels (M,)."""
     temperature = fit_temperature(log_odds, labels)
     probabilities = 1.0 / (1.0 + np.exp(-np.clip(log_odds / temperature, -60, 60)))
-    return Calibration(
-        temperature, choose_threshold(probabilities, labels, target_precision), target_precision
-    )
+    return Calibration(temperature, choose_threshold(probabilities, labels, target_precision), target_precision)

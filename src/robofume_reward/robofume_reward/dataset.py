@@ -13,6 +13,7 @@ nothing follows get no label.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -56,13 +57,14 @@ class _Row(NamedTuple):
 class LabelledFrames:
     """M questions about F frames.
 
-    `images` (F, H, W, 3) uint8; and per question: `frames` (M,) index into images, `instructions` (M,)
-    sentences, `labels` (M,) True where the answer is yes, `directions` (M,) the direction the question is
-    about, `episodes` (M,) number of the episode, `own` (M,) True where it is the question that the loop asks
-    of the frame.
+    Per frame: `images` (F, H, W, 3) uint8 and `proprioception` (F, 7) as in EpisodeData. Per question: `frames` (M,)
+    index into images, `instructions` (M,) sentences, `labels` (M,) True where the answer is yes, `directions` (M,)
+    the direction the question is about, `episodes` (M,) number of the episode, `own` (M,) True where it is the
+    question that the loop asks of the frame.
     """
 
     images: NDArray[np.uint8]
+    proprioception: NDArray[np.float32]
     frames: NDArray[np.int64]
     instructions: NDArray[np.str_]
     labels: NDArray[np.bool_]
@@ -75,10 +77,8 @@ class LabelledFrames:
 
     def select(self, keep: NDArray[np.bool_]) -> LabelledFrames:
         """The questions where `keep` (M,) is True; the images stay."""
-        return LabelledFrames(
-            self.images, self.frames[keep], self.instructions[keep], self.labels[keep],
-            self.directions[keep], self.episodes[keep], self.own[keep],
-        )  # fmt: skip
+        columns = ("frames", "instructions", "labels", "directions", "episodes", "own")
+        return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in columns})
 
 
 def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
@@ -98,16 +98,16 @@ def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
     return labels
 
 
-def other_labels(episode: EpisodeData, follows_success: bool, config: DatasetConfig) -> NDArray[np.int8]:
+def other_labels(episode: EpisodeData, done: bool, config: DatasetConfig) -> NDArray[np.int8]:
     """Answers (N+1,) to the question of the other direction: 1 yes, 0 no, -1 no label.
 
-    `follows_success`: the episode began where the other direction had just succeeded.
+    `done`: the goal of the other direction was reached when the episode began.
     """
     labels = np.full(len(episode.images), -1, np.int8)
     closed = episode.actions[:, _GRIPPER] < 0.5
     # Action i is seen in frame i + 1, so the frame of the first closing action still shows the open gripper.
     untouched = int(np.argmax(closed)) + 1 if closed.any() else len(episode.images)
-    if follows_success:
+    if done:
         labels[: max(0, untouched - config.grasp_margin)] = 1
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
         # From the frame where the open gripper is around the object on: the next action grasps it.
@@ -124,16 +124,22 @@ def _last_grasp(closed: NDArray[np.bool_]) -> int:
     return int(before[-1]) + 1 if len(before) else 0
 
 
-def follows_success(previous: EpisodeData | None, episode: EpisodeData) -> bool:
-    """Whether the other direction had just succeeded when the episode began."""
-    return (
-        previous is not None
-        and not episode.assisted_reset_before
-        and previous.task == episode.task
-        and previous.outcome == Outcome.SUCCESS
-        and previous.direction != episode.direction
-        and previous.stamps[-1] <= episode.stamps[0]
-    )
+def other_is_done(previous: EpisodeData | None, was_done: bool, episode: EpisodeData) -> bool:
+    """Whether the goal of the other direction was reached when the episode began.
+
+    It was where the other direction had just succeeded, and still is after attempts at this direction that never
+    closed the gripper. `was_done`: the answer for `previous`, the episode recorded just before.
+    """
+    if (
+        previous is None
+        or episode.assisted_reset_before
+        or previous.task != episode.task
+        or previous.stamps[-1] > episode.stamps[0]
+    ):
+        return False
+    if previous.direction != episode.direction:
+        return previous.outcome == Outcome.SUCCESS
+    return was_done and not bool((previous.actions[:, _GRIPPER] < 0.5).any())
 
 
 def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> LabelledFrames:
@@ -145,30 +151,28 @@ def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> 
     instructions = _instructions(ordered)
     generator = np.random.default_rng(seed)
     rows: list[_Row] = []
-    images: list[NDArray[np.uint8]] = []
     offset = 0
     previous: EpisodeData | None = None
+    done = False
     for number, episode in enumerate(ordered):
         own = own_labels(episode, config.margin)
-        other = other_labels(episode, follows_success(previous, episode), config)
+        done = other_is_done(previous, done, episode)
+        other = other_labels(episode, done, config)
         reverse = Direction(episode.direction).opposite
         reverse_instruction = instructions.get((episode.task, int(reverse)))
         foreign = [text for (task, _), text in instructions.items() if task != episode.task]
         for index in range(len(episode.images)):
             frame = offset + index
             if own[index] >= 0:
-                rows.append(
-                    _Row(frame, episode.instruction, bool(own[index]), episode.direction, number, True)
-                )
+                rows.append(_Row(frame, episode.instruction, bool(own[index]), episode.direction, number, True))
             if other[index] >= 0 and reverse_instruction is not None:
                 rows.append(_Row(frame, reverse_instruction, bool(other[index]), reverse, number, False))
             if foreign and generator.random() < config.other_task_share:
                 text = str(generator.choice(foreign))
                 rows.append(_Row(frame, text, False, Direction.NONE, number, False))
-        images.append(episode.images)
         offset += len(episode.images)
         previous = episode
-    return _assemble(images, rows)
+    return _assemble(ordered, rows)
 
 
 def truth(episodes: Iterable[EpisodeData], config: DatasetConfig) -> LabelledFrames:
@@ -176,21 +180,18 @@ def truth(episodes: Iterable[EpisodeData], config: DatasetConfig) -> LabelledFra
 
     Labels are the simulation's ground truth where it was recorded, else those of `own_labels`.
     """
+    ordered = list(episodes)
     rows: list[_Row] = []
-    images: list[NDArray[np.uint8]] = []
     offset = 0
-    for number, episode in enumerate(episodes):
+    for number, episode in enumerate(ordered):
         recorded = episode.truth
         labels = own_labels(episode, config.margin) if recorded is None else recorded.astype(np.int8)
         rows.extend(
-            _Row(
-                offset + int(index), episode.instruction, bool(labels[index]), episode.direction, number, True
-            )
+            _Row(offset + int(index), episode.instruction, bool(labels[index]), episode.direction, number, True)
             for index in np.flatnonzero(labels >= 0)
         )
-        images.append(episode.images)
         offset += len(episode.images)
-    return _assemble(images, rows)
+    return _assemble(ordered, rows)
 
 
 def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: int = 4) -> NDArray[np.bool_]:
@@ -224,17 +225,19 @@ def _instructions(episodes: Sequence[EpisodeData]) -> dict[tuple[str, int], str]
     return found
 
 
-def _assemble(images: list[NDArray[np.uint8]], rows: list[_Row]) -> LabelledFrames:
+def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row]) -> LabelledFrames:
     if not rows:
-        raise RobofumeError(
-            "No recorded episode gives a labelled frame; record demonstrations and failures first."
-        )
-    if len({stack.shape[1:] for stack in images}) != 1:
-        raise RobofumeError(
-            "The recorded images differ in size; use bags that were recorded with one image size."
-        )
+        raise RobofumeError("No recorded episode gives a labelled frame; record demonstrations and failures first.")
+    if len({episode.images.shape[1:] for episode in episodes}) != 1:
+        raise RobofumeError("The recorded images differ in size; use bags that were recorded with one image size.")
     frames, texts, labels, directions, numbers, own = zip(*rows, strict=True)
     return LabelledFrames(
-        np.concatenate(images), np.array(frames, np.int64), np.array(texts), np.array(labels, bool),
-        np.array(directions, np.uint8), np.array(numbers, np.int64), np.array(own, bool),
-    )  # fmt: skip
+        np.concatenate([episode.images for episode in episodes]),
+        np.concatenate([episode.proprioception for episode in episodes]),
+        np.array(frames, np.int64),
+        np.array(texts),
+        np.array(labels, bool),
+        np.array(directions, np.uint8),
+        np.array(numbers, np.int64),
+        np.array(own, bool),
+    )

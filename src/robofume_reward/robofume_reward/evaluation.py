@@ -62,9 +62,7 @@ def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.boo
     return float(np.sum(gaps) / len(labels))
 
 
-def measure(
-    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], called: NDArray[np.bool_]
-) -> dict[str, Any]:
+def measure(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, Any]:
     """Confusion, precision and recall with 95% intervals, AUC and calibration error of verdicts (M,)."""
     true_positives, false_positives = int((called & labels).sum()), int((called & ~labels).sum())
     false_negatives, true_negatives = int((~called & labels).sum()), int((~called & ~labels).sum())
@@ -99,9 +97,7 @@ def evaluate(
     trained_on = _trained_on(Path(model_directory)) if only_held_out else set()
     episodes = [episode for episode in episodes if episode.episode_id not in trained_on]
     if not episodes:
-        raise RobofumeError(
-            "The bags hold no episode that the reward model was not trained on; record some more."
-        )
+        raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
     result = evaluate_episodes(reward, episodes, judge)
     result["model_version"] = reward.version
     if Path(model_directory).is_dir():
@@ -123,9 +119,7 @@ def evaluate_episodes(
     parts = []
     for start in range(0, len(frames), batch_size):
         rows = slice(start, start + batch_size)
-        parts.append(
-            reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist())
-        )
+        parts.append(reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
     probabilities = np.concatenate(parts)
     threshold = max(0.5, reward.calibration.threshold)
     called = np.array([reward.is_success(float(value)) for value in probabilities])
@@ -135,15 +129,12 @@ def evaluate_episodes(
         result[name] = measure(probabilities[chosen], frames.labels[chosen], called[chosen])
         result[name]["at_one_half"] = {
             key: value
-            for key, value in measure(
-                probabilities[chosen], frames.labels[chosen], probabilities[chosen] > 0.5
-            ).items()
+            for key, value in measure(probabilities[chosen], frames.labels[chosen], probabilities[chosen] > 0.5).items()
             if key in ("precision", "recall", "accuracy")
         }
         numbers = np.unique(frames.episodes[chosen])
         per_episode = [
-            (called[frames.episodes == number], frames.labels[frames.episodes == number])
-            for number in numbers
+            (called[frames.episodes == number], frames.labels[frames.episodes == number]) for number in numbers
         ]
         result[name]["episodes"] = _measure_episodes(per_episode, judge)
     return result
@@ -195,8 +186,7 @@ def table(result: dict[str, Any]) -> str:
     for name in _DIRECTIONS:
         values = result[name]
         confusion = "/".join(
-            str(values[key])
-            for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
+            str(values[key]) for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
         )
         lines.append(
             f"{name + ' frames':22}{share(values, 'precision'):20}{share(values, 'recall'):20}"

@@ -39,9 +39,7 @@ class ModelConfig:
     device: str = setting("cpu", "Torch device: cpu, cuda, cuda:0, ...")
     dtype: str = setting("float32", "Precision of the weights", choices=("float32", "bfloat16"))
     threads: int = setting(1, "Torch threads of this process; 0 leaves torch's own choice", minimum=0)
-    allow_download: bool = setting(
-        False, "Fetch a hub name from the network; otherwise only from the local cache"
-    )
+    allow_download: bool = setting(False, "Fetch a hub name from the network; otherwise only from the local cache")
     trace: bool = setting(True, "Trace a small model on the CPU: the same answers with less time per frame")
 
 
@@ -63,9 +61,7 @@ class Calibration:
             values = json.loads(path.read_text())
             calibration = cls(**{name: float(values[name]) for name in cls.__dataclass_fields__})
         except (ValueError, KeyError, TypeError) as error:
-            raise RobofumeError(
-                f"{path} is not a calibration file ({error}); train the reward model again."
-            ) from error
+            raise RobofumeError(f"{path} is not a calibration file ({error}); train the reward model again.") from error
         if not (calibration.temperature > 0 and 0 <= calibration.threshold <= 1):
             raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
         return calibration
@@ -78,9 +74,7 @@ class Calibration:
 class RewardModel:
     """Answers "is the task done?" about images. Not thread-safe."""
 
-    def __init__(
-        self, model: Any, processor: Any, config: ModelConfig, calibration: Calibration, name: str
-    ) -> None:
+    def __init__(self, model: Any, processor: Any, config: ModelConfig, calibration: Calibration, name: str) -> None:
         self.model = model.eval()
         self.processor = processor
         self.config = config
@@ -109,9 +103,7 @@ class RewardModel:
                 f"The directory {directory} holds no reward model (no config.json); train one with "
                 "`robofume reward train`."
             )
-        if not local and (
-            directory.is_absolute() or str(source).startswith(".") or str(source).count("/") > 1
-        ):
+        if not local and (directory.is_absolute() or str(source).startswith(".") or str(source).count("/") > 1):
             raise RobofumeError(
                 f"The reward model directory {directory} does not exist; train it with `robofume reward train`."
             )
@@ -150,24 +142,18 @@ class RewardModel:
         self._traced.clear()
         self._version = ""
 
-    def encode(
-        self, images: NDArray[np.uint8], asked: list[str], pixels: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def encode(self, images: NDArray[np.uint8], asked: list[str], pixels: Tensor | None = None) -> dict[str, Tensor]:
         """Model inputs for images (B, H, W, 3) and one question each; `pixels` where they are at hand
         already.
         """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise RobofumeError(
-                f"Images must be uint8 of shape (B, H, W, 3); got {images.dtype} {images.shape}."
-            )
+            raise RobofumeError(f"Images must be uint8 of shape (B, H, W, 3); got {images.dtype} {images.shape}.")
         if len(images) != len(asked):
             raise RobofumeError(f"{len(images)} images came with {len(asked)} instructions; each needs one.")
         tokens = [self._prompt(question, images[0]) for question in asked]
         if any(row is None for row in tokens):
             return self._process(images, asked)
-        batch = pad_left(
-            [row for row in tokens if row is not None], self.processor.tokenizer.pad_token_id or 0
-        )
+        batch = pad_left([row for row in tokens if row is not None], self.processor.tokenizer.pad_token_id or 0)
         batch["pixel_values"] = self.pixels(images) if pixels is None else pixels
         return {name: value.to(self.device) for name, value in batch.items()}
 
@@ -176,9 +162,17 @@ class RewardModel:
         pixels = self.processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
         return pixels.to(self.device, self.model.dtype)
 
-    def answer_logit(self, batch: dict[str, Tensor], **extra: Any) -> Tensor:
+    def answer_logit(self, batch: dict[str, Tensor]) -> Tensor:
         """Log-odds (B,) of "yes" against "no", in one forward pass, without calibration."""
-        logits = self.model(**batch, **extra, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        return self.logit_of(self.outputs(batch))
+
+    def outputs(self, batch: dict[str, Tensor]) -> Any:
+        """The model's outputs of one forward pass, with the logits of the last token only."""
+        return self.model(**batch, logits_to_keep=1, use_cache=False)
+
+    def logit_of(self, outputs: Any) -> Tensor:
+        """Log-odds (B,) of "yes" against "no" from the model's outputs."""
+        logits = outputs.logits[:, -1].float()
         return logits[:, self._yes].logsumexp(-1) - logits[:, self._no].logsumexp(-1)
 
     def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
@@ -220,9 +214,7 @@ class RewardModel:
         )
         batch.pop("labels", None)
         return {
-            name: value.to(self.device, self.model.dtype)
-            if value.is_floating_point()
-            else value.to(self.device)
+            name: value.to(self.device, self.model.dtype) if value.is_floating_point() else value.to(self.device)
             for name, value in batch.items()
         }
 
@@ -297,8 +289,6 @@ def _answer_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
         encoded = [tokenizer.encode(spelling, add_special_tokens=False) for spelling in spellings]
         tokens = sorted({row[0] for row in encoded if len(row) == 1 and row[0] != tokenizer.unk_token_id})
         if not tokens:
-            raise RobofumeError(
-                f'This model cannot be a reward model: its tokenizer has no single token for "{word}".'
-            )
+            raise RobofumeError(f'This model cannot be a reward model: its tokenizer has no single token for "{word}".')
         answers.append(tokens)
     return answers[0], answers[1]

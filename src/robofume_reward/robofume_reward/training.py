@@ -46,25 +46,19 @@ class TrainingConfig:
     method: str = setting("full", "What is trained", choices=("full", "projector", "lora"))
     updates: int = setting(1500, "Gradient updates", minimum=1)
     batch_size: int = setting(32, "Questions per update", minimum=2)
-    learning_rate: float = setting(
-        1e-3, "Peak learning rate of AdamW; about 1e-4 for a pre-trained base", minimum=0.0
-    )
+    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW; about 1e-4 for a pre-trained base", minimum=0.0)
     weight_decay: float = setting(0.02, "Weight decay of AdamW", minimum=0.0)
     averaging: float = setting(0.99, "Decay per update of the averaged weights that are kept; 0: none",
                                minimum=0.0, maximum=0.9999)  # fmt: skip
-    yes_share: float = setting(
-        0.4, "Questions of a batch whose answer is success", minimum=0.05, maximum=0.95
-    )
-    other_share: float = setting(
-        0.4, "Questions of a batch about the other direction", minimum=0.0, maximum=0.9
+    yes_share: float = setting(0.4, "Questions of a batch whose answer is success", minimum=0.05, maximum=0.95)
+    other_share: float = setting(0.4, "Questions of a batch about the other direction", minimum=0.0, maximum=0.9)
+    hard_share: float = setting(0.5, "Questions drawn by how badly they are still answered", minimum=0.0, maximum=1.0)
+    pose_weight: float = setting(
+        0.3, "Weight of the auxiliary loss that reads the arm's pose off the image; 0: none", minimum=0.0
     )
     paraphrase_share: float = setting(0.2, "Questions in other words", minimum=0.0, maximum=1.0)
-    negative_share: float = setting(
-        0.15, "Questions in negative form, after the first third", minimum=0.0, maximum=1.0
-    )
-    held_out_share: float = setting(
-        0.2, "Episodes kept for early stopping and calibration", minimum=0.05, maximum=0.8
-    )
+    negative_share: float = setting(0.15, "Questions in negative form, after the first third", minimum=0.0, maximum=1.0)
+    held_out_share: float = setting(0.2, "Episodes kept for early stopping and calibration", minimum=0.05, maximum=0.8)
     check_every: int = setting(100, "Updates between two looks at the held-out episodes", minimum=1)
     patience: int = setting(8, "Looks without improvement after which training stops", minimum=1)
     target_precision: float = setting(0.95, "Precision on held-out frames for which the threshold is chosen",
@@ -112,9 +106,7 @@ def train_on_episodes(
     augmentation = augmentation or AugmentationConfig()
     labelled = dataset.label(episodes, data, options.seed)
     if labelled.labels.all() or not labelled.labels.any():
-        raise RobofumeError(
-            "All recorded frames have the same answer; the reward model needs successes and failures."
-        )
+        raise RobofumeError("All recorded frames have the same answer; the reward model needs successes and failures.")
     held = dataset.held_out(episodes, options.held_out_share, options.seed)
     training = labelled.select(~held[labelled.episodes])
     checking = labelled.select(held[labelled.episodes])
@@ -129,9 +121,7 @@ def train_on_episodes(
         raise RobofumeError(f"The directory {output} cannot be written: {error.strerror}.") from error
     best = _fit(reward, training, checking, options, augmentation, progress)
     in_the_loop = checking.select(checking.own)
-    reward.calibration = calibrate(
-        reward_log_odds(reward, in_the_loop), in_the_loop.labels, options.target_precision
-    )
+    reward.calibration = calibrate(reward_log_odds(reward, in_the_loop), in_the_loop.labels, options.target_precision)
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     summary = {
         "options": asdict(options),
@@ -159,7 +149,7 @@ def train_on_episodes(
 
 def reward_log_odds(reward: RewardModel, frames: LabelledFrames, batch_size: int = 64) -> NDArray[np.float64]:
     """Log-odds (M,) of the model on labelled questions."""
-    parts = [np.zeros(0)]
+    parts: list[NDArray[np.float64]] = [np.zeros(0)]
     for start in range(0, len(frames), batch_size):
         rows = slice(start, start + batch_size)
         parts.append(reward.log_odds(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
@@ -184,9 +174,7 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
 
         # A freshly built model has untrained weights that an adapter alone cannot make up for.
         if not options.base:
-            raise RobofumeError(
-                "LoRA needs a pre-trained base model; name one as the base, or train in full."
-            )
+            raise RobofumeError("LoRA needs a pre-trained base model; name one as the base, or train in full.")
         reward.model = get_peft_model(
             reward.model,
             LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules="all-linear"),
@@ -202,10 +190,16 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
 
 
 class _Sampler:
-    """Draws questions so that answers, directions and kinds keep their shares in every batch."""
+    """Draws questions so that answers, directions and kinds keep their shares in every batch.
+
+    Within a kind, questions that the model still answers badly come more often: most frames are easy soon, and the
+    few around grasp and release decide how good the verdicts are.
+    """
 
     def __init__(self, frames: LabelledFrames, options: TrainingConfig) -> None:
-        weights = np.zeros(len(frames))
+        self._groups: list[tuple[NDArray[np.int64], float]] = []
+        self._hard_share = options.hard_share
+        self._losses = np.full(len(frames), 0.7)
         for label in (True, False):
             for own in (True, False):
                 of_kind = (frames.labels == label) & (frames.own == own)
@@ -213,14 +207,44 @@ class _Sampler:
                 share *= 1 - options.other_share if own else options.other_share
                 directions = np.unique(frames.directions[of_kind])
                 for direction in directions:
-                    group = of_kind & (frames.directions == direction)
-                    weights[group] = share / len(directions) / group.sum()
-        self.cumulative = np.cumsum(weights / weights.sum())
+                    group = np.flatnonzero(of_kind & (frames.directions == direction))
+                    self._groups.append((group, share / len(directions)))
 
     def draw(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Indices (count,) of questions."""
+        weights = np.zeros(len(self._losses))
+        for group, share in self._groups:
+            losses = self._losses[group]
+            weights[group] = share * ((1 - self._hard_share) / len(group) + self._hard_share * losses / losses.sum())
+        cumulative = np.cumsum(weights / weights.sum())
         # One draw from each of `count` equal slices: the shares hold in each batch, not only on average.
         points = (np.arange(count) + generator.random(count)) / count
-        return np.searchsorted(self.cumulative, points).clip(0, len(self.cumulative) - 1)
+        return np.searchsorted(cumulative, points).clip(0, len(cumulative) - 1)
+
+    def saw(self, rows: NDArray[np.int64], losses: NDArray[np.float32]) -> None:
+        """Notes the losses (B,) of drawn questions."""
+        self._losses[rows] = 0.5 * self._losses[rows] + 0.5 * losses + 1e-3
+
+
+class _PoseHead(torch.nn.Module):
+    """Reads the arm's proprioception off the image features while training, and is thrown away after it.
+
+    Every frame comes with it for free, and to tell a held object from a released one the vision tower must see where
+    the gripper is: this teaches it much sooner than the few answers alone.
+    """
+
+    def __init__(self, frames: LabelledFrames, features: int) -> None:
+        super().__init__()
+        values = torch.from_numpy(frames.proprioception[frames.frames])
+        self.mean, self.spread = values.mean(0), values.std(0)
+        self.used = torch.nonzero(self.spread > 0.02).flatten()  # m, rad or opening: what can be seen
+        self.linear = torch.nn.Linear(features, len(self.used))
+
+    def loss(self, features: torch.Tensor, proprioception: NDArray[np.float32]) -> torch.Tensor:
+        """Mean squared error in units of the spread of each value that varies."""
+        wanted = ((torch.from_numpy(proprioception) - self.mean) / self.spread.clamp_min(1e-3))[:, self.used]
+        seen = self.linear(features.float().reshape(len(wanted), -1))
+        return torch.nn.functional.mse_loss(seen, wanted.to(seen))
 
 
 def _fit(
@@ -239,13 +263,16 @@ def _fit(
     sampler = _Sampler(training, options)
     model = reward.model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
+    pose = _pose_head(reward, training, options)
+    optimiser = torch.optim.AdamW(
+        [*parameters, *(pose.parameters() if pose is not None else ())],
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+    )
     warm_up = min(100, max(1, options.updates // 10))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda step: (
-            min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, step / options.updates)))
-        ),
+        lambda step: min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, step / options.updates))),
     )
     averaged = [parameter.detach().clone() for parameter in parameters]
     kept = [value.clone() for value in averaged]
@@ -269,10 +296,19 @@ def _fit(
             batch["pixel_values"] = augment(batch["pixel_values"], augmentation, light)
             model.train()
             with torch.autocast(reward.device.type, torch.bfloat16, enabled=options.mixed_precision):
-                logit = reward.answer_logit(batch)
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(
-                logit, torch.from_numpy(yes.astype(np.float32)).to(logit.device)
+                outputs = reward.outputs(batch)
+            logit = reward.logit_of(outputs)
+            losses = torch.nn.functional.binary_cross_entropy_with_logits(
+                logit, torch.from_numpy(yes.astype(np.float32)).to(logit.device), reduction="none"
             )
+            sampler.saw(rows, losses.detach().cpu().numpy())
+            loss = losses.mean()
+            metrics["loss"] = 0.95 * metrics.get("loss", loss.item()) + 0.05 * loss.item()
+            if pose is not None:
+                proprioception = training.proprioception[training.frames[rows]]
+                pose_loss = pose.loss(outputs.image_hidden_states, proprioception)
+                metrics["pose_loss"] = 0.95 * metrics.get("pose_loss", 1.0) + 0.05 * pose_loss.item()
+                loss = loss + options.pose_weight * pose_loss
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -282,7 +318,6 @@ def _fit(
             with torch.no_grad():
                 for average, parameter in zip(averaged, parameters, strict=True):
                     average.lerp_(parameter, 1 - decay)
-            metrics["loss"] = 0.95 * metrics.get("loss", loss.item()) + 0.05 * loss.item()
             if update % options.check_every == 0 or update == options.updates:
                 current = [parameter.detach().clone() for parameter in parameters]
                 _assign(parameters, averaged)
@@ -315,6 +350,21 @@ def _prepare(reward: RewardModel, frames: LabelledFrames) -> torch.Tensor | None
     for chunk in np.array_split(used, max(1, len(used) // 64)):
         prepared[chunk] = reward.pixels(frames.images[chunk]).cpu()
     return prepared
+
+
+def _pose_head(reward: RewardModel, frames: LabelledFrames, options: TrainingConfig) -> _PoseHead | None:
+    """The auxiliary head, where the model is trained whole and hands out its image features."""
+    if options.pose_weight == 0 or options.method != "full":
+        return None
+    first = frames.frames[:1]
+    with torch.inference_mode():
+        outputs = reward.outputs(reward.encode(frames.images[first], [questions.canonical("look")]))
+    features = getattr(outputs, "image_hidden_states", None)
+    if not isinstance(features, torch.Tensor):
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        return _PoseHead(frames, features.numel()).to(reward.device)
 
 
 def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:

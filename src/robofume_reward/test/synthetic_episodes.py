@@ -24,11 +24,7 @@ def draw(block: tuple[float, float], arm: tuple[float, float], generator: np.ran
     x, y = int(arm[0]), int(arm[1])
     image[: max(1, y - 2), max(0, x - 2) : x + 3] = (40, 40, 45)
     image[max(0, y - 4) : y + 1, max(0, x - 6) : x + 6] = (40, 40, 45)
-    return (
-        (image * generator.uniform(0.9, 1.1) + generator.normal(0, 4, image.shape))
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
+    return (image * generator.uniform(0.9, 1.1) + generator.normal(0, 4, image.shape)).clip(0, 255).astype(np.uint8)
 
 
 def episode(
@@ -54,7 +50,7 @@ def episode(
                 block = np.array(start) + (np.array(goal) - start) * share - (0, 8 * np.sin(np.pi * share))
             arm = np.array(start) + (np.array(goal) - start) * share - (0, 6 + 8 * np.sin(np.pi * share))
         else:
-            arm = np.array(goal) - (0, 6 + 3 * (i - 11))
+            arm = np.array(goal) - (0, 6 + 5 * (i - 11))
         images.append(draw(tuple(block), tuple(arm), generator))
         truth.append(succeeds and i >= 13)
         actions.append([0, 0, 0, 0, 0, 0, 0.0 if 5 <= i <= 11 else 1.0])

@@ -31,10 +31,7 @@ def test_answers_are_single_tokens() -> None:
     tokenizer = tiny_model.build_tokenizer(TinyModelConfig())
     for answer in (" yes", " no"):
         assert len(tokenizer.encode(answer)) == 1
-    assert (
-        tokenizer.decode(tokenizer.encode("Ünïcode 布 is written in bytes"))
-        == "Ünïcode 布 is written in bytes"
-    )
+    assert tokenizer.decode(tokenizer.encode("Ünïcode 布 is written in bytes")) == "Ünïcode 布 is written in bytes"
 
 
 def test_the_prompt_is_short(directory: Path) -> None:
@@ -103,7 +100,7 @@ def test_a_missing_directory_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_an_empty_directory_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(RobofumeError, match="no config.json"):
+    with pytest.raises(RobofumeError, match=r"no config\.json"):
         RewardModel.load(tmp_path)
 
 

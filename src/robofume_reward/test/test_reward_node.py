@@ -64,9 +64,7 @@ class Loop(Node):
         )
 
     def truth(self, stamp: int, forward: bool, backward: bool) -> None:
-        self.truths.publish(
-            GroundTruth(stamp=to_time(stamp), forward_success=forward, backward_success=backward)
-        )
+        self.truths.publish(GroundTruth(stamp=to_time(stamp), forward_success=forward, backward_success=backward))
 
 
 @pytest.fixture
@@ -138,17 +136,13 @@ def test_no_truth_in_time_is_unknown_and_a_label_comes_first(loop: Loop, start: 
     loop.labels.publish(Label(episode_id="episode-1", index=0, verdict=Reward.VERDICT_SUCCESS, author="test"))
     loop.wait(lambda: len(loop.rewards) == 2, "the person's reward")
     assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_SUCCESS, Reward.SOURCE_HUMAN)
-    loop.labels.publish(
-        Label(episode_id="episode-1", index=-1, verdict=Reward.VERDICT_FAILURE, author="test")
-    )
+    loop.labels.publish(Label(episode_id="episode-1", index=-1, verdict=Reward.VERDICT_FAILURE, author="test"))
     loop.step(1, 200, last=True)
     loop.wait(lambda: len(loop.rewards) == 3, "the reward of the last step")
     assert (loop.rewards[2].index, loop.rewards[2].source) == (1, Reward.SOURCE_HUMAN)
 
 
-def test_the_model_answers_every_step_as_it_does_in_process(
-    loop: Loop, start: Callable, tmp_path: Path
-) -> None:
+def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: Callable, tmp_path: Path) -> None:
     tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
     start(judge="vlm", model=tmp_path / "tiny")
     images = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8)
@@ -163,9 +157,7 @@ def test_the_model_answers_every_step_as_it_does_in_process(
         assert (reward.source, reward.model_version) == (Reward.SOURCE_VLM, model.version)
 
 
-def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(
-    loop: Loop, start: Callable, tmp_path: Path
-) -> None:
+def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, start: Callable, tmp_path: Path) -> None:
     tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
     start(judge="vlm", model=tmp_path / "tiny")
     broken = Step(stamp=to_time(1), episode_id="episode-1", index=0, direction=1, instruction=INSTRUCTION)

@@ -27,9 +27,7 @@ def pair() -> list:
 def answers(frames: dataset.LabelledFrames, episode: int, instruction: str) -> dict[int, bool]:
     chosen = (frames.episodes == episode) & (frames.instructions == instruction)
     first = 17 * episode
-    return {
-        int(f) - first: bool(a) for f, a in zip(frames.frames[chosen], frames.labels[chosen], strict=True)
-    }
+    return {int(f) - first: bool(a) for f, a in zip(frames.frames[chosen], frames.labels[chosen], strict=True)}
 
 
 def test_success_frames_are_yes_and_early_ones_no_with_a_margin_between() -> None:
@@ -42,7 +40,7 @@ def test_the_other_direction_is_still_done_until_the_gripper_closes() -> None:
     frames = dataset.label(pair(), DatasetConfig(grasp_margin=2), seed=0)
     other = answers(frames, 1, INSTRUCTIONS[Direction.FORWARD])
     # The gripper closes with action 5; frame 5 shows it open around the block; two frames of margin.
-    assert other == {**{i: True for i in range(4)}, **{i: False for i in range(5, 17)}}
+    assert other == dict.fromkeys(range(4), True) | dict.fromkeys(range(5, 17), False)
 
 
 def test_the_first_episode_says_nothing_about_what_was_before() -> None:
@@ -55,6 +53,20 @@ def test_a_reset_breaks_the_chain() -> None:
     second = dataclasses.replace(second, assisted_reset_before=True)
     frames = dataset.label([first, second], DatasetConfig(), seed=0)
     assert True not in answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]).values()
+
+
+def test_an_untouched_attempt_leaves_the_other_direction_done() -> None:
+    first, second = pair()
+    wandering = dataclasses.replace(
+        second, outcome=Outcome.TIMEOUT, success_index=-1, actions=np.ones_like(second.actions)
+    )
+    later = dataclasses.replace(second, stamps=second.stamps + 1000)
+    frames = dataset.label([first, wandering, later], DatasetConfig(), seed=0)
+    for episode in (1, 2):
+        assert answers(frames, episode, INSTRUCTIONS[Direction.FORWARD])[0]
+    grasping = dataclasses.replace(wandering, actions=second.actions)
+    frames = dataset.label([first, grasping, later], DatasetConfig(), seed=0)
+    assert True not in answers(frames, 2, INSTRUCTIONS[Direction.FORWARD]).values()
 
 
 def test_failures_are_no_throughout_and_aborted_episodes_say_nothing() -> None:
@@ -102,8 +114,8 @@ def test_nothing_to_label_is_one_sentence() -> None:
 def test_augmentation_keeps_shape_and_depends_on_the_seed_alone() -> None:
     pixels = torch.rand(4, 3, 20, 30, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
-    def changed(seed: int, config: AugmentationConfig = AugmentationConfig()) -> torch.Tensor:
-        return augment(pixels, config, torch.Generator().manual_seed(seed))
+    def changed(seed: int, config: AugmentationConfig | None = None) -> torch.Tensor:
+        return augment(pixels, config or AugmentationConfig(), torch.Generator().manual_seed(seed))
 
     assert changed(0).shape == pixels.shape and torch.equal(changed(0), changed(0))
     assert not torch.equal(changed(0), changed(1))
@@ -119,9 +131,7 @@ def test_questions() -> None:
     drawn = [questions.sample("x", generator, 0.0, 0.0) for _ in range(20)]
     assert set(drawn) == {(questions.canonical("x"), True)}
     drawn = [questions.sample("x", generator, 0.5, 1.0) for _ in range(20)]
-    assert all(not positive for _, positive in drawn) and len({text for text, _ in drawn}) == len(
-        questions.NEGATIVE
-    )
+    assert all(not positive for _, positive in drawn) and len({text for text, _ in drawn}) == len(questions.NEGATIVE)
 
 
 def test_a_vote_needs_k_of_n_and_the_newest_answer() -> None:
@@ -162,6 +172,9 @@ def test_temperature_and_threshold_follow_the_data() -> None:
     chosen = calibration.calibrate(odds, labels, 0.8)
     called = 1 / (1 + np.exp(-odds / chosen.temperature)) >= chosen.threshold
     assert chosen.threshold > 0.5 and labels[called].mean() >= 0.8
+    evenly = np.linspace(0, 1, 101)
+    spoilt = (evenly > 0.6) & (evenly < 1.0)  # the surest answer of all is wrong: full precision is out of reach
+    assert calibration.choose_threshold(evenly, spoilt, 1.0) == pytest.approx(0.6, abs=0.02)
     separable = calibration.choose_threshold(np.array([0.1, 0.9]), np.array([False, True]), 0.95)
     assert separable == 0.5
 

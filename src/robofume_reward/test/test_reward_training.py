@@ -8,20 +8,27 @@ import pytest
 import synthetic_episodes
 from robofume_common.errors import RobofumeError
 from robofume_reward.model import RewardModel
+from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig
 
-from robofume_reward import evaluation, training
+from robofume_reward import evaluation, tiny_model, training
 
+UPDATES = 250
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     directory = tmp_path_factory.mktemp("trained") / "reward"
-    options = TrainingConfig(updates=160, batch_size=24, learning_rate=2e-3, averaging=0.9, threads=1)
+    # Smaller than the default, so that it learns these simple pictures in seconds.
+    tiny_model.save(directory.with_name("base"), TinyModelConfig(image_size=32, vision_width=24, text_width=64), seed=0)
+    options = TrainingConfig(
+        base=str(directory.with_name("base")), updates=UPDATES, batch_size=32, learning_rate=3e-3,
+        negative_share=0.0, paraphrase_share=0.0, averaging=0.9, threads=1,
+    )  # fmt: skip
     seen: list[int] = []
     summary = training.train_on_episodes(EPISODES, directory, options, lambda i, n, metrics: seen.append(i))
-    assert seen == list(range(1, 161))
+    assert seen == list(range(1, UPDATES + 1))
     return directory, summary
 
 
@@ -39,16 +46,14 @@ def test_it_reads_the_instruction(trained: tuple[Path, dict]) -> None:
     last = [e for e in EPISODES if e.success_index >= 0]
     images = np.stack([e.images[-1] for e in last])
     own = reward.probabilities(images, [e.instruction for e in last])
-    other = reward.probabilities(
-        images, [synthetic_episodes.INSTRUCTIONS[e.direction.opposite] for e in last]
-    )
+    other = reward.probabilities(images, [synthetic_episodes.INSTRUCTIONS[e.direction.opposite] for e in last])
     assert own.mean() > other.mean() + 0.3
 
 
 def test_what_was_saved_tells_how_it_was_made(trained: tuple[Path, dict]) -> None:
     directory, summary = trained
     saved = json.loads((directory / "training.json").read_text())
-    assert saved["options"]["updates"] == 160
+    assert saved["options"]["updates"] == UPDATES
     assert set(saved["trained_on"]).isdisjoint(saved["held_out_episodes"])
     assert len(saved["trained_on"]) + len(saved["held_out_episodes"]) == len(EPISODES)
     assert json.loads((directory / "calibration.json").read_text()) == summary["calibration"]

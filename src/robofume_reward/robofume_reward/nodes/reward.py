@@ -50,16 +50,12 @@ class RewardNodeConfig:
     )
     needed: int = setting(1, "Answers of the last `window` that must say success", minimum=1, maximum=100)
     window: int = setting(1, "Answers that are looked at; 1 judges each image alone", minimum=1, maximum=100)
-    minimum_index: int = setting(
-        0, "First step of an episode that may be called a success", minimum=0, maximum=10000
-    )
+    minimum_index: int = setting(0, "First step of an episode that may be called a success", minimum=0, maximum=10000)
     batch_limit: int = setting(16, "Most steps that are judged at once", minimum=1, maximum=1024)
     queue_limit: int = setting(
         64, "Most steps that wait; when full, the oldest is answered unknown", minimum=1, maximum=100000
     )
-    deadline: float = setting(
-        5.0, "Age at which a step is answered unknown", unit="s", minimum=0.01, maximum=3600.0
-    )
+    deadline: float = setting(5.0, "Age at which a step is answered unknown", unit="s", minimum=0.01, maximum=3600.0)
 
 
 class RewardNode(Node):
@@ -69,9 +65,7 @@ class RewardNode(Node):
         super().__init__("reward")
         self.config = declare(self, RewardNodeConfig)
         self._labels = LabelBook()
-        self._judge = EpisodeJudge(
-            JudgeConfig(self.config.needed, self.config.window, self.config.minimum_index)
-        )
+        self._judge = EpisodeJudge(JudgeConfig(self.config.needed, self.config.window, self.config.minimum_index))
         self._waiting = WaitingSteps(self.config.queue_limit, self.config.deadline)
         self._truths: OrderedDict[int, tuple[bool, bool]] = OrderedDict()
         self._latencies: deque[float] = deque(maxlen=200)
@@ -98,9 +92,7 @@ class RewardNode(Node):
 
     def _load_model(self) -> None:
         if not self.config.model:
-            raise RobofumeError(
-                "The judge vlm needs a reward model; set the parameter model to its directory."
-            )
+            raise RobofumeError("The judge vlm needs a reward model; set the parameter model to its directory.")
         # Importing torch and transformers takes seconds, which the other judge does not need.
         from ..model import ModelConfig, RewardModel
 
@@ -183,7 +175,7 @@ class RewardNode(Node):
                         if self._waiting.finish(step):
                             self._answer(step, float(probability))
                 self._note_failure("")
-            except Exception as error:  # noqa: BLE001, PERF203  whatever the model raises, the loop goes on with unknown
+            except Exception as error:  # noqa: BLE001  whatever the model raises, the loop goes on with unknown
                 self._note_failure(f"The reward model fails, steps stay unknown: {error}")
                 for step in batch:
                     if self._waiting.finish(step):
