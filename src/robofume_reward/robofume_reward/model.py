@@ -109,7 +109,7 @@ class RewardModel:
             )
         if config.threads:
             torch.set_num_threads(config.threads)
-        options = {"local_files_only": local or not config.allow_download, "trust_remote_code": False}
+        options: dict[str, Any] = {"local_files_only": local or not config.allow_download, "trust_remote_code": False}
         try:
             processor = AutoProcessor.from_pretrained(source, **options)
             model = AutoModelForImageTextToText.from_pretrained(

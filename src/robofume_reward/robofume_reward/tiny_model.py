@@ -112,7 +112,7 @@ def build(config: TinyModelConfig, seed: int) -> tuple[Any, Any]:
 
     tokenizer = build_tokenizer(config)
     width = config.vision_width
-    vision = FocalNetConfig(
+    vision = FocalNetConfig(  # type: ignore[call-arg]  # hidden_size is not FocalNet's own: LLaVA reads it there
         image_size=config.image_size,
         patch_size=4,
         embed_dim=width,
