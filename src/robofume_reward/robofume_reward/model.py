@@ -114,7 +114,7 @@ class RewardModel:
             processor = AutoProcessor.from_pretrained(source, **options)
             model = AutoModelForImageTextToText.from_pretrained(
                 source, dtype=getattr(torch, config.dtype), **options
-            ).to(config.device)
+            ).to(config.device)  # type: ignore[arg-type]  # `to`, as wrapped there, loses its self
         except Exception as error:  # transformers raises many kinds; each means: not usable
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             hint = (
