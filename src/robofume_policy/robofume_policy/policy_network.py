@@ -72,7 +72,8 @@ class ActingPolicy:
 
         `image` (H, W, 3) uint8 of the network's size, `proprioception` (7,), `instruction_embedding` (D,) as given
         by `language.InstructionEncoder`. With `deterministic=False`, Gaussian noise of `exploration_std` is added
-        from `random`; it is correlated from one such call to the next. Raises RobofumeError on an image of another size.
+        from `random`; it is correlated from one such call to the next.
+        Raises RobofumeError on an image of another size.
         """
         size = self.config.image_size
         if image.shape != (size, size, 3) or image.dtype != np.uint8:
