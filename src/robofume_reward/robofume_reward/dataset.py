@@ -4,7 +4,7 @@ What a person who collects demonstrations knows is enough: which direction was f
 succeeded, and that episodes followed each other without a reset. From that follow, for each episode,
 
 - its own question: yes from the success on; no well before it, and in all of a failed episode;
-- the question of the other direction: yes at the start, while the gripper has not closed yet, where the
+- the question of the other direction: yes until the gripper first comes near the object or closes, where the
   other direction had just succeeded (nothing has moved since); no from the last grasp before the success on.
 
 The same image with the other instruction is what makes the model read the instruction. Frames for which
@@ -35,8 +35,11 @@ class DatasetConfig:
     margin: int = setting(
         0, "Frames before the success without a label, where the labels come late", unit="steps", minimum=0
     )
-    grasp_margin: int = setting(
-        2, "Frames up to the first grasp without a label for the other direction", unit="steps", minimum=0
+    clearance: float = setting(
+        0.09,
+        "Distance of the gripper from the released object at which it may touch it",
+        unit="m",
+        minimum=0.0,
     )
     other_task_share: float = setting(
         0.1, "Frames also asked about another task's instruction (no), where there are several tasks",
@@ -98,17 +101,20 @@ def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
     return labels
 
 
-def other_labels(episode: EpisodeData, done: bool, config: DatasetConfig) -> NDArray[np.int8]:
+def other_labels(episode: EpisodeData, released_at: NDArray[np.float32] | None, clearance: float) -> NDArray[np.int8]:
     """Answers (N+1,) to the question of the other direction: 1 yes, 0 no, -1 no label.
 
-    `done`: the goal of the other direction was reached when the episode began.
+    `released_at` (3,): where the gripper let go of the object in the other direction's success, where that is still
+    so; None where the goal of the other direction was not reached when the episode began.
     """
     labels = np.full(len(episode.images), -1, np.int8)
     closed = episode.actions[:, _GRIPPER] < 0.5
     # Action i is seen in frame i + 1, so the frame of the first closing action still shows the open gripper.
     untouched = int(np.argmax(closed)) + 1 if closed.any() else len(episode.images)
-    if done:
-        labels[: max(0, untouched - config.grasp_margin)] = 1
+    if released_at is not None:
+        # Once the gripper has come near, it may have pushed the object.
+        near = np.linalg.norm(episode.proprioception[:, :3] - released_at, axis=1) < clearance
+        labels[: min(untouched, int(np.argmax(near)) if near.any() else untouched)] = 1
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
         # From the frame where the open gripper is around the object on: the next action grasps it.
         labels[_last_grasp(closed[: episode.success_index]) :] = 0
@@ -124,11 +130,13 @@ def _last_grasp(closed: NDArray[np.bool_]) -> int:
     return int(before[-1]) + 1 if len(before) else 0
 
 
-def other_is_done(previous: EpisodeData | None, was_done: bool, episode: EpisodeData) -> bool:
-    """Whether the goal of the other direction was reached when the episode began.
+def release(
+    previous: EpisodeData | None, before: NDArray[np.float32] | None, episode: EpisodeData, clearance: float
+) -> NDArray[np.float32] | None:
+    """Where (3,) the other direction's object was released, if its goal is reached when the episode begins; else None.
 
-    It was where the other direction had just succeeded, and still is after attempts at this direction that never
-    closed the gripper. `was_done`: the answer for `previous`, the episode recorded just before.
+    It is where the other direction has just succeeded, and still is after attempts at this direction that never
+    came near the object. `before`: the answer for `previous`, the episode recorded just before.
     """
     if (
         previous is None
@@ -136,10 +144,16 @@ def other_is_done(previous: EpisodeData | None, was_done: bool, episode: Episode
         or previous.task != episode.task
         or previous.stamps[-1] > episode.stamps[0]
     ):
-        return False
-    if previous.direction != episode.direction:
-        return previous.outcome == Outcome.SUCCESS
-    return was_done and not bool((previous.actions[:, _GRIPPER] < 0.5).any())
+        return None
+    closed = np.flatnonzero(previous.actions[:, _GRIPPER] < 0.5)
+    if previous.direction == episode.direction:
+        kept = before is not None and not len(closed)
+        kept = kept and (other_labels(previous, before, clearance) == 1).all()
+        return before if kept else None
+    closed = closed[closed < previous.success_index]
+    if previous.outcome != Outcome.SUCCESS or not len(closed):
+        return None
+    return previous.proprioception[int(closed[-1]) + 1, :3]
 
 
 def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> LabelledFrames:
@@ -153,11 +167,11 @@ def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> 
     rows: list[_Row] = []
     offset = 0
     previous: EpisodeData | None = None
-    done = False
+    released_at: NDArray[np.float32] | None = None
     for number, episode in enumerate(ordered):
         own = own_labels(episode, config.margin)
-        done = other_is_done(previous, done, episode)
-        other = other_labels(episode, done, config)
+        released_at = release(previous, released_at, episode, config.clearance)
+        other = other_labels(episode, released_at, config.clearance)
         reverse = Direction(episode.direction).opposite
         reverse_instruction = instructions.get((episode.task, int(reverse)))
         foreign = [text for (task, _), text in instructions.items() if task != episode.task]

@@ -13,6 +13,7 @@ INSTRUCTIONS = {
     Direction.BACKWARD: "take the block out of the tray",
 }
 SIZE = 48
+METRES_PER_PIXEL = 0.01
 
 
 def draw(block: tuple[float, float], arm: tuple[float, float], generator: np.random.Generator) -> np.ndarray:
@@ -40,7 +41,7 @@ def episode(
     home = (24.0, 4.0)
     count = 16
     block, arm = np.array(start), np.array(home)
-    images, truth, actions = [], [], []
+    images, truth, actions, proprioception = [], [], [], []
     for i in range(count + 1):
         if i <= 5:
             arm = np.array(home) + (np.array(start) - (0, 6) - home) * i / 5
@@ -51,6 +52,7 @@ def episode(
             arm = np.array(start) + (np.array(goal) - start) * share - (0, 6 + 8 * np.sin(np.pi * share))
         else:
             arm = np.array(goal) - (0, 6 + 5 * (i - 11))
+        proprioception.append([*(np.array(arm) + (0, 6)) * METRES_PER_PIXEL, 0, 0, 0, 0, 0 if 5 < i <= 12 else 1])
         images.append(draw(tuple(block), tuple(arm), generator))
         truth.append(succeeds and i >= 13)
         actions.append([0, 0, 0, 0, 0, 0, 0.0 if 5 <= i <= 11 else 1.0])
@@ -69,7 +71,7 @@ def episode(
         success_index=13 if succeeds else -1,
         assisted_reset_before=False,
         images=np.stack(images),
-        proprioception=np.zeros((steps, 7), np.float32),
+        proprioception=np.array(proprioception, np.float32),
         actions=np.array(actions[:-1], np.float32),
         actors=np.ones(count, np.uint8),
         policy_versions=np.zeros(steps, np.uint64),

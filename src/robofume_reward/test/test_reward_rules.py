@@ -36,11 +36,15 @@ def test_success_frames_are_yes_and_early_ones_no_with_a_margin_between() -> Non
     assert own == {**dict.fromkeys(range(11), False), **dict.fromkeys(range(13, 17), True)}
 
 
-def test_the_other_direction_is_still_done_until_the_gripper_closes() -> None:
-    frames = dataset.label(pair(), DatasetConfig(grasp_margin=2), seed=0)
+def test_the_other_direction_is_still_done_until_the_gripper_comes_near() -> None:
+    first, second = pair()
+    frames = dataset.label([first, second], DatasetConfig(clearance=0.09), seed=0)
     other = answers(frames, 1, INSTRUCTIONS[Direction.FORWARD])
-    # The gripper closes with action 5; frame 5 shows it open around the block; two frames of margin.
-    assert other == dict.fromkeys(range(4), True) | dict.fromkeys(range(5, 17), False)
+    # Frame 5 shows the open gripper around the block, which it grasps with the next action.
+    assert other == dict.fromkeys(range(3), True) | dict.fromkeys(range(5, 17), False)
+    far = dataclasses.replace(second, proprioception=second.proprioception + 1)
+    other = answers(dataset.label([first, far], DatasetConfig(), seed=0), 1, INSTRUCTIONS[Direction.FORWARD])
+    assert other == dict.fromkeys(range(5), True) | dict.fromkeys(range(5, 17), False)
 
 
 def test_the_first_episode_says_nothing_about_what_was_before() -> None:
@@ -58,7 +62,11 @@ def test_a_reset_breaks_the_chain() -> None:
 def test_an_untouched_attempt_leaves_the_other_direction_done() -> None:
     first, second = pair()
     wandering = dataclasses.replace(
-        second, outcome=Outcome.TIMEOUT, success_index=-1, actions=np.ones_like(second.actions)
+        second,
+        outcome=Outcome.TIMEOUT,
+        success_index=-1,
+        actions=np.ones_like(second.actions),
+        proprioception=second.proprioception + 1,
     )
     later = dataclasses.replace(second, stamps=second.stamps + 1000)
     frames = dataset.label([first, wandering, later], DatasetConfig(), seed=0)
