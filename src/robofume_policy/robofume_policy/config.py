@@ -66,7 +66,7 @@ class AgentConfig:
         maximum=1.0,
     )
     exploration_std: float = setting(
-        0.15, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
+        0.06, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
     )
     exploration_correlation: float = setting(
         0.9,
@@ -107,7 +107,7 @@ class PretrainingConfig:
 class OnlineConfig:
     """Settings of learning in practice."""
 
-    updates_per_step: float = setting(0.5, "gradient updates per control step (update-to-data ratio)", minimum=0.0)
+    updates_per_step: float = setting(1.0, "gradient updates per control step (update-to-data ratio)", minimum=0.0)
     warm_up_steps: int = setting(300, "control steps before the first update", minimum=0)
     seed: int = setting(0, "seed of batches and noise", minimum=0)
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
