@@ -13,11 +13,11 @@ from torch import Tensor
 class AugmentationConfig:
     """Strength of the random changes to an image, in the model's normalised units (about -1 .. 1)."""
 
-    shift: float = setting(0.04, "Largest shift, as a share of the image's side", minimum=0.0, maximum=0.5)
+    shift: float = setting(0.06, "Largest shift, as a share of the image's side", minimum=0.0, maximum=0.5)
     brightness: float = setting(0.15, "Largest change of brightness", minimum=0.0, maximum=1.0)
     contrast: float = setting(0.15, "Largest relative change of contrast", minimum=0.0, maximum=1.0)
     colour: float = setting(0.08, "Largest change of one colour channel", minimum=0.0, maximum=1.0)
-    noise: float = setting(0.02, "Standard deviation of pixel noise", minimum=0.0, maximum=1.0)
+    noise: float = setting(0.05, "Standard deviation of pixel noise", minimum=0.0, maximum=1.0)
 
 
 def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:

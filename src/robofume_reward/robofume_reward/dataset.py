@@ -25,6 +25,9 @@ from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_data.episode import EpisodeData
 
+EARLY_STEPS = 2
+"""A success called this many steps before it comes true is early rather than wrong."""
+
 _GRIPPER = 6  # in actions and proprioception; 0 closed .. 1 open
 
 

@@ -21,7 +21,7 @@ from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 
 from . import dataset
-from .dataset import DatasetConfig
+from .dataset import EARLY_STEPS, DatasetConfig
 from .judge import JudgeConfig, first_success
 from .model import ModelConfig, RewardModel
 
@@ -144,16 +144,18 @@ def _measure_episodes(
     episodes: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]], judge: JudgeConfig
 ) -> dict[str, Any]:
     """What ending each episode at its first success verdict would have given."""
-    right = wrong = reached = 0
+    right = wrong = early = reached = 0
     for called, labels in episodes:
         first = first_success(called, judge)
         reached += bool(labels[judge.minimum_index :].any())
         if first >= 0:
             right += bool(labels[first])
             wrong += not labels[first]
+            early += not labels[first] and bool(labels[first : first + EARLY_STEPS + 1].any())
     return {
         "episodes": len(episodes),
         "called_success": right + wrong,
+        "called_early": early,  # wrong ones that came true within EARLY_STEPS
         **_proportion("precision", right, right + wrong),
         **_proportion("recall", right, max(reached, right)),
     }
@@ -195,6 +197,6 @@ def table(result: dict[str, Any]) -> str:
         episodes = values["episodes"]
         lines.append(
             f"{name + ' episodes':22}{share(episodes, 'precision'):20}{share(episodes, 'recall'):20}"
-            f"{'':16}{episodes['episodes']} episodes"
+            f"{'':16}{episodes['episodes']} episodes, {episodes['called_early']} called early"
         )
     return "\n".join(lines)
