@@ -221,6 +221,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "step_limit": task.step_limit,
             "lockstep": settings.lockstep,
             "expect_learner": practises,
+            "confirm": practises,
             "min_episode_steps": 3,
             "session": mode,
         },

@@ -140,6 +140,7 @@ class Actor:
         self._newest_override: tuple[float, Command] | None = None
         self._episode: _Episode | None = None
         self._closing: list[_Episode] = []
+        self._parking: _Episode | None = None
         self._listened = False
         self._permit: tuple[str, int] = ("", -1)
         self._arm_state: ArmState | None = None
@@ -154,13 +155,18 @@ class Actor:
         return self._advance()
 
     def on_task(self, task: Task) -> list[Output]:
-        """A new task ends the episode in progress; one with the current episode id changes nothing."""
+        """A new task ends the episode in progress; one with the current episode id changes nothing.
+
+        An idle task that asks for home shows the end of that episode with the arm at home, out of the picture.
+        """
         if self._episode is not None:
             if task.episode_id == self._episode.task.episode_id:
                 return []
             if not self._episode.ended:
                 self._closing.append(self._episode)
-        self._episode = None if task.phase == Phase.IDLE or not task.episode_id else _Episode(task)
+        idle = task.phase == Phase.IDLE or not task.episode_id
+        self._episode = None if idle else _Episode(task)
+        self._parking = _Episode(task) if idle and task.home else None
         return self._advance()
 
     def on_image(self, stamp: int, image: Any) -> list[Output]:
@@ -223,6 +229,11 @@ class Actor:
         if observation is None:
             return []
         image, proprioception = observation
+        can_move = self._arm_state not in (None, ArmState.REFUSING, ArmState.STOPPED)
+        if self._parking is not None and can_move:
+            if not self._at_home(self._parking, image):
+                return self._homing(self._parking, image)
+            self._parking = None
         outputs: list[Output] = [self._last_step(episode, *observation) for episode in self._closing]
         self._closing.clear()
         episode = self._episode
@@ -232,7 +243,7 @@ class Actor:
         if 0 < task.step_limit <= episode.index:
             episode.ended = True
             return [*outputs, self._last_step(episode, *observation)]
-        if self._arm_state in (None, ArmState.REFUSING, ArmState.STOPPED):
+        if not can_move:
             return outputs
         if task.home and not episode.homed and not self._at_home(episode, image):
             return outputs + self._homing(episode, image)

@@ -628,3 +628,33 @@ def test_random_inputs_keep_the_record_whole():
             by_stamp.setdefault(command.stamp, set()).add((command.mode, command.action.tobytes()))
         assert all(len(answers) == 1 for answers in by_stamp.values())
         assert records
+
+
+def test_an_idle_task_with_home_shows_the_end_of_the_episode_from_home():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(task("a"))
+    world.observe(PERIOD)
+    parking = Task(0, Phase.IDLE, Direction.NONE, "", "", 0, True)
+    assert world.actor.on_task(parking) == []
+    (home,) = world.observe(2 * PERIOD)
+    assert isinstance(home, Command) and home.mode == ArmMode.HOME
+    world.ready(ArmState.HOMING, stamp=3 * PERIOD)
+    assert world.observe(3 * PERIOD) == []
+    world.ready(ArmState.HOLDING, home=2 * PERIOD, stamp=5 * PERIOD)
+    (last,) = world.observe(5 * PERIOD)
+    assert (last.episode_id, last.index, last.action) == ("a", 1, None)
+    # The arm is at home already: the next task need not ask for it, and starts from the same image.
+    command, step = world.actor.on_task(task("b"))
+    assert command.mode == ArmMode.DELTA and (step.episode_id, step.index, step.stamp) == ("b", 0, 5 * PERIOD)
+
+
+def test_a_stopped_arm_does_not_keep_the_last_step_back():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(task("a"))
+    world.observe(PERIOD)
+    world.ready(ArmState.STOPPED)
+    world.actor.on_task(Task(0, Phase.IDLE, Direction.NONE, "", "", 0, True))
+    (last,) = world.observe(2 * PERIOD)
+    assert (last.episode_id, last.action) == ("a", None)

@@ -29,6 +29,10 @@ class LoopConfig:
     """Settings of the episode loop."""
 
     home: bool = setting(True, "bring the arm home before each episode")
+    confirm: bool = setting(
+        False,
+        "judge a success once more with the arm at home, out of the picture; only then it counts (needs verdicts)",
+    )
     start_deadline: float = setting(
         60.0, "wall time from a goal's first task to its first step", unit="s", minimum=0.1
     )
@@ -134,6 +138,8 @@ class Episode:
     permitted: int = 0
     last_actor: Actor = Actor.NONE
     verdicts: dict[int, Verdict] = field(default_factory=dict)
+    candidate: bool = False
+    """Judged a success, to be confirmed at the last step, with the arm at home."""
     outcome: Outcome | None = None
     success_index: int = -1
     ended_at: float = 0.0
@@ -173,6 +179,7 @@ class EpisodeLoop:
         self._tickets = 0
         self._stamp = 0
         self._is_idle = False
+        self._is_home = False
         self._first_step_seen = False
         self._looking_for_silent = False
         self._missing_verdicts = 0
@@ -330,7 +337,8 @@ class EpisodeLoop:
             waiting_since=now,
         )
         episode, limit = self._current, self.task.step_limit
-        home = self.config.home
+        home = self.config.home and (assisted or not self._is_home)
+        self._is_home = False
         return [
             PublishTask(
                 episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, home, stamp
@@ -344,17 +352,29 @@ class EpisodeLoop:
             return []
         seen = episode.steps if episode.last_seen else episode.steps - 1
         success_index = self.rule.success_index(episode.verdicts, seen)
+        if self.config.confirm:
+            if success_index >= 0 and not episode.last_seen and not episode.candidate:
+                return self._look_again(episode, now)
+            confirmed = episode.candidate and episode.verdicts.get(episode.steps) == Verdict.SUCCESS
+            success_index = episode.steps if episode.last_seen and confirmed else -1
         if success_index >= 0:
             return self._end_current(Outcome.SUCCESS, success_index, now)
         if not episode.last_seen:
             return []
-        if episode.steps < self.task.step_limit:
+        if episode.steps < self.task.step_limit and not episode.candidate:
             return [Note(f"The policy ended episode {episode.episode_id} early."), *self._abort_current(now)]
         if episode.steps in episode.verdicts or not self.pacing.expect_verdicts:
             return self._end_current(Outcome.TIMEOUT, -1, now)
         if now - episode.step_time < self.pacing.verdict_deadline:
             return []
         return self._miss_verdict(episode, episode.steps, now) or self._end_current(Outcome.TIMEOUT, -1, now)
+
+    def _look_again(self, episode: Episode, now: float) -> list[Event]:
+        """Send the arm home before the last step of an episode that was judged a success: what is held is let go,
+        and nothing hides the objects from the judge."""
+        episode.candidate, episode.waiting_since = True, now
+        self._is_idle = self._is_home = True
+        return [PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, True, self._stamp)]
 
     def _permit(self, now: float) -> list[Event]:
         """The permit for the next step, where it is due and allowed."""
@@ -375,7 +395,7 @@ class EpisodeLoop:
 
     def _policy_may_act(self, episode: Episode) -> bool:
         """Whether the next step needs nothing from the switcher (the last step needs no permit)."""
-        at_limit = episode.last_seen or episode.steps >= self.task.step_limit
+        at_limit = episode.last_seen or episode.candidate or episode.steps >= self.task.step_limit
         return not self.pacing.lockstep or at_limit or episode.steps <= episode.permitted
 
     def _waits_for_learner(self) -> bool:
@@ -429,6 +449,7 @@ class EpisodeLoop:
     def _abort_current(self, now: float) -> list[Event]:
         """The current episode cannot be completed; it is run again."""
         self._aborts += 1
+        self._is_home = False
         if self._aborts < self.config.max_aborts:
             return self._end_current(Outcome.ABORTED, -1, now)
         return self._fail(
@@ -443,6 +464,7 @@ class EpisodeLoop:
             return []
         self._ending = Finished(error, message)
         self._resetting = None
+        self._is_home = False
         events = self._end_current(Outcome.ABORTED, -1, now) if self._current else self._idle()
         return events + self._proceed(now)
 

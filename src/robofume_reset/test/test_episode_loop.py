@@ -641,3 +641,70 @@ def test_random_runs_keep_their_promises():
         assert bench.plan.tally.steps == sum(steps.values())
         assert [one.assisted_reset_before for one in closed].count(True) == bench.plan.tally.assisted_resets
         assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
+
+
+def candidate(bench):
+    """A success judged on step 1, to be confirmed; returns the episode's id."""
+    name = bench.task.episode_id
+    bench.both(0)
+    events = bench.both(1, S)
+    assert events == [PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, True, bench.stamp)]
+    return name
+
+
+def test_a_success_is_judged_again_from_home():
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=2)
+    name = candidate(bench)
+    assert bench.step(2, True, name) == []
+    closed, task = bench.verdict(2, S, name)
+    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.SUCCESS, 2, 2)
+    assert (task.direction, task.home) == (Direction.BACKWARD, False)
+    bench.timeout()
+    assert bench.of(PublishEpisode)[-1].outcome == Outcome.TIMEOUT
+
+
+def test_a_success_that_is_not_confirmed_is_a_failure():
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=2)
+    name = candidate(bench)
+    bench.step(2, True, name)
+    closed, task = bench.verdict(2, F, name)
+    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.TIMEOUT, 2, -1)
+    assert (task.direction, task.home) == (Direction.FORWARD, False)
+
+
+def test_a_verdict_at_the_step_limit_cannot_be_confirmed():
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=1)
+    for index in range(4):
+        bench.both(index)
+    bench.both(4, S, last=True)
+    (closed,) = bench.of(PublishEpisode)
+    assert (closed.outcome, closed.success_index) == (Outcome.TIMEOUT, -1)
+
+
+def test_a_confirmation_that_never_comes_ends_the_goal_or_is_a_failure():
+    bench = Bench(loop={"confirm": True, "step_deadline": 20.0})
+    bench.practice(episodes=1)
+    candidate(bench)
+    assert bench.tick(19.0) == []
+    assert [type(event) for event in bench.tick(2.0)] == [FindSilent]
+
+    bench = Bench(pacing={"lockstep": True, "verdict_deadline": 10.0}, loop={"confirm": True})
+    bench.practice(episodes=1)
+    bench.step(2, True, candidate(bench))
+    bench.tick(11.0)
+    (closed,) = bench.of(PublishEpisode)
+    assert closed.outcome == Outcome.TIMEOUT
+
+
+def test_a_cancelled_goal_homes_again():
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=5)
+    name = candidate(bench)
+    bench.take(bench.loop.cancel(bench.now))
+    bench.step(2, True, name)
+    assert bench.of(PublishEpisode)[-1].outcome == Outcome.ABORTED
+    bench.practice(episodes=1)
+    assert bench.task.home
