@@ -27,10 +27,10 @@ class DemonstratorConfig:
     """How imperfect the demonstrator is."""
 
     action_noise: float = setting(
-        0.25, "Standard deviation of the noise on each translation, as a share of the largest step", minimum=0.0
+        0.35, "Standard deviation of the noise on each translation, as a share of the largest step", minimum=0.0
     )
     grasp_offset: float = setting(
-        0.023, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
+        0.012, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
     )
     failure_share: float = setting(
         0.0,
