@@ -67,7 +67,7 @@ class TrainingConfig:
     target_precision: float = setting(0.95, "Precision on held-out frames for which the threshold is chosen",
                                       minimum=0.5, maximum=1.0)  # fmt: skip
     lora_rank: int = setting(8, "Rank of the LoRA adapters", minimum=1)
-    threads: int = setting(2, "Torch threads; 0 leaves torch's own choice", minimum=0)
+    threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0)
     device: str = setting("cpu", "Torch device")
     dtype: str = setting("float32", "Precision of the weights", choices=("float32", "bfloat16"))
     mixed_precision: bool = setting(True, "Compute the forward pass in bfloat16: a fifth less time on a CPU")

@@ -18,8 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done, or stopped by Ctrl+C; 1: an error, told in one sentence; 2: a command line that makes no sense.
     """
     options = build_parser().parse_args(arguments)
-    # Threads of torch that wait by spinning slow each other down where the cores are shared with anything else.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # These networks are small: a second thread gains a twentieth on idle cores, and on shared ones the threads
+    # wait for each other and take many times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with Interruption() as interruption:
         try:
             return int(options.run_command(options, interruption) or 0)
