@@ -36,7 +36,8 @@ class AgentConfig:
     )
     discount: float = setting(0.96, "discount factor per control step (paper: 0.99)", minimum=0.0, maximum=0.9999)
     n_step: int = setting(3, "length of the multi-step return in the critic's target (paper: 1)", minimum=1, maximum=20)
-    learning_rate: float = setting(5e-4, "Adam step size of all networks", minimum=0.0)
+    learning_rate_offline: float = setting(1e-3, "Adam step size of all networks offline", minimum=0.0)
+    learning_rate_online: float = setting(3e-4, "Adam step size of all networks online", minimum=0.0)
     averaging_rate: float = setting(
         0.01,
         "share of the new weights in the running average (tau) that gives targets and acts",

@@ -29,12 +29,12 @@ class Agent(ABC):
         self.network_config = network
         self.config = config
         self.device = torch.device(device)
-        self.use_phase(online=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = ActorCritic(network).to(self.device)
         self.average = deepcopy(self.network).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate_offline, fused=True)
+        self.use_phase(online=False)
         self.noise = torch.Generator(self.device).manual_seed(seed)
         self.random = np.random.default_rng(seed)
         self.updates = 0
@@ -47,10 +47,12 @@ class Agent(ABC):
         """Return the loss whose gradient trains the network, and named metrics (0-d tensors)."""
 
     def use_phase(self, online: bool) -> None:
-        """Take the loss weights of the offline or of the online phase."""
+        """Take the step size and the loss weights of the offline or of the online phase."""
         config = self.config
         self.conservative_weight = config.conservative_weight_online if online else config.conservative_weight_offline
         self.value_weight = config.value_weight_online if online else config.value_weight_offline
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate_online if online else config.learning_rate_offline
 
     def fit_inputs(self, proprioception: Array, instructions: Array) -> None:
         """Set the input statistics from recorded data: `proprioception` (N, P), distinct embeddings (K, D)."""
