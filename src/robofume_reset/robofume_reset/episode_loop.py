@@ -31,7 +31,7 @@ class LoopConfig:
     home: bool = setting(True, "bring the arm home before each episode")
     confirm: bool = setting(
         False,
-        "judge a success once more with the arm at home, out of the picture; only then it counts (needs verdicts)",
+        "end each episode with the arm at home, out of the picture; only the verdict there counts (needs verdicts)",
     )
     start_deadline: float = setting(
         60.0, "wall time from a goal's first task to its first step", unit="s", minimum=0.1
@@ -138,8 +138,8 @@ class Episode:
     permitted: int = 0
     last_actor: Actor = Actor.NONE
     verdicts: dict[int, Verdict] = field(default_factory=dict)
-    candidate: bool = False
-    """Judged a success, to be confirmed at the last step, with the arm at home."""
+    going_home: bool = False
+    """Judged a success or at the step limit; decided at the last step, with the arm at home."""
     outcome: Outcome | None = None
     success_index: int = -1
     ended_at: float = 0.0
@@ -336,7 +336,8 @@ class EpisodeLoop:
             assisted_reset_before=assisted,
             waiting_since=now,
         )
-        episode, limit = self._current, self.task.step_limit
+        episode = self._current
+        limit = 0 if self.config.confirm else self.task.step_limit  # 0: this side ends the episode
         home = self.config.home and (assisted or not self._is_home)
         self._is_home = False
         return [
@@ -353,15 +354,16 @@ class EpisodeLoop:
         seen = episode.steps if episode.last_seen else episode.steps - 1
         success_index = self.rule.success_index(episode.verdicts, seen)
         if self.config.confirm:
-            if success_index >= 0 and not episode.last_seen and not episode.candidate:
-                return self._look_again(episode, now)
-            confirmed = episode.candidate and episode.verdicts.get(episode.steps) == Verdict.SUCCESS
-            success_index = episode.steps if episode.last_seen and confirmed else -1
+            over = success_index >= 0 or episode.steps >= self.task.step_limit
+            if over and not episode.last_seen and not episode.going_home:
+                return self._look_from_home(episode, now)
+            success = episode.going_home and episode.verdicts.get(episode.steps) == Verdict.SUCCESS
+            success_index = episode.steps if episode.last_seen and success else -1
         if success_index >= 0:
             return self._end_current(Outcome.SUCCESS, success_index, now)
         if not episode.last_seen:
             return []
-        if episode.steps < self.task.step_limit and not episode.candidate:
+        if episode.steps < self.task.step_limit and not episode.going_home:
             return [Note(f"The policy ended episode {episode.episode_id} early."), *self._abort_current(now)]
         if episode.steps in episode.verdicts or not self.pacing.expect_verdicts:
             return self._end_current(Outcome.TIMEOUT, -1, now)
@@ -369,10 +371,9 @@ class EpisodeLoop:
             return []
         return self._miss_verdict(episode, episode.steps, now) or self._end_current(Outcome.TIMEOUT, -1, now)
 
-    def _look_again(self, episode: Episode, now: float) -> list[Event]:
-        """Send the arm home before the last step of an episode that was judged a success: what is held is let go,
-        and nothing hides the objects from the judge."""
-        episode.candidate, episode.waiting_since = True, now
+    def _look_from_home(self, episode: Episode, now: float) -> list[Event]:
+        """Send the arm home before the last step: what it holds is let go, and nothing hides the objects."""
+        episode.going_home, episode.waiting_since = True, now
         self._is_idle = self._is_home = True
         return [PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, True, self._stamp)]
 
@@ -395,7 +396,7 @@ class EpisodeLoop:
 
     def _policy_may_act(self, episode: Episode) -> bool:
         """Whether the next step needs nothing from the switcher (the last step needs no permit)."""
-        at_limit = episode.last_seen or episode.candidate or episode.steps >= self.task.step_limit
+        at_limit = episode.last_seen or episode.going_home or episode.steps >= self.task.step_limit
         return not self.pacing.lockstep or at_limit or episode.steps <= episode.permitted
 
     def _waits_for_learner(self) -> bool:

@@ -643,45 +643,49 @@ def test_random_runs_keep_their_promises():
         assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
 
 
+PARK = (Phase.IDLE, Direction.NONE, "", "", 0, True)
+
+
 def candidate(bench):
     """A success judged on step 1, to be confirmed; returns the episode's id."""
     name = bench.task.episode_id
+    assert bench.task.step_limit == 0
     bench.both(0)
-    events = bench.both(1, S)
-    assert events == [PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, True, bench.stamp)]
+    assert bench.both(1, S) == [PublishTask(*PARK, bench.stamp)]
     return name
 
 
-def test_a_success_is_judged_again_from_home():
-    bench = Bench(loop={"confirm": True})
-    bench.practice(episodes=2)
-    name = candidate(bench)
-    assert bench.step(2, True, name) == []
-    closed, task = bench.verdict(2, S, name)
-    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.SUCCESS, 2, 2)
-    assert (task.direction, task.home) == (Direction.BACKWARD, False)
-    bench.timeout()
-    assert bench.of(PublishEpisode)[-1].outcome == Outcome.TIMEOUT
-
-
-def test_a_success_that_is_not_confirmed_is_a_failure():
-    bench = Bench(loop={"confirm": True})
-    bench.practice(episodes=2)
-    name = candidate(bench)
-    bench.step(2, True, name)
-    closed, task = bench.verdict(2, F, name)
-    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.TIMEOUT, 2, -1)
-    assert (task.direction, task.home) == (Direction.FORWARD, False)
-
-
-def test_a_verdict_at_the_step_limit_cannot_be_confirmed():
-    bench = Bench(loop={"confirm": True})
-    bench.practice(episodes=1)
-    for index in range(4):
+def unnoticed(bench):
+    """No success verdict up to the step limit; returns the episode's id."""
+    name = bench.task.episode_id
+    for index in range(3):
         bench.both(index)
-    bench.both(4, S, last=True)
-    (closed,) = bench.of(PublishEpisode)
-    assert (closed.outcome, closed.success_index) == (Outcome.TIMEOUT, -1)
+    events = bench.step(3) + bench.verdict(3, F, name)
+    assert events == [PublishTask(*PARK, bench.stamp)]
+    return name
+
+
+@pytest.mark.parametrize(("ending", "steps"), [(candidate, 2), (unnoticed, 4)])
+def test_a_success_is_what_is_judged_one_from_home(ending, steps):
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=2)
+    name = ending(bench)
+    assert bench.step(steps, True, name) == []
+    closed, task = bench.verdict(steps, S, name)
+    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.SUCCESS, steps, steps)
+    assert (task.direction, task.home) == (Direction.BACKWARD, False)
+
+
+@pytest.mark.parametrize(("ending", "steps"), [(candidate, 2), (unnoticed, 4)])
+@pytest.mark.parametrize("verdict", [F, U])
+def test_a_success_that_is_not_confirmed_is_a_failure(ending, steps, verdict):
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=2)
+    name = ending(bench)
+    bench.step(steps, True, name)
+    closed, task = bench.verdict(steps, verdict, name)
+    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.TIMEOUT, steps, -1)
+    assert (task.direction, task.home) == (Direction.FORWARD, False)
 
 
 def test_a_confirmation_that_never_comes_ends_the_goal_or_is_a_failure():

@@ -30,7 +30,7 @@ class DemonstratorConfig:
         0.35, "Standard deviation of the noise on each translation, as a share of the largest step", minimum=0.0
     )
     grasp_offset: float = setting(
-        0.02, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
+        0.012, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
     )
     failure_share: float = setting(
         0.0,

@@ -23,8 +23,11 @@ def test_without_imperfection_it_always_succeeds(task):
 
 
 def test_it_fails_on_purpose():
+    # An exact hand recovers from many a mishap; a clumsy one from few.
+    for grasp_offset, at_most in ((0.023, 0.3), (0.012, 0.6)):
+        config = DemonstratorConfig(action_noise=0.25, grasp_offset=grasp_offset, failure_share=1.0)
+        assert measure("pot_pick_and_place", 20, config).successes.mean() < at_most
     report = measure("pot_pick_and_place", 20, DemonstratorConfig(failure_share=1.0))
-    assert report.successes.mean() < 0.3
     assert report.lost == 0
 
 
