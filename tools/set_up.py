@@ -236,6 +236,8 @@ def run(command: list[str], environment: dict[str, str], log_name: str, advice: 
         done = subprocess.run(command, env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        if done.returncode < 0:
+            last += f"\nIt was ended by signal {-done.returncode} (9 is often too little memory)."
         raise SetUpError(f"{last}\n{advice} The whole output is in {log}.")
 
 
@@ -249,6 +251,8 @@ def base_environment(origin: Origin) -> dict[str, str]:
     environment["VIRTUAL_ENV"] = str(VENV)
     environment["PATH"] = f"{VENV / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    # Neither the flags of the make that runs this, nor colcon's habit of pausing the compiler on a busy machine.
+    environment["MAKEFLAGS"] = f"-j{os.cpu_count() or 1}"
     return environment
 
 
