@@ -37,9 +37,9 @@ class AgentConfig:
     discount: float = setting(0.96, "discount factor per control step (paper: 0.99)", minimum=0.0, maximum=0.9999)
     n_step: int = setting(3, "length of the multi-step return in the critic's target (paper: 1)", minimum=1, maximum=20)
     learning_rate_offline: float = setting(1e-3, "Adam step size of all networks offline", minimum=0.0)
-    learning_rate_online: float = setting(5e-4, "Adam step size of all networks online", minimum=0.0)
+    learning_rate_online: float = setting(3e-4, "Adam step size of all networks online", minimum=0.0)
     averaging_rate: float = setting(
-        0.005,
+        0.01,
         "share of the new weights in the running average (tau) that gives targets and acts",
         minimum=0.0,
         maximum=1.0,
@@ -53,7 +53,7 @@ class AgentConfig:
     )
     importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
     value_weight_offline: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
-    value_weight_online: float = setting(3.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
+    value_weight_online: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
     imitation_weight: float = setting(
         1.0, "weight of the behaviour-cloning term on the actions of successful episodes", minimum=0.0
     )
@@ -67,7 +67,7 @@ class AgentConfig:
         maximum=1.0,
     )
     exploration_std: float = setting(
-        0.1, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
+        0.06, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
     )
     exploration_correlation: float = setting(
         0.9,
