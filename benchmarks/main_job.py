@@ -23,6 +23,7 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
 from robofume_bringup.run_directory import RunDirectory
 
 from robofume_bringup import report
@@ -102,10 +103,12 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> list[dict]:
             shutil.copytree(main / "bags" / "demos", run / "bags" / "demos", dirs_exist_ok=True)
             if arm == "offline" and not (run / "pretrained").exists():
                 shutil.copytree(main / "pretrained", run / "pretrained")
-            algorithm = ["--set", "agent.algorithm=bc"] if arm == "bc" else []
-            robofume("pretrain", "--run", run.name, *common, *settings, *algorithm,
-                     "--pretraining-updates", pretraining + extra)  # fmt: skip
-            robofume("evaluate", "--run", run.name, *common, *settings, *algorithm, "--weights", "pretrained")
+            config = yaml.safe_load((main / "config.yaml").read_text())
+            if arm == "bc":
+                config["settings"]["agent"] = {**config["settings"].get("agent", {}), "algorithm": "bc"}
+            (run / "config.yaml").write_text(yaml.safe_dump(config))
+            robofume("pretrain", "--run", run.name, "--runs", runs, "--pretraining-updates", pretraining + extra)
+            robofume("evaluate", "--run", run.name, "--runs", runs, "--weights", "pretrained")
         result = evaluation(run, "before")
         rows.append({"task": task, "seed": seed, "arm": arm, "updates": pretraining + extra, **result})
         print(f"seed {seed}: {arm} {rows[-1]['mean']:.2f}", flush=True)

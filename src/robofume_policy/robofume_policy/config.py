@@ -1,7 +1,6 @@
 """Settings of the learning code: one frozen dataclass per component, each the only list of its settings.
 
-The defaults are what worked in `benchmarks/practice_in_process.py` on two simulated tasks (docs/results.md);
-where a paper's default differs, the meaning says so.
+The defaults are those of the runs in docs/results.md; where a paper's default differs, the meaning says so.
 """
 
 from dataclasses import dataclass
