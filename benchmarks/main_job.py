@@ -51,7 +51,7 @@ def evaluation(run: Path, name: str) -> dict[str, float]:
     """Success by ground truth, as `robofume evaluate` wrote it."""
     record = json.loads((run / "evaluations" / f"{name}.json").read_text())
     forward, backward = share(record["forward_success"]), share(record["backward_success"])
-    return {"forward": forward, "backward": backward, "mean": (forward + backward) / 2,
+    return {"forward": forward, "backward": backward, "mean": round((forward + backward) / 2, 3),
             "trials_per_direction": record["trials_per_direction"]}  # fmt: skip
 
 

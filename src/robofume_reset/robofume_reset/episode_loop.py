@@ -438,7 +438,8 @@ class EpisodeLoop:
         self._closing.append(episode)
         if outcome != Outcome.ABORTED:
             self._aborts = 0
-            self._plan.on_episode(EpisodeResult(episode.direction, outcome, episode.steps, success_index))
+            began_there = episode.verdicts.get(0) == Verdict.SUCCESS
+            self._plan.on_episode(EpisodeResult(episode.direction, outcome, episode.steps, success_index, began_there))
         if episode.last_seen:
             return []
         if self._ending is None and not self._plan.done():

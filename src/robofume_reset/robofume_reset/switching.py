@@ -46,6 +46,8 @@ class EpisodeResult:
     steps: int
     """Actions taken until the episode was ended."""
     success_index: int
+    began_there: bool = False
+    """Step 0 was judged a success already: the direction had nothing to do."""
 
 
 class Plan(Protocol):
@@ -101,7 +103,8 @@ class Alternation:
 
     A success hands over to the other direction. A failure leaves the objects, as a rule, where this direction
     starts, so it is tried again, `max_repeats` times; after `failures_before_reset` failures in a row, whatever the
-    direction, the objects are taken to be out of reach and the scene is reset.
+    direction, the objects are taken to be out of reach and the scene is reset. A success that was there from the
+    start does not break the row.
     """
 
     config: SwitchingConfig
@@ -127,7 +130,10 @@ class Alternation:
         self.total.count_episode(result)
         self.recent[result.direction].append(success)
         self.episodes_since_reset += 1
-        self.failures_in_row = 0 if success else self.failures_in_row + 1
+        if not success:
+            self.failures_in_row += 1
+        elif not result.began_there:  # else a forced change of direction would hide that nothing gets done
+            self.failures_in_row = 0
         if success or self.repeats >= self.config.max_repeats:
             self.direction, self.repeats = result.direction.opposite, 0
         else:

@@ -712,3 +712,18 @@ def test_a_cancelled_goal_homes_again():
     assert bench.of(PublishEpisode)[-1].outcome == Outcome.ABORTED
     bench.practice(episodes=1)
     assert bench.task.home
+
+
+def test_a_success_that_was_there_from_the_start_does_not_hide_failures():
+    bench = Bench(switching={"max_repeats": 0, "failures_before_reset": 2}, rule=SuccessRule(min_episode_steps=1))
+    bench.practice(episodes=9)
+    bench.timeout()
+    name = bench.task.episode_id
+    assert bench.task.direction == Direction.BACKWARD
+    bench.both(0, S)  # nothing to do: the objects never left
+    bench.both(1, S)
+    bench.step(2, True, name)
+    bench.verdict(2, S, name)
+    assert not bench.of(ResetScene)
+    bench.timeout()
+    assert len(bench.of(ResetScene)) == 1
