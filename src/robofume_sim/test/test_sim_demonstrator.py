@@ -6,9 +6,10 @@ from robofume_sim.demonstrator import DemonstratorConfig, measure
 from robofume_sim.tasks import TASKS
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
-def test_it_succeeds_often_and_fails_sometimes(task):
-    report = measure(task, 60)
+# The lid's knob is small: an exacter hand is needed for the same share of successes.
+@pytest.mark.parametrize(("task", "action_noise"), [("pot_pick_and_place", 0.35), ("pot_lid", 0.25)])
+def test_it_succeeds_often_and_fails_sometimes(task, action_noise):
+    report = measure(task, 60, DemonstratorConfig(action_noise=action_noise, grasp_offset=0.012))
     assert 0.6 < report.successes.mean() < 0.98
     assert 8 < np.median(report.steps[report.successes]) < 25
     assert report.lost == 0
