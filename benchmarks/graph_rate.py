@@ -111,9 +111,7 @@ def graph_rate(agent: TrainedAgent, task: str, image_size: int, steps: int) -> t
 
 def main() -> None:
     """Measure in turn and write the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="pot_pick_and_place")
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=3000, help="control steps of each measurement")
@@ -144,9 +142,7 @@ def main() -> None:
 
 def text(shares: dict[str, float]) -> str:
     """`sim 41%, policy 30%`, largest first."""
-    return ", ".join(
-        f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1])
-    )
+    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def write(rows: list[dict[str, float]], options: argparse.Namespace) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import yaml
+from robofume_common.domain import claim_domain
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.graph import NodeDescription
@@ -31,8 +28,6 @@ EXIT_REFUSED = 1
 """Exit code of a node that says in its last line why it ended (`robofume_common.node`)."""
 QUIET = ("--disable-external-lib-logs",)
 """The nodes' logs are in the run directory; none beside them in the home directory."""
-DOMAINS = range(1, 102)
-"""ROS domains whose ports lie below Linux's ephemeral ports."""
 
 
 class NodeDied(RobofumeError):
@@ -60,31 +55,6 @@ def node_environment(domain: int) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "ROBOFUME_RUNNER_PID": str(os.getpid()),
     }
-
-
-def claim_domain(key: str) -> tuple[int, IO[str] | None]:
-    """A ROS domain that no other run on this machine uses: ROS_DOMAIN_ID where it is set, else a free one.
-
-    The lock file stays open for as long as the domain is held; `key` decides where the search begins, so
-    that a run tends to get the same domain again.
-    """
-    given = os.environ.get("ROS_DOMAIN_ID")
-    if given:
-        if not given.isdigit():
-            raise RobofumeError(f"ROS_DOMAIN_ID must be a whole number of 0 or more, not {given!r}.")
-        return int(given), None
-    first = int(hashlib.sha256(key.encode()).hexdigest(), 16) % len(DOMAINS)
-    for offset in range(len(DOMAINS)):
-        domain = DOMAINS[(first + offset) % len(DOMAINS)]
-        path = Path(tempfile.gettempdir()) / f"robofume_domain_{os.getuid()}_{domain}.lock"
-        file = path.open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            continue
-        return domain, file
-    raise RobofumeError("Every ROS domain is taken by another run on this machine: stop one of them first.")
 
 
 @dataclass

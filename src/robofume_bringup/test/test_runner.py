@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 from robofume_bringup.graph import NodeDescription
-from robofume_bringup.runner import GraphRunner, NodeDied, claim_domain, parameter_file
+from robofume_bringup.runner import GraphRunner, NodeDied, parameter_file
 
 FAKES = Path(__file__).parent / "fake_nodes"
 
@@ -149,15 +149,6 @@ def test_a_second_request_hurries_the_stop(make_runner):
     wait_for(lambda: len(lines(runner)) == 1)
     runner.hurried = lambda: True
     assert len(runner.stop()) == 1
-
-
-def test_two_runs_get_different_domains(monkeypatch):
-    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    (first, lock), (second, other) = claim_domain("a"), claim_domain("a")
-    assert first != second
-    lock.close()
-    assert claim_domain("a")[0] == first
-    other.close()
 
 
 def test_parameter_files_keep_types():

@@ -1,11 +1,12 @@
 """Nodes start and stop calmly: real processes, real signals."""
 
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
+
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 NODE = """
 import sys, time
@@ -45,16 +46,11 @@ sys.exit(run(Tested))
 
 
 def start(mode: str, *arguments: str) -> subprocess.Popen:
-    environment = os.environ | {
-        "ROS_DOMAIN_ID": str(os.getpid() % 100 + 1),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    }
     return subprocess.Popen(
         [sys.executable, "-c", NODE, mode, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
     )
 
 

@@ -1,6 +1,5 @@
 """The recorder node over real DDS: what was published is in the bag, for every reader, whatever ends the node."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -24,22 +23,15 @@ from rosbags.typesys import Stores, get_typestore
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, GroundTruth, Reward, Step, Task
 
-DOMAIN = os.getpid() % 100 + 1
 DEADLINE = 60.0
-
-
-@pytest.fixture
-def environment(monkeypatch):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    return os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}
 
 
 class Publisher:
     """Publishes episodes as the graph would."""
 
-    def __init__(self) -> None:
+    def __init__(self, domain: int) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context, domain_id=domain)
         self.node = Node("publisher", context=self.context, namespace="left")
         self.publishers = {
             "task": self.node.create_publisher(Task, "task", qos.LATCHED),
@@ -53,6 +45,7 @@ class Publisher:
     def wait(self) -> None:
         """Until the recorder listens to everything."""
         wait_for(lambda: all(item.get_subscription_count() for item in self.publishers.values()))
+        time.sleep(0.5)  # a writer knows its reader a moment before the reader knows it
 
     def publish(self, episode: EpisodeData, close: bool = True) -> None:
         self.publishers["task"].publish(Task(episode_id=episode.episode_id, instruction=episode.instruction))
@@ -119,14 +112,14 @@ def wait_for(condition) -> None:
 
 
 @pytest.fixture
-def publisher(environment):
-    item = Publisher()
+def publisher(ros_domain):
+    item = Publisher(ros_domain)
     yield item
     item.close()
 
 
 @pytest.fixture
-def start_recorder(environment):
+def start_recorder(ros_domain):
     processes = []
 
     def start(folder: Path, *parameters: str) -> subprocess.Popen:
@@ -137,7 +130,6 @@ def start_recorder(environment):
                     sys.executable, "-m", "robofume_data.nodes.recorder", "--ros-args", "-r", "__ns:=/left",
                     *(word for text in arguments for word in ("-p", text)),
                 ],
-                env=environment,
                 stderr=subprocess.PIPE,
                 text=True,
             )
@@ -207,7 +199,7 @@ def test_every_step_is_recorded_and_read_back_by_three_readers(tmp_path, publish
         np.testing.assert_array_equal(one.action, other.action)
 
 
-def test_a_killed_recorder_leaves_every_closed_episode(tmp_path, publisher, start_recorder):
+def test_a_killed_recorder_leaves_every_closed_episode(tmp_path, publisher, start_recorder, ros_domain):
     recorder = start_recorder(tmp_path)
     publisher.wait()
     episodes = [make_episode(index, actions=8, size=60) for index in range(3)]
@@ -225,7 +217,7 @@ def test_a_killed_recorder_leaves_every_closed_episode(tmp_path, publisher, star
 
     again = start_recorder(tmp_path)
     wait_for(lambda: (tmp_path / "practice_0001.mcap").exists())
-    second = Publisher()  # the first one still counts on the recorder that was killed
+    second = Publisher(ros_domain)  # the first one still counts on the recorder that was killed
     second.wait()
     second.publish(make_episode(4))
     second.close()

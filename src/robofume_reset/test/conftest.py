@@ -27,8 +27,6 @@ class Graph:
         self.directory = directory
         self.environment = {
             **os.environ,
-            "ROS_DOMAIN_ID": str(domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_LOG_DIR": str(directory / "ros"),
             "OMP_NUM_THREADS": "1",
         }
@@ -157,8 +155,7 @@ class Graph:
 
 
 @pytest.fixture
-def graph(tmp_path, request):
-    number = sum(map(ord, request.node.name)) + os.getpid()
-    graph = Graph(1 + number % 100, tmp_path)
+def graph(tmp_path, ros_domain):
+    graph = Graph(ros_domain, tmp_path)
     yield graph
     graph.close()

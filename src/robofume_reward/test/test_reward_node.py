@@ -23,7 +23,6 @@ from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
 from robofume_reward import tiny_model
 
-DOMAIN = os.getpid() % 90 + 10
 PATIENCE = 60.0
 INSTRUCTION = "put the pot into the tray"
 
@@ -68,9 +67,9 @@ class Loop(Node):
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
+def loop(ros_domain: int) -> Iterator[Loop]:
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
+    rclpy.init(context=context, domain_id=ros_domain)
     node = Loop(context)
     yield node
     node.destroy_node()
@@ -83,7 +82,7 @@ def start(loop: Loop) -> Iterator[Callable[..., subprocess.Popen]]:
 
     def begin(**parameters: object) -> subprocess.Popen:
         arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             [sys.executable, "-m", "robofume_reward.nodes.reward", "--ros-args", *arguments],
             env=environment, stderr=subprocess.PIPE, text=True,

@@ -22,11 +22,9 @@ _DEADLINE = 60.0  # s; generous, the machine may be busy
 class Graph:
     """What surrounds the node under test."""
 
-    def __init__(self, directory) -> None:
-        self.domain = 101 + os.getpid() % 100
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    def __init__(self, domain: int, directory) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=self.domain)
+        rclpy.init(context=self.context, domain_id=domain)
         self.node = Node("bench", context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -44,7 +42,7 @@ class Graph:
             "--params-file",
             str(file),
         ]
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -84,7 +82,7 @@ class Graph:
 
 
 @pytest.fixture
-def graph(tmp_path) -> Iterator[Graph]:
-    graph = Graph(tmp_path)
+def graph(tmp_path, ros_domain) -> Iterator[Graph]:
+    graph = Graph(ros_domain, tmp_path)
     yield graph
     graph.close()

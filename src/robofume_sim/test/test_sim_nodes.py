@@ -35,11 +35,9 @@ HOME = [0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0, 0.037, 0.037]
 class Bench:
     """What surrounds the sim node: keeps what it shows, in the order of arrival, and sends it trajectories."""
 
-    def __init__(self, directory) -> None:
-        self.domain = 1 + os.getpid() % 100
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    def __init__(self, domain: int, directory) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=self.domain)
+        rclpy.init(context=self.context, domain_id=domain)
         self.node = node = Node("bench", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(node)
@@ -62,7 +60,7 @@ class Bench:
         file.write_text(yaml.safe_dump({name: {"ros__parameters": parameters}}))
         process = subprocess.Popen(
             [sys.executable, "-m", module, "--ros-args", "--params-file", str(file)],
-            env={**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -123,8 +121,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path):
-    bench = Bench(tmp_path)
+def bench(tmp_path, ros_domain):
+    bench = Bench(ros_domain, tmp_path)
     yield bench
     bench.close()
 

@@ -1,0 +1,38 @@
+"""A ROS domain for each run and for each test, so that graphs on one machine do not hear each other."""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from robofume_common.errors import RobofumeError
+
+DOMAINS = range(1, 102)
+"""ROS domains whose ports lie below Linux's ephemeral ports."""
+
+
+def claim_domain(key: str) -> tuple[int, IO[str] | None]:
+    """A ROS domain that no other run on this machine uses: ROS_DOMAIN_ID where it is set, else a free one.
+
+    The lock file stays open for as long as the domain is held; `key` decides where the search begins, so
+    that a run tends to get the same domain again.
+    """
+    given = os.environ.get("ROS_DOMAIN_ID")
+    if given:
+        if not given.isdigit():
+            raise RobofumeError(f"ROS_DOMAIN_ID must be a whole number of 0 or more, not {given!r}.")
+        return int(given), None
+    first = int(hashlib.sha256(key.encode()).hexdigest(), 16) % len(DOMAINS)
+    for offset in range(len(DOMAINS)):
+        domain = DOMAINS[(first + offset) % len(DOMAINS)]
+        path = Path(tempfile.gettempdir()) / f"robofume_domain_{os.getuid()}_{domain}.lock"
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        return domain, file
+    raise RobofumeError("Every ROS domain is taken by another run on this machine: stop one of them first.")
