@@ -7,7 +7,7 @@ as good as its noise lets it be: episodes that fail are kept as failures.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -27,10 +27,15 @@ class DemonstratorConfig:
     """How imperfect the demonstrator is."""
 
     action_noise: float = setting(
-        0.35, "Standard deviation of the noise on each translation, as a share of the largest step", minimum=0.0
+        -1.0,
+        "Standard deviation of the noise on each translation, as a share of the largest step; below 0: the task's",
+        maximum=5.0,
     )
     grasp_offset: float = setting(
-        0.012, "Spread of the place it grasps at, drawn once per episode", unit="m", minimum=0.0, maximum=0.05
+        -1.0,
+        "Spread of the place it grasps at, drawn once per episode; below 0: the task's",
+        unit="m",
+        maximum=0.05,
     )
     failure_share: float = setting(
         0.0,
@@ -54,9 +59,9 @@ class Stage(Enum):
 class Mishap(Enum):
     """What a deliberately failing episode does wrong."""
 
-    MISS = 1  # closes beside the object, again and again
-    DROP = 2  # opens on the way, far from the place
-    KEEP = 3  # arrives and never opens
+    MISS = 1  # closes beyond or short of the object, again and again
+    DROP = 2  # opens soon after the lift, and leaves it at that
+    KEEP = 3  # arrives and never opens, whether it holds something or not
     WANDER = 4  # moves about over the scene and leaves the object alone
 
 
@@ -65,7 +70,10 @@ class Demonstrator:
 
     def __init__(self, task: SimulatedTask, config: DemonstratorConfig | None = None) -> None:
         self.task = task
-        self.config = config or DemonstratorConfig()
+        self.config = config = config or DemonstratorConfig()
+        hand = task.hand
+        self._action_noise = config.action_noise if config.action_noise >= 0.0 else hand.action_noise
+        self._grasp_offset = config.grasp_offset if config.grasp_offset >= 0.0 else hand.grasp_offset
         self._rng = np.random.default_rng(self.config.seed)
         self._limit = task.description.translation_limit
         self._box = (task.description.workspace_minimum, task.description.workspace_maximum)
@@ -76,12 +84,12 @@ class Demonstrator:
         self.direction = direction
         self._stage = Stage.REACH
         self._place = self.task.place_point(direction, self._rng)
-        angle, radius = self._rng.uniform(0.0, 2.0 * np.pi), self._rng.normal(0.0, self.config.grasp_offset)
+        angle, radius = self._rng.uniform(0.0, 2.0 * np.pi), self._rng.normal(0.0, self._grasp_offset)
         self._offset = np.array([radius * np.cos(angle), radius * np.sin(angle), 0.0])
         fails = self._rng.random() < self.config.failure_share
         self.mishap = Mishap(int(self._rng.integers(1, 5))) if fails else None
-        if self.mishap is Mishap.MISS:
-            self._offset = np.array([0.0, self._rng.choice((-1.0, 1.0)) * self._rng.uniform(0.045, 0.07), 0.0])
+        self._miss = self._rng.uniform(0.05, 0.08) if self.mishap is Mishap.MISS else 0.0
+        self._way = 0.0
         self._waited = 0
         self._stays_open = self.mishap is Mishap.WANDER and bool(self._rng.random() < 0.6)
         self._waypoint: tuple[Vector, float] | None = None
@@ -89,12 +97,16 @@ class Demonstrator:
     def act(self, state: SceneState) -> NDArray[np.float32]:
         """The physical action (7,) for what is true now."""
         plan = self.task.transfer(state, self._place)
+        if self._miss:
+            # Along x, across which the fingers do not move: beside the object in y a finger would come down on it.
+            middle = (self._box[0][0] + self._box[1][0]) / 2
+            plan = replace(plan, grasp=plan.grasp + (np.copysign(self._miss, middle - plan.grasp[0]), 0.0, 0.0))
         if self.mishap is Mishap.WANDER:
             delta, opening = self._wander(state.gripper_position, plan.done_height)
         else:
             self._advance(state, plan)
             delta, opening = self._command(state, plan)
-        noise = self._rng.normal(0.0, self.config.action_noise, 3)
+        noise = self._rng.normal(0.0, self._action_noise, 3)
         delta = np.clip(delta / self._limit + noise, -1.0, 1.0) * self._limit
         return np.array([*delta, 0.0, 0.0, 0.0, opening], dtype=np.float32)
 
@@ -106,22 +118,24 @@ class Demonstrator:
             self._stage = Stage.CLOSE
         elif self._stage is Stage.CLOSE:
             self._stage = Stage.CARRY
+            self._way = float(np.linalg.norm((plan.place - plan.grasp)[:2]))
         elif self._stage is Stage.CARRY:
             if self._opens(gripper, plan):
                 self._stage = Stage.OPEN
-            elif not carried:
+            elif not carried and self.mishap is not Mishap.KEEP:
                 self._stage = Stage.RETREAT
         elif self._stage is Stage.OPEN:
             self._stage, self._waited = Stage.RETREAT, 0
         elif self._stage is Stage.RETREAT:
             self._waited += 1
-            if gripper[2] > plan.done_height - 0.015 and self._waited > 2:
+            done = self.mishap is Mishap.DROP or _near(plan.grasp, plan.place, 0.04, 0.02)
+            if not done and gripper[2] > plan.done_height - 0.015 and self._waited > 2:
                 self._stage = Stage.REACH
 
     def _opens(self, gripper: Vector, plan: Transfer) -> bool:
         if self.mishap is Mishap.DROP:
             lifted = bool(gripper[2] > plan.carry_height - 0.015)
-            return lifted and float(np.linalg.norm((plan.place - plan.grasp)[:2])) > 0.08
+            return lifted and float(np.linalg.norm((plan.place - plan.grasp)[:2])) > 0.6 * self._way
         return self.mishap is not Mishap.KEEP and _near(plan.grasp, plan.place, 0.02, 0.01)
 
     def _command(self, state: SceneState, plan: Transfer) -> tuple[Vector, float]:

@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
-from robofume_sim.demonstrator import DemonstratorConfig, measure
-from robofume_sim.tasks import TASKS
+from robofume_common.enums import Direction
+from robofume_sim.arm_driver import ArmDriver
+from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig, measure
+from robofume_sim.tasks import TASKS, make_task
+from robofume_sim.world import World
 
 
-# The lid's knob is small: an exacter hand is needed for the same share of successes.
-@pytest.mark.parametrize(("task", "action_noise"), [("pot_pick_and_place", 0.35), ("pot_lid", 0.25)])
-def test_it_succeeds_often_and_fails_sometimes(task, action_noise):
-    report = measure(task, 60, DemonstratorConfig(action_noise=action_noise, grasp_offset=0.012))
-    assert 0.6 < report.successes.mean() < 0.98
-    assert 8 < np.median(report.steps[report.successes]) < 25
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_it_succeeds_often_and_fails_sometimes(task):
+    report = measure(task, 100)
+    assert 0.5 < report.successes.mean() < 0.95
+    assert 8 < np.median(report.steps[report.successes]) < 30
     assert report.lost == 0
     assert "forward" in str(report)
     assert "backward" in str(report)
@@ -23,13 +25,32 @@ def test_without_imperfection_it_always_succeeds(task):
     assert report.successes.all()
 
 
-def test_it_fails_on_purpose():
-    # An exact hand recovers from many a mishap; a clumsy one from few.
-    for grasp_offset, at_most in ((0.023, 0.3), (0.012, 0.6)):
-        config = DemonstratorConfig(action_noise=0.25, grasp_offset=grasp_offset, failure_share=1.0)
-        assert measure("pot_pick_and_place", 20, config).successes.mean() < at_most
-    report = measure("pot_pick_and_place", 20, DemonstratorConfig(failure_share=1.0))
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_it_fails_on_purpose(task):
+    report = measure(task, 60, DemonstratorConfig(failure_share=1.0))
+    assert report.successes.mean() < 0.3  # a pot that is dropped or pushed may still end in the right place
     assert report.lost == 0
+
+
+def test_the_hand_is_the_tasks_unless_it_is_set():
+    task = make_task("pot_lid")
+    own = measure("pot_lid", 4, DemonstratorConfig(seed=3))
+    same = DemonstratorConfig(action_noise=task.hand.action_noise, grasp_offset=task.hand.grasp_offset, seed=3)
+    steady = DemonstratorConfig(action_noise=0.0, grasp_offset=0.0, seed=3)
+    assert measure("pot_lid", 4, same).steps.tolist() == own.steps.tolist()
+    assert measure("pot_lid", 4, steady).steps.tolist() != own.steps.tolist()
+
+
+def test_what_is_done_is_left_alone():
+    """Collection goes on for some steps after a success: the script must not grasp again."""
+    world = World("pot_pick_and_place")
+    arm = ArmDriver(world)
+    script = Demonstrator(world.task, DemonstratorConfig(action_noise=0.0, grasp_offset=0.0))
+    arm.home()
+    script.begin(Direction.FORWARD)
+    for _ in range(40):
+        arm.step(script.act(world.scene_state()))
+    assert world.truth().forward_success
 
 
 def test_same_seed_same_episodes():

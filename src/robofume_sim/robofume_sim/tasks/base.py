@@ -77,11 +77,23 @@ class Transfer:
     done_height: float
 
 
+@dataclass(frozen=True)
+class Hand:
+    """How imperfect a demonstrator of the task is: `action_noise` as a share of the largest step, `grasp_offset` [m].
+
+    Chosen so that most attempts succeed, and a good many fail.
+    """
+
+    action_noise: float
+    grasp_offset: float
+
+
 class SimulatedTask(ABC):
     """One task in the simulation: a forward and a backward instruction over the same objects."""
 
     description: TaskDescription
     object_names: tuple[str, ...]
+    hand = Hand(action_noise=0.5, grasp_offset=0.016)
 
     @abstractmethod
     def bodies(self, appearance: Appearance) -> str:

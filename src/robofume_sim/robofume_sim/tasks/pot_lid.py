@@ -12,6 +12,7 @@ from robofume_sim import scene
 from robofume_sim.robot_model import OBJECT_BIT
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
+    Hand,
     SceneState,
     SimulatedTask,
     Transfer,
@@ -46,6 +47,7 @@ class PotLid(SimulatedTask):
         workspace_maximum=(0.40, 0.15, 0.18),
         home_joint_positions=HOME_JOINT_POSITIONS,
     )
+    hand = Hand(action_noise=0.35, grasp_offset=0.012)  # its knob is small
     object_names = (LID,)
 
     def bodies(self, appearance: scene.Appearance) -> str:
