@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from .model import Calibration
 
+RECALL_KEPT = 0.5
+"""Share of the recall at P(yes) > 0.5 that the threshold must leave."""
+
 
 def fit_temperature(log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
     """The temperature in [0.25, 8] with the least negative log-likelihood (Guo et al. 2017, arXiv
@@ -23,21 +26,22 @@ def fit_temperature(log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) ->
 def choose_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float) -> float:
     """The lowest threshold in [0.5, 0.99] with the stated precision among the held-out answers above it.
 
-    Where none reaches it, the one with the greatest F(0.5), which counts precision twice as much as recall: a
-    threshold that nothing passes would be precise, and useless.
+    Looked at are only thresholds that keep RECALL_KEPT of the recall at 0.5: held-out successes are few, and a
+    threshold that hardly anything passes would be precise, and useless. Where none of them reaches the precision, the
+    most precise one.
     """
-    best, best_score = 0.5, -1.0
+    found = (probabilities[labels] > 0.5).sum()
+    best, best_precision = 0.5, -1.0
     for threshold in np.arange(0.5, 0.995, 0.01):
         called = probabilities >= threshold
-        found = int((called & labels).sum())
-        if not found:
+        right = int((called & labels).sum())
+        if not right or right < RECALL_KEPT * found:
             break
-        precision, recall = found / int(called.sum()), found / int(labels.sum())
+        precision = right / int(called.sum())
         if precision >= target_precision:
             return float(round(threshold, 4))
-        score = 1.25 * precision * recall / (0.25 * precision + recall)
-        if score > best_score:
-            best, best_score = float(round(threshold, 4)), score
+        if precision > best_precision:
+            best, best_precision = float(round(threshold, 4)), precision
     return best
 
 

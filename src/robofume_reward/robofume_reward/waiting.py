@@ -21,6 +21,7 @@ class WaitingStep:
     stamp: int
     image: Any
     arrived: float
+    is_last: bool = False
 
 
 class WaitingSteps:

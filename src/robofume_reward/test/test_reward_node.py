@@ -156,6 +156,20 @@ def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: C
         assert (reward.source, reward.model_version) == (Reward.SOURCE_VLM, model.version)
 
 
+def test_the_last_step_has_a_threshold_of_its_own(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    for seed in range(20):  # until chance gives a model that says yes
+        tiny_model.save(tmp_path / str(seed), TinyModelConfig(), seed=seed)
+        if RewardModel.load(tmp_path / str(seed)).probabilities(picture[None], [INSTRUCTION])[0] > 0.5:
+            break
+    start(judge="vlm", model=tmp_path / str(seed), threshold=0.999, last_threshold=0.5)
+    loop.step(0, 100, image=picture)
+    loop.step(1, 200, image=picture, last=True)
+    loop.wait(lambda: len(loop.rewards) == 2, "two rewards")
+    first, last = sorted(loop.rewards, key=lambda reward: reward.index)
+    assert (first.verdict, last.verdict) == (Reward.VERDICT_FAILURE, Reward.VERDICT_SUCCESS)
+
+
 def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, start: Callable, tmp_path: Path) -> None:
     tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
     start(judge="vlm", model=tmp_path / "tiny")

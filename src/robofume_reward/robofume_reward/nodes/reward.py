@@ -48,6 +48,13 @@ class RewardNodeConfig:
     threshold: float = setting(
         0.0, "P(yes) that a success needs; 0 takes the one saved with the model", minimum=0.0, maximum=1.0
     )
+    last_threshold: float = setting(
+        0.0,
+        "P(yes) that a success needs on the last step of an episode, which the loop lets the arm show from home; "
+        "0 takes the one for all steps",
+        minimum=0.0,
+        maximum=1.0,
+    )
     needed: int = setting(1, "Answers of the last `window` that must say success", minimum=1, maximum=100)
     window: int = setting(1, "Answers that are looked at; 1 judges each image alone", minimum=1, maximum=100)
     minimum_index: int = setting(0, "First step of an episode that may be called a success", minimum=0, maximum=10000)
@@ -116,6 +123,7 @@ class RewardNode(Node):
             stamp=to_nanoseconds(message.stamp),
             image=message.image,
             arrived=time.monotonic(),
+            is_last=not message.action,
         )
         with self._lock:
             self._labels.saw_step(step.episode_id, step.index, is_last=len(message.action) == 0)
@@ -201,7 +209,7 @@ class RewardNode(Node):
         with self._lock:
             if self._labels.verdict(step.episode_id, step.index) is not None:
                 return
-            verdict = self._judge.verdict(step.episode_id, step.index, self._says_success(probability))
+            verdict = self._judge.verdict(step.episode_id, step.index, self._says_success(probability, step.is_last))
             vlm = self.config.judge == "vlm"
             source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
             latency = time.monotonic() - step.arrived
@@ -225,13 +233,14 @@ class RewardNode(Node):
             self.get_logger().error(failure)
         self._failure = failure
 
-    def _says_success(self, probability: float | None) -> bool | None:
+    def _says_success(self, probability: float | None, is_last: bool) -> bool | None:
         if probability is None:
             return None
         if self._model is None:
             return probability > 0.5
-        if self.config.threshold > 0:
-            return probability > 0.5 and probability >= self.config.threshold
+        threshold = self.config.last_threshold if is_last and self.config.last_threshold > 0 else self.config.threshold
+        if threshold > 0:
+            return probability > 0.5 and probability >= threshold
         return bool(self._model.is_success(probability))
 
     def _publish(
