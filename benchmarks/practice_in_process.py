@@ -47,6 +47,7 @@ class Protocol:
     failures_before_reset: int = 8
     image_size: int = 64
     publish_every: int = 50
+    successes_shown: int = 3
 
 
 class Bench:
@@ -58,6 +59,7 @@ class Bench:
         self.description = self.world.task.description
         self.space = self.description.action_space
         self.protocol = protocol
+        self.clock = 0
         self.language = InstructionEncoder()
 
     def observe(self) -> tuple[np.ndarray, np.ndarray]:
@@ -80,12 +82,13 @@ class Bench:
         phase: Phase,
         actor: Actor,
         each_step: Callable[[], None] = lambda: None,
+        successes_shown: int = 1,
     ) -> EpisodeData:
-        """Home, then act until success or the step limit; `act` returns a physical action (7,)."""
+        """Home, then act until `successes_shown` in a row or the step limit; `act` returns a physical action (7,)."""
         self.arm.home()
         instruction = self.description.instruction(direction)
         images, states, actions, verdicts, truths = [], [], [], [], []
-        success_index = -1
+        success_index, run = -1, 0
         while True:
             image, state = self.observe()
             truth = self.world.truth()
@@ -101,18 +104,20 @@ class Bench:
                 each_step()
             good = judge(image, instruction, truth.success(direction))
             verdicts.append(Verdict.SUCCESS if good else Verdict.FAILURE)
-            if good and success_index < 0 and index >= self.protocol.min_episode_steps:
+            run = run + 1 if good else 0
+            if run >= successes_shown and success_index < 0 and index >= self.protocol.min_episode_steps:
                 success_index = index
             if last:
                 break
         count = len(images)
+        self.clock += count
         forward, backward = np.array(truths).T
         return EpisodeData(
             episode_id=name, task=self.description.name, instruction=instruction, phase=phase, direction=direction,
             outcome=Outcome.SUCCESS if success_index >= 0 else Outcome.TIMEOUT, success_index=success_index,
             assisted_reset_before=False, images=np.stack(images), proprioception=np.stack(states),
             actions=np.array(actions, np.float32).reshape(-1, 7), actors=np.full(len(actions), actor, np.uint8),
-            policy_versions=np.zeros(count, np.uint64), stamps=np.arange(count, dtype=np.int64) * 200_000_000,
+            policy_versions=np.zeros(count, np.uint64), stamps=np.arange(self.clock - count, self.clock) * 200_000_000,
             verdicts=np.array(verdicts, np.uint8),
             probabilities=np.array([v == Verdict.SUCCESS for v in verdicts], np.float32),
             sources=np.full(count, RewardSource.GROUND_TRUTH, np.uint8),
@@ -166,6 +171,7 @@ def collect(bench: Bench, config: DemonstratorConfig) -> list[EpisodeData]:
         episode = bench.run_episode(
             f"demo-{len(episodes)}", direction, lambda *_: script.act(bench.world.scene_state()),
             truth_judge, Phase.FORWARD if direction == Direction.FORWARD else Phase.BACKWARD, Actor.SCRIPT,
+            successes_shown=bench.protocol.successes_shown,
         )  # fmt: skip
         episodes.append(episode)
         success = episode.outcome == Outcome.SUCCESS

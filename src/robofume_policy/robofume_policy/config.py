@@ -36,9 +36,9 @@ class AgentConfig:
     discount: float = setting(0.96, "discount factor per control step (paper: 0.99)", minimum=0.0, maximum=0.9999)
     n_step: int = setting(3, "length of the multi-step return in the critic's target (paper: 1)", minimum=1, maximum=20)
     learning_rate_offline: float = setting(1e-3, "Adam step size of all networks offline", minimum=0.0)
-    learning_rate_online: float = setting(3e-4, "Adam step size of all networks online", minimum=0.0)
+    learning_rate_online: float = setting(1e-3, "Adam step size of all networks online", minimum=0.0)
     averaging_rate: float = setting(
-        0.01,
+        0.005,
         "share of the new weights in the running average (tau) that gives targets and acts",
         minimum=0.0,
         maximum=1.0,
@@ -52,7 +52,7 @@ class AgentConfig:
     )
     importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
     value_weight_offline: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
-    value_weight_online: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
+    value_weight_online: float = setting(3.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
     imitation_weight: float = setting(
         1.0, "weight of the behaviour-cloning term on the actions of successful episodes", minimum=0.0
     )
@@ -89,7 +89,7 @@ class ReplayConfig:
         100_000, "most steps kept of the practice; the oldest episode goes first", minimum=100
     )
     offline_fraction: float = setting(
-        0.5, "share of a batch drawn from the recorded data while practising", minimum=0.0, maximum=1.0
+        0.25, "share of a batch drawn from the recorded data while practising", minimum=0.0, maximum=1.0
     )
 
 
@@ -97,7 +97,7 @@ class ReplayConfig:
 class PretrainingConfig:
     """Settings of the offline phase."""
 
-    updates: int = setting(1500, "gradient updates", minimum=1)
+    updates: int = setting(4000, "gradient updates", minimum=1)
     seed: int = setting(0, "seed of weights, batches and noise", minimum=0)
     checkpoint_every: int = setting(500, "updates between two checkpoints", minimum=1)
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
