@@ -106,7 +106,7 @@ class Bench:
             verdicts.append(Verdict.SUCCESS if good else Verdict.FAILURE)
             run = run + 1 if good else 0
             if run >= successes_shown and success_index < 0 and index >= self.protocol.min_episode_steps:
-                success_index = index
+                success_index = index - successes_shown + 1
             if last:
                 break
         count = len(images)

@@ -23,7 +23,10 @@ class SuccessRule:
             )
 
     def success_index(self, verdicts: Mapping[int, Verdict], last: int) -> int:
-        """The first index <= `last` at which the rule holds, -1 where there is none.
+        """Where the success began that the rule sees in the verdicts up to `last`, -1 where it sees none.
+
+        That is the first success verdict in the first window that holds enough of them: the steps after it only show
+        that the success lasts.
 
         `verdicts`: by step index, in any order; a missing or unknown one is neither success nor failure, but takes
         its place in the window.
@@ -31,7 +34,8 @@ class SuccessRule:
         for index in sorted(verdicts):
             if index > last or index < self.min_episode_steps or verdicts[index] != Verdict.SUCCESS:
                 continue
-            window = range(index - self.verdict_window + 1, index + 1)
-            if sum(verdicts.get(i) == Verdict.SUCCESS for i in window) >= self.successes_needed:
-                return index
+            first = max(index - self.verdict_window + 1, self.min_episode_steps)
+            successes = [i for i in range(first, index + 1) if verdicts.get(i) == Verdict.SUCCESS]
+            if len(successes) >= self.successes_needed:
+                return successes[0]
         return -1

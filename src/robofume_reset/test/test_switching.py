@@ -143,12 +143,12 @@ def test_trials_take_turns_and_their_seeds_follow_from_seed_direction_and_number
         (SuccessRule(), {1: U, 2: F, 3: S, 4: S}, 5, 3),
         (SuccessRule(), {3: S}, 2, -1),
         (SuccessRule(min_episode_steps=4), {1: S, 3: S, 4: S}, 5, 4),
-        (SuccessRule(2, 3), {1: S, 2: F, 3: S}, 5, 3),
+        (SuccessRule(2, 3), {1: S, 2: F, 3: S}, 5, 1),
         (SuccessRule(2, 3), {1: S, 2: F, 3: F, 4: S}, 5, -1),
         (SuccessRule(2, 2), {1: S, 2: U, 3: S}, 5, -1),
-        (SuccessRule(2, 2), {4: S, 3: S}, 5, 4),
+        (SuccessRule(2, 2), {4: S, 3: S}, 5, 3),
         (SuccessRule(2, 2), {4: S, 3: S}, 3, -1),
-        (SuccessRule(2, 3), {0: S, 1: S}, 5, 1),
+        (SuccessRule(2, 3), {0: S, 1: S}, 5, -1),
     ],
 )
 def test_success_is_k_of_n(rule, verdicts, last, expected):

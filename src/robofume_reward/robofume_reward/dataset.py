@@ -3,8 +3,7 @@
 What a person who collects demonstrations knows is enough: which direction was followed, whether and when it
 succeeded, and that episodes followed each other without a reset. From that follow, for each episode,
 
-- its own question: yes from the success on, and on the steps just before it that the person called one already
-  (collection goes on for some steps after a success, to see it held); no before that, and in all of a failed episode;
+- its own question: yes from the success on; no well before it, and in all of a failed episode;
 - the question of the other direction: yes until the gripper first comes near the object or closes, where the
   other direction had just succeeded (nothing has moved since); no from the last grasp before the success on.
 
@@ -95,25 +94,14 @@ def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
     count = len(episode.images)
     labels = np.full(count, -1, np.int8)
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
-        first = _first_of_run(episode)
-        labels[: max(0, first - margin)] = 0
-        labels[first:] = 1
+        labels[: max(0, episode.success_index - margin)] = 0
+        labels[episode.success_index :] = 1
     elif episode.outcome == Outcome.TIMEOUT:
         labels[:] = 0
     human = episode.sources == RewardSource.HUMAN
     labels[human & (episode.verdicts == Verdict.SUCCESS)] = 1
     labels[human & (episode.verdicts == Verdict.FAILURE)] = 0
     return labels
-
-
-def _first_of_run(episode: EpisodeData) -> int:
-    """First of the unbroken run of successes that ends in the episode's success; only a model's verdicts are not
-    believed."""
-    first = episode.success_index
-    believed = (episode.verdicts == Verdict.SUCCESS) & (episode.sources != RewardSource.VLM)
-    while first > 0 and believed[first - 1]:
-        first -= 1
-    return first
 
 
 def other_labels(episode: EpisodeData, released_at: NDArray[np.float32] | None, clearance: float) -> NDArray[np.int8]:

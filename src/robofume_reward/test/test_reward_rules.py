@@ -77,19 +77,6 @@ def test_an_untouched_attempt_leaves_the_other_direction_done() -> None:
     assert True not in answers(frames, 2, INSTRUCTIONS[Direction.FORWARD]).values()
 
 
-def test_a_success_that_was_shown_for_some_steps_is_yes_on_all_of_them() -> None:
-    episode = synthetic_episodes.episodes(1, seed=0, failure_share=0.0)[0]
-    last = episode.success_index
-    shown = episode.verdicts.copy()
-    shown[:] = Verdict.FAILURE
-    shown[last - 2 : last + 1] = Verdict.SUCCESS
-    watched = dataclasses.replace(episode, verdicts=shown, sources=np.full_like(shown, RewardSource.GROUND_TRUTH))
-    labels = dataset.own_labels(watched, margin=1)
-    assert (labels[last - 2 :] == 1).all() and labels[last - 3] == -1 and (labels[: last - 3] == 0).all()
-    judged = dataclasses.replace(watched, sources=np.full_like(shown, RewardSource.VLM))
-    assert (dataset.own_labels(judged, margin=1)[: last - 1] == 0).all()  # a model's verdicts prove nothing
-
-
 def test_failures_are_no_throughout_and_aborted_episodes_say_nothing() -> None:
     failure = synthetic_episodes.episodes(1, seed=0, failure_share=1.0)[0]
     assert (dataset.own_labels(failure, margin=1) == 0).all()
