@@ -211,6 +211,35 @@ def truth(episodes: Iterable[EpisodeData], config: DatasetConfig) -> LabelledFra
     return _assemble(ordered, rows)
 
 
+def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> LabelledFrames:
+    """The first frame of each episode, seen from home, with the questions of both directions.
+
+    It shows what the episode before left: what an episode in practice is confirmed by. Labels are the simulation's
+    ground truth where it was recorded, else those of `own_labels` and `other_labels`; `own` is False throughout.
+    """
+    ordered = list(episodes)
+    instructions = _instructions(ordered)
+    rows: list[_Row] = []
+    offset = 0
+    previous: EpisodeData | None = None
+    released_at: NDArray[np.float32] | None = None
+    for number, episode in enumerate(ordered):
+        released_at = release(previous, released_at, episode, config.clearance)
+        own = int(own_labels(episode, config.margin)[0])
+        other = int(other_labels(episode, released_at, config.clearance)[0])
+        if episode.forward_success is not None and episode.backward_success is not None:
+            truths = bool(episode.forward_success[0]), bool(episode.backward_success[0])
+            own, other = truths if episode.direction == Direction.FORWARD else truths[::-1]
+        reverse = Direction(episode.direction).opposite
+        for direction, answer in ((Direction(episode.direction), own), (reverse, other)):
+            text = instructions.get((episode.task, int(direction)))
+            if answer >= 0 and text is not None:
+                rows.append(_Row(offset, text, bool(answer), int(direction), number, False))
+        offset += len(episode.images)
+        previous = episode
+    return _assemble(ordered, rows)
+
+
 def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: int = 4) -> NDArray[np.bool_]:
     """Which episodes (E,), given in the order of recording, are kept from training.
 

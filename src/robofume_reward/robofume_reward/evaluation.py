@@ -2,7 +2,8 @@
 
 Per direction, over the frames with the question that the loop asks of them; and over episodes, by the rule
 of the loop: an episode ends at the first frame that is called a success. The second is what practice lives
-on: one wrong frame among forty ends an episode wrongly.
+on: one wrong frame among forty ends an episode wrongly. And from home, by the rule P(yes) > P(no): where the loop
+confirms, only that verdict counts.
 """
 
 from __future__ import annotations
@@ -112,15 +113,13 @@ def evaluate_episodes(
     batch_size: int = 64,
 ) -> dict[str, Any]:
     """`evaluate` for a loaded model and episodes in memory. Keys: `forward`, `backward`, each with frame
-    measures and `episodes`; and the rule that was used.
+    measures, `episodes` and `from_home`; and the rule that was used.
     """
     judge = judge or JudgeConfig()
     frames = dataset.truth(episodes, DatasetConfig(margin=0))
-    parts = []
-    for start in range(0, len(frames), batch_size):
-        rows = slice(start, start + batch_size)
-        parts.append(reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
-    probabilities = np.concatenate(parts)
+    probabilities = _probabilities(reward, frames, batch_size)
+    at_home = dataset.from_home(episodes, DatasetConfig(margin=0))
+    from_home = _probabilities(reward, at_home, batch_size)
     threshold = max(0.5, reward.calibration.threshold)
     called = np.array([reward.is_success(float(value)) for value in probabilities])
     result: dict[str, Any] = {"rule": {"threshold": threshold, **asdict(judge)}}
@@ -137,7 +136,17 @@ def evaluate_episodes(
             (called[frames.episodes == number], frames.labels[frames.episodes == number]) for number in numbers
         ]
         result[name]["episodes"] = _measure_episodes(per_episode, judge)
+        asked = at_home.directions == direction
+        result[name]["from_home"] = measure(from_home[asked], at_home.labels[asked], from_home[asked] > 0.5)
     return result
+
+
+def _probabilities(reward: RewardModel, frames: dataset.LabelledFrames, batch_size: int) -> NDArray[np.float64]:
+    parts = [np.zeros(0)]
+    for start in range(0, len(frames), batch_size):
+        rows = slice(start, start + batch_size)
+        parts.append(reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
+    return np.concatenate(parts)
 
 
 def _measure_episodes(
@@ -187,13 +196,14 @@ def table(result: dict[str, Any]) -> str:
     lines = [f"{'':22}{'precision (95%)':20}{'recall (95%)':20}{'AUC':8}{'ECE':8}{'TP/FP/FN/TN'}"]
     for name in _DIRECTIONS:
         values = result[name]
-        confusion = "/".join(
-            str(values[key]) for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
-        )
-        lines.append(
-            f"{name + ' frames':22}{share(values, 'precision'):20}{share(values, 'recall'):20}"
-            f"{number(values['area_under_curve']):8}{number(values['calibration_error']):8}{confusion}"
-        )
+        for what, frames in (("frames", values), ("from home", values["from_home"])):
+            confusion = "/".join(
+                str(frames[key]) for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
+            )
+            lines.append(
+                f"{name + ' ' + what:22}{share(frames, 'precision'):20}{share(frames, 'recall'):20}"
+                f"{number(frames['area_under_curve']):8}{number(frames['calibration_error']):8}{confusion}"
+            )
         episodes = values["episodes"]
         lines.append(
             f"{name + ' episodes':22}{share(episodes, 'precision'):20}{share(episodes, 'recall'):20}"

@@ -114,6 +114,21 @@ def test_truth_prefers_ground_truth() -> None:
     assert frames.labels.sum() == 1 and len(frames) == 17
 
 
+def test_the_view_from_home_is_asked_about_both_directions() -> None:
+    first, second = pair()
+    recorded = dataset.from_home([first, second], DatasetConfig())
+    assert recorded.frames.tolist() == [0, 0, 17, 17] and not recorded.own.any()
+    assert recorded.directions.tolist() == [1, 2, 2, 1]
+    # Without ground truth it follows from the order: the second begins with what the first one did.
+    blind = [dataclasses.replace(e, forward_success=None, backward_success=None) for e in (first, second)]
+    frames = dataset.from_home(blind, DatasetConfig())
+    assert dict(zip(zip(frames.episodes.tolist(), frames.directions.tolist()), frames.labels.tolist())) == {
+        (0, 1): False, (1, 2): False, (1, 1): True,
+    }  # fmt: skip
+    first.forward_success[0] = True
+    assert dataset.from_home([first], DatasetConfig()).labels.tolist() == [True]
+
+
 def test_nothing_to_label_is_one_sentence() -> None:
     with pytest.raises(RobofumeError, match="record demonstrations"):
         dataset.label([], DatasetConfig(), seed=0)
