@@ -89,7 +89,7 @@ class ReplayConfig:
         100_000, "most steps kept of the practice; the oldest episode goes first", minimum=100
     )
     offline_fraction: float = setting(
-        0.25, "share of a batch drawn from the recorded data while practising", minimum=0.0, maximum=1.0
+        0.5, "share of a batch drawn from the recorded data while practising", minimum=0.0, maximum=1.0
     )
 
 
@@ -97,7 +97,7 @@ class ReplayConfig:
 class PretrainingConfig:
     """Settings of the offline phase."""
 
-    updates: int = setting(4000, "gradient updates", minimum=1)
+    updates: int = setting(6000, "gradient updates", minimum=1)
     seed: int = setting(0, "seed of weights, batches and noise", minimum=0)
     checkpoint_every: int = setting(500, "updates between two checkpoints", minimum=1)
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)

@@ -102,7 +102,7 @@ class Demonstrator:
             middle = (self._box[0][0] + self._box[1][0]) / 2
             plan = replace(plan, grasp=plan.grasp + (np.copysign(self._miss, middle - plan.grasp[0]), 0.0, 0.0))
         if self.mishap is Mishap.WANDER:
-            delta, opening = self._wander(state.gripper_position, plan.done_height)
+            delta, opening = self._wander(state.gripper_position, plan.hover_height + 0.02)
         else:
             self._advance(state, plan)
             delta, opening = self._command(state, plan)

@@ -117,5 +117,5 @@ class PotLid(SimulatedTask):
         lid = state.objects[LID].position
         grasp = lid + (0.0, 0.0, GRASP_HEIGHT)
         return Transfer(
-            grasp=grasp, place=place, hover_height=lid[2] + 0.078, carry_height=0.098, done_height=lid[2] + 0.085
+            grasp=grasp, place=place, hover_height=lid[2] + 0.078, carry_height=0.098, done_height=lid[2] + 0.11
         )

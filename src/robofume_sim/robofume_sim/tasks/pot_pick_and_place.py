@@ -90,4 +90,4 @@ class PotPickAndPlace(SimulatedTask):
     def transfer(self, state: SceneState, place: Vector) -> Transfer:
         """Close around the middle of the pot."""
         grasp = state.objects[POT].position + (0.0, 0.0, GRASP_HEIGHT)
-        return Transfer(grasp=grasp, place=place, hover_height=0.075, carry_height=0.065, done_height=0.095)
+        return Transfer(grasp=grasp, place=place, hover_height=0.075, carry_height=0.065, done_height=0.13)
