@@ -103,6 +103,8 @@ class GraphSettings:
     record: bool = True
     clumsy: bool = False
     """In collection: deliberately bad attempts."""
+    restarts: int = 0
+    """Times that a node which dies is started again, except those in LOST_WITH_THEIR_PROCESS."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node name -> parameter -> value, on top of what the graph sets."""
 
@@ -134,6 +136,10 @@ NODES: dict[str, NodeDescription] = {
 """Every node there is, without parameters."""
 
 
+LOST_WITH_THEIR_PROCESS = ("sim", "switcher")
+"""Nodes whose restart does not continue the run: the world would be another one, and the goal is forgotten."""
+
+
 def task_description(robot: str, task: str) -> TaskDescription:
     """The description of a task. Raises RobofumeError, naming the known ones, for another robot or task."""
     if robot not in ROBOTS:
@@ -160,7 +166,11 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
     task = task_description(settings.robot, settings.task)
     parameters = {**_robot(settings, task), **_learning(settings, task)}
     return [
-        replace(NODES[name], parameters={**values, **settings.overrides.get(name, {})})
+        replace(
+            NODES[name],
+            parameters={**values, **settings.overrides.get(name, {})},
+            restarts=0 if name in LOST_WITH_THEIR_PROCESS else settings.restarts,
+        )
         for name, values in parameters.items()
     ]
 

@@ -82,6 +82,12 @@ def test_overrides_reach_the_node_and_wrong_ones_are_named():
         wrong.check_parameters()
 
 
+def test_restarts_are_for_nodes_whose_restart_continues_the_run():
+    restarts = {node.name: node.restarts for node in graph("practice", restarts=2)}
+    assert {name for name, count in restarts.items() if count == 0} == {"sim", "switcher"}
+    assert set(restarts.values()) == {0, 2}
+
+
 @pytest.mark.parametrize("wrong", [{"robot": "walker"}, {"task": "juggling"}, {"mode": "dance"}])
 def test_unknown_names_are_answered_with_the_known_ones(wrong):
     with pytest.raises(RobofumeError, match=r"choose one of: .*[a-z]"):

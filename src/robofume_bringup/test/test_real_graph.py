@@ -119,6 +119,27 @@ def test_a_node_that_dies_ends_the_run_with_its_name(start, tmp_path, name):
     read_summaries(RunDirectory(tmp_path / "runs" / "up").bag_files("demos"))
 
 
+def test_nodes_that_die_are_started_again_as_configured(start, tmp_path):
+    process = start("demos", "--run", "up", "--demonstrations", "40", "--failures", "0", "--restarts", "1")
+
+    def successes_so_far() -> int:
+        return max(map(int, re.findall(r" (\d+)/80 ", process.read())), default=0)
+
+    def kill(name: str) -> None:
+        next(n for n in node_processes(process) if any(w.endswith(f".nodes.{name}") for w in n.cmdline())).kill()
+        wait_for(lambda: f"The {name} node ended (killed by SIGKILL); starting it again" in process.read(), process)
+        before = successes_so_far()
+        wait_for(lambda: successes_so_far() > before + 1, process)  # it goes on
+
+    wait_for(successes_so_far, process)
+    kill("camera")
+    kill("policy")
+    process.send_signal(signal.SIGINT)
+    assert end(process) in (0, 130), process.read()
+    assert "Traceback" not in process.read()
+    assert read_summaries(RunDirectory(tmp_path / "runs" / "up").bag_files("demos"))
+
+
 def test_the_whole_loop_in_small(start, tmp_path):
     process = start(
         "demo", "--run", "tiny", "--demonstrations", "2", "--failures", "2", "--pretraining-updates", "20",

@@ -142,7 +142,7 @@ def evaluate_episodes(
 
 
 def _probabilities(reward: RewardModel, frames: dataset.LabelledFrames, batch_size: int) -> NDArray[np.float64]:
-    parts = [np.zeros(0)]
+    parts: list[NDArray[np.float64]] = [np.zeros(0)]
     for start in range(0, len(frames), batch_size):
         rows = slice(start, start + batch_size)
         parts.append(reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))

@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         "start the graph and keep it running until Ctrl+C",
         "robofume up --mode practice --run lid",
     )
-    add_run_options(up, amounts=())
+    add_run_options(up, amounts=("restarts",))
     up.add_argument(
         "--mode", choices=("collect", "practice", "evaluate"), default="practice", help="default: practice"
     )
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         "collect demonstrations into bags",
         "robofume demos --demonstrations 10",
     )
-    add_run_options(demos, amounts=("demonstrations", "failures"))
+    add_run_options(demos, amounts=("demonstrations", "failures", "restarts"))
 
     reward = subparsers.add_parser(
         "reward", help="train or evaluate the reward model", description="The reward model."
@@ -125,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         "practise forward and backward without resets, judged by the reward model",
         "robofume practice --run lid --practice-steps 20000",
     )
-    add_run_options(practice, amounts=("practice_steps",))
+    add_run_options(practice, amounts=("practice_steps", "restarts"))
 
     evaluate = add(
         "evaluate",
@@ -133,7 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
         "count successes by ground truth, each trial after a scene reset",
         "robofume evaluate --run lid --weights pretrained --trials 10",
     )
-    add_run_options(evaluate, amounts=("trials",))
+    add_run_options(evaluate, amounts=("trials", "restarts"))
     evaluate.add_argument(
         "--weights",
         choices=("pretrained", "practised"),
@@ -180,6 +180,7 @@ def add_run_options(
         "pretraining_updates",
         "practice_steps",
         "trials",
+        "restarts",
     ),
     settings: bool = True,
     repeat: bool = False,

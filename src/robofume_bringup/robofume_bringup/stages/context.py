@@ -59,6 +59,7 @@ class StageContext:
                 seed=self.config.seed,
                 image_size=self.config.image_size,
                 start_direction=self._next_direction(mode),
+                restarts=self.config.restarts,
                 overrides=merged,
                 **settings,
             )
