@@ -235,6 +235,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "lockstep": settings.lockstep,
             "expect_learner": practises,
             "confirm": practises,
+            "success_needs_open_gripper": task.released_at_success,
             "min_episode_steps": 3,
             "session": mode,
         },

@@ -6,6 +6,9 @@ import numpy as np
 
 from robofume_common.errors import RobofumeError
 
+GRIPPER = 6
+"""Index of the gripper in actions and in proprioception: 0 closed .. 1 open."""
+
 PHYSICAL_DIMENSION = 7
 """dx, dy, dz [m]; droll, dpitch, dyaw [rad]; gripper target [0 closed .. 1 open]."""
 

@@ -29,6 +29,7 @@ class TaskDescription:
     workspace_minimum: tuple[float, ...] = setting((), "Least x, y, z of the gripper; empty: no motion", unit="m")
     workspace_maximum: tuple[float, ...] = setting((), "Greatest x, y, z of the gripper", unit="m")
     home_joint_positions: tuple[float, ...] = setting((), "Six joint angles of the home pose", unit="rad")
+    released_at_success: bool = setting(True, "Whether a success needs an open gripper, as in all putting and placing")
 
     def __post_init__(self) -> None:
         if not self.name or not self.forward_instruction or not self.backward_instruction:

@@ -33,6 +33,10 @@ class LoopConfig:
         False,
         "end each episode with the arm at home, out of the picture; only the verdict there counts (needs verdicts)",
     )
+    success_needs_open_gripper: bool = setting(
+        False,
+        "do not count verdicts on what the gripper still holds: a success needs an open gripper at the step before",
+    )
     start_deadline: float = setting(
         60.0, "wall time from a goal's first task to its first step", unit="s", minimum=0.1
     )
@@ -138,6 +142,8 @@ class Episode:
     permitted: int = 0
     last_actor: Actor = Actor.NONE
     verdicts: dict[int, Verdict] = field(default_factory=dict)
+    gripping: set[int] = field(default_factory=set)
+    """Steps that an action with the gripper closed led to."""
     going_home: bool = False
     """Judged a success or at the step limit; decided at the last step, with the arm at home."""
     outcome: Outcome | None = None
@@ -221,9 +227,16 @@ class EpisodeLoop:
         return self._fail(ERROR_CANCELED, reason, now)
 
     def on_step(
-        self, episode_id: str, index: int, has_action: bool, actor: Actor, stamp: int, now: float
+        self,
+        episode_id: str,
+        index: int,
+        has_action: bool,
+        actor: Actor,
+        stamp: int,
+        now: float,
+        gripper_open: bool = True,
     ) -> list[Event]:
-        """Take a step of any episode."""
+        """Take a step of any episode; `gripper_open`: what its action asks for."""
         episode = self._find(episode_id)
         if episode is None:
             return self._close_abandoned(episode_id, index) if not has_action else []
@@ -242,6 +255,8 @@ class EpisodeLoop:
         self._stamp = max(self._stamp, stamp)
         if has_action:
             episode.steps += 1
+            if not gripper_open:
+                episode.gripping.add(episode.steps)
             if self._plan is not None:
                 self._plan.on_step(actor == Actor.PERSON != episode.last_actor)
                 if self._plan.paced:
@@ -352,12 +367,15 @@ class EpisodeLoop:
         if episode is None:
             return []
         seen = episode.steps if episode.last_seen else episode.steps - 1
-        success_index = self.rule.success_index(episode.verdicts, seen)
+        held = episode.gripping if self.config.success_needs_open_gripper else ()
+        verdicts = {index: verdict for index, verdict in episode.verdicts.items() if index not in held}
+        success_index = self.rule.success_index(verdicts, seen)
         if self.config.confirm:
             over = success_index >= 0 or episode.steps >= self.task.step_limit
             if over and not episode.last_seen and not episode.going_home:
                 return self._look_from_home(episode, now)
-            success = episode.going_home and episode.verdicts.get(episode.steps) == Verdict.SUCCESS
+            # What the arm only lets go of on its way home was not put there by the policy.
+            success = episode.going_home and verdicts.get(episode.steps) == Verdict.SUCCESS
             success_index = episode.steps if episode.last_seen and success else -1
         if success_index >= 0:
             return self._end_current(Outcome.SUCCESS, success_index, now)

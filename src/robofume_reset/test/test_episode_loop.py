@@ -66,10 +66,10 @@ class Bench:
     def task(self):
         return self.of(PublishTask)[-1]
 
-    def step(self, index, last=False, episode=None, actor=Actor.POLICY):
+    def step(self, index, last=False, episode=None, actor=Actor.POLICY, gripper_open=True):
         self.stamp += 1
         episode = episode or self.task.episode_id
-        return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now))
+        return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now, gripper_open))
 
     def verdict(self, index, verdict=F, episode=None):
         return self.take(self.loop.on_verdict(episode or self.task.episode_id, index, verdict, self.now))
@@ -701,6 +701,28 @@ def test_a_confirmation_that_never_comes_ends_the_goal_or_is_a_failure():
     bench.tick(11.0)
     (closed,) = bench.of(PublishEpisode)
     assert closed.outcome == Outcome.TIMEOUT
+
+
+def test_what_the_gripper_holds_is_no_success():
+    bench = Bench(loop={"confirm": True, "success_needs_open_gripper": True})
+    bench.practice(episodes=2)
+    name = bench.task.episode_id
+    for index in range(3):
+        bench.step(index, gripper_open=False)
+        bench.verdict(index, S, name)  # held in the right place
+        assert bench.task.episode_id == name
+    bench.step(3, gripper_open=False)
+    assert bench.task == PublishTask(*PARK, bench.stamp)
+    bench.step(4, True, name)
+    closed = bench.verdict(4, S, name)[0]  # homing has dropped it there
+    assert (closed.outcome, closed.success_index) == (Outcome.TIMEOUT, -1)
+
+    name = bench.task.episode_id
+    bench.step(0, gripper_open=False)
+    bench.both(1)  # opens
+    assert bench.both(2, S) == [PublishTask(*PARK, bench.stamp)]
+    bench.step(3, True, name)
+    assert bench.verdict(3, S, name)[0].outcome == Outcome.SUCCESS
 
 
 def test_a_cancelled_goal_homes_again():

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from robofume_common.action import GRIPPER
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
@@ -27,8 +28,6 @@ from robofume_data.episode import EpisodeData
 
 EARLY_STEPS = 2
 """A success called this many steps before it comes true is early rather than wrong."""
-
-_GRIPPER = 6  # in actions and proprioception; 0 closed .. 1 open
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def other_labels(episode: EpisodeData, released_at: NDArray[np.float32] | None, 
     so; None where the goal of the other direction was not reached when the episode began.
     """
     labels = np.full(len(episode.images), -1, np.int8)
-    closed = episode.actions[:, _GRIPPER] < 0.5
+    closed = episode.actions[:, GRIPPER] < 0.5
     # Action i is seen in frame i + 1, so the frame of the first closing action still shows the open gripper.
     untouched = int(np.argmax(closed)) + 1 if closed.any() else len(episode.images)
     if released_at is not None:
@@ -148,7 +147,7 @@ def release(
         or previous.stamps[-1] > episode.stamps[0]
     ):
         return None
-    closed = np.flatnonzero(previous.actions[:, _GRIPPER] < 0.5)
+    closed = np.flatnonzero(previous.actions[:, GRIPPER] < 0.5)
     if previous.direction == episode.direction:
         kept = before is not None and not len(closed)
         kept = kept and (other_labels(previous, before, clearance) == 1).all()

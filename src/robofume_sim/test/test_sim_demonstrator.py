@@ -12,7 +12,7 @@ from robofume_sim.world import World
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_it_succeeds_often_and_fails_sometimes(task):
     report = measure(task, 100)
-    assert 0.5 < report.successes.mean() < 0.95
+    assert 0.4 < report.successes.mean() < 0.95
     assert 8 < np.median(report.steps[report.successes]) < 30
     assert report.lost == 0
     assert "forward" in str(report)

@@ -17,6 +17,7 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
+from robofume_common.action import GRIPPER
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_common.enums import Actor, ArmState, Direction, Verdict
 from robofume_common.node import run
@@ -203,8 +204,9 @@ class SwitcherNode(Node):
     def _on_step(self, message: Step) -> None:
         actor, stamp = Actor(message.actor), to_nanoseconds(message.stamp)
         has_action = len(message.action) > 0
+        gripper_open = not has_action or message.action[GRIPPER] >= 0.5
         now = time.monotonic()
-        self._handle(self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now))
+        self._handle(self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now, gripper_open))
 
     def _on_reward(self, message: Reward) -> None:
         verdict = Verdict(message.verdict)
