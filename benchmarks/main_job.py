@@ -110,7 +110,7 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> list[dict]:
             robofume("pretrain", "--run", run.name, "--runs", runs, "--pretraining-updates", pretraining + extra)
             robofume("evaluate", "--run", run.name, "--runs", runs, "--weights", "pretrained")
         result = evaluation(run, "before")
-        rows.append({"task": task, "seed": seed, "arm": arm, "updates": pretraining + extra, **result})
+        rows.append({"task": task, "seed": seed, "arm": arm, "updates": stage(run, "pretrain")["updates"], **result})
         print(f"seed {seed}: {arm} {rows[-1]['mean']:.2f}", flush=True)
     return rows
 
