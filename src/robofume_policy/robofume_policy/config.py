@@ -75,6 +75,13 @@ class AgentConfig:
         minimum=0.0,
         maximum=0.999,
     )
+    exploration_gripper_flip: float = setting(
+        0.15,
+        "probability per step of flipping the gripper for a moment where the policy hardly moves the arm: waiting "
+        "over an object with an open gripper, or at the place with a closed one, would otherwise never end",
+        minimum=0.0,
+        maximum=1.0,
+    )
     random_shift: int = setting(4, "largest random shift of the training images", unit="px", minimum=0, maximum=32)
     batch_size: int = setting(64, "transitions per update", minimum=2)
     mixed_precision: bool = setting(True, "compute in bfloat16 where the processor has it (weights stay float32)")

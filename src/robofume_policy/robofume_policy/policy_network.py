@@ -14,6 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from robofume_policy.config import NetworkConfig
+from robofume_policy.exploration import Exploration, Explorer
 from robofume_policy.networks import Policy
 
 
@@ -25,16 +26,14 @@ def architecture_hash(config: NetworkConfig) -> str:
 def serialise_policy(
     tensors: Mapping[str, Tensor],
     config: NetworkConfig,
-    exploration_std: float = 0.0,
-    exploration_correlation: float = 0.0,
+    exploration: Exploration | None = None,
     language: str = "minilm",
 ) -> bytes:
     """Pack the policy's part of a network's `tensors` as safetensors with all that is needed to run it."""
     names = Policy(config).state_dict().keys()
     about = {
         "network": to_dict(config),
-        "exploration_std": float(exploration_std),
-        "exploration_correlation": float(exploration_correlation),
+        "exploration": to_dict(exploration or Exploration()),
         "language": language,
     }
     metadata = {"policy": json.dumps(about, sort_keys=True)}  # one key: safetensors keeps no order between keys
@@ -48,16 +47,13 @@ class ActingPolicy:
         self,
         network: Policy,
         config: NetworkConfig,
-        exploration_std: float,
-        exploration_correlation: float,
+        exploration: Exploration,
         language: str,
     ) -> None:
         self.network = network.eval()
         self.config = config
         self.architecture = architecture_hash(config)
-        self.exploration_std = exploration_std
-        self.exploration_correlation = exploration_correlation
-        self._noise: np.ndarray | None = None
+        self.explorer = Explorer(exploration)
         self.language = language
 
     def act(
@@ -71,8 +67,7 @@ class ActingPolicy:
         """Return the normalised action (A,) float32 in [-1, 1] for one observation.
 
         `image` (H, W, 3) uint8 of the network's size, `proprioception` (7,), `instruction_embedding` (D,) as given
-        by `language.InstructionEncoder`. With `deterministic=False`, Gaussian noise of `exploration_std` is added
-        from `random`; it is correlated from one such call to the next.
+        by `language.InstructionEncoder`. With `deterministic=False` the policy explores, by numbers from `random`.
         Raises RobofumeError on an image of another size.
         """
         size = self.config.image_size
@@ -87,13 +82,11 @@ class ActingPolicy:
                 torch.as_tensor(proprioception, dtype=torch.float32)[None],
                 torch.as_tensor(instruction_embedding, dtype=torch.float32)[None],
             )[0].numpy()
-        if deterministic or self.exploration_std == 0.0:
+        if deterministic:
             return mean
         if random is None:
             raise ValueError("act(deterministic=False) needs a random generator")
-        fresh, keep = random.normal(0.0, self.exploration_std, mean.shape), self.exploration_correlation
-        self._noise = fresh if self._noise is None else keep * self._noise + np.sqrt(1.0 - keep**2) * fresh
-        return np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
+        return self.explorer(mean, random)
 
 
 def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
@@ -118,8 +111,7 @@ def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
     return ActingPolicy(
         network,
         config,
-        float(about["exploration_std"]),
-        float(about["exploration_correlation"]),
+        from_dict(Exploration, about["exploration"]),
         str(about["language"]),
     )
 

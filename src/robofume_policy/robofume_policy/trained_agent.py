@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from robofume_common.action import ActionSpace
+from robofume_common.action import GRIPPER, ActionSpace
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import from_dict, to_dict
 from torch import Tensor
 
 from robofume_policy.agents import Agent, create_agent
 from robofume_policy.config import AgentConfig, NetworkConfig
+from robofume_policy.exploration import Exploration
 from robofume_policy.policy_network import architecture_hash, serialise_policy
 
 
@@ -22,14 +23,24 @@ class TrainedAgent:
     action_space: ActionSpace
     language: str
 
+    @property
+    def exploration(self) -> Exploration:
+        """How the policy explores in practice."""
+        config, mask = self.agent.config, self.action_space.mask
+        return Exploration(
+            config.exploration_std,
+            config.exploration_correlation,
+            config.exploration_gripper_flip,
+            sum(mask[:GRIPPER]) if mask[GRIPPER] else -1,
+        )
+
     def weights(self) -> tuple[bytes, str]:
         """Safetensors of the acting (averaged) policy, and the hash of its architecture."""
         agent = self.agent
         data = serialise_policy(
             agent.policy_tensors(),
             agent.network_config,
-            agent.config.exploration_std,
-            agent.config.exploration_correlation,
+            self.exploration,
             self.language,
         )
         return data, architecture_hash(agent.network_config)

@@ -217,10 +217,7 @@ def test_published_weights_act_as_the_averaged_policy(learner: OnlineLearner) ->
         assert seed not in noise or (noise[seed] == np.array(actions) - action).all()
         noise[seed] = np.array(actions) - action
     assert (noise[1] != noise[2]).any()
-    # The noise has the deviation and the step-to-step correlation of the settings.
-    first, second = noise[1][:-1].ravel(), noise[1][1:].ravel()
-    assert 0.5 * AGENT.exploration_std < noise[1].std() < 1.5 * AGENT.exploration_std
-    assert np.corrcoef(first, second)[0, 1] == pytest.approx(AGENT.exploration_correlation, abs=0.1)
+    assert policy.explorer.settings == learner.trained.exploration
 
 
 def test_bad_weights_are_refused(learner: OnlineLearner) -> None:

@@ -10,6 +10,7 @@ from robofume_common.errors import RobofumeError
 from robofume_policy.agents import create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, NetworkConfig
+from robofume_policy.exploration import Exploration
 from robofume_policy.networks import Policy
 from robofume_policy.policy_network import architecture_hash, serialise_policy
 from robofume_policy.trained_agent import TrainedAgent
@@ -22,7 +23,7 @@ def weights(network=NETWORK, spoil=None):
     tensors = Policy(network).state_dict()
     if spoil is not None:
         next(tensor for tensor in tensors.values() if tensor.is_floating_point()).view(-1)[0] = spoil
-    return serialise_policy(tensors, network, exploration_std=0.06)
+    return serialise_policy(tensors, network, Exploration(std=0.06))
 
 
 def check(data, sha256=None, architecture=None, expected="", action_dimension=4, image_size=40):

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from robofume_common import qos
 from robofume_interfaces.msg import ArmCommand, ArmStatus, PolicyWeights, Step, StepPermit
 from robofume_interfaces.msg import Task as TaskMessage
 from robofume_policy.actor import Actor, ActorConfig, Command, Output, StepRecord, Task
+from robofume_policy.exploration import Explorer
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class PolicyNode(Node):
             blank = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
             policy.act(blank, np.zeros(7, np.float32), self._language("warm up"))
         if self._config.exploration_std >= 0.0:
-            policy.exploration_std = self._config.exploration_std
+            policy.explorer = Explorer(replace(policy.explorer.settings, std=self._config.exploration_std))
         self._policy = policy
         self._publish(self._actor.set_policy(self._act, version))
 

@@ -1,0 +1,53 @@
+"""What is added to a policy's action while it practises."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+STILL = 0.3
+"""A commanded translation below this share of the largest step, in each component, is hardly a motion."""
+FLIP_STEPS = 3
+"""Control steps that a flipped gripper stays flipped: long enough to grasp, or to be seen to have let go."""
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How a policy explores.
+
+    `std`, `correlation`: deviation (normalised actions) and step-to-step correlation of Gaussian noise.
+    `gripper_flip`: probability per step of opening a closed gripper, or closing an open one, while the policy hardly
+    moves the arm: a gripper is open or closed, small noise never tries the other, and a policy that waits over an
+    object for a grasp that it never dares would wait for ever. `gripper`: index of the gripper in the action, -1 for
+    none; the components before it move the arm.
+    """
+
+    std: float = 0.0
+    correlation: float = 0.0
+    gripper_flip: float = 0.0
+    gripper: int = -1
+
+
+class Explorer:
+    """Adds the noise of one `Exploration`; keeps what is correlated from call to call."""
+
+    def __init__(self, settings: Exploration) -> None:
+        self.settings = settings
+        self._noise: np.ndarray | None = None
+        self._flipped_for = 0
+        self._flipped_to = 0.0
+
+    def __call__(self, mean: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The action (A,) float32 in [-1, 1] to take where the policy says `mean` (A,)."""
+        settings = self.settings
+        fresh, keep = random.normal(0.0, settings.std, mean.shape), settings.correlation
+        self._noise = fresh if self._noise is None else keep * self._noise + np.sqrt(1.0 - keep**2) * fresh
+        action = np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
+        gripper = settings.gripper
+        if gripper >= 0 and settings.gripper_flip > 0.0:
+            still = bool((np.abs(mean[:gripper]) < STILL).all())
+            if self._flipped_for == 0 and still and random.random() < settings.gripper_flip:
+                self._flipped_for, self._flipped_to = FLIP_STEPS, -1.0 if mean[gripper] > 0.0 else 1.0
+            if self._flipped_for > 0:
+                self._flipped_for -= 1
+                action[gripper] = self._flipped_to
+        return action

@@ -1,0 +1,51 @@
+"""What a policy adds to its actions while it practises."""
+
+import numpy as np
+import pytest
+from robofume_common.action import ActionSpace
+from robofume_policy.agents import create_agent
+from robofume_policy.config import AgentConfig, NetworkConfig
+from robofume_policy.exploration import FLIP_STEPS, Exploration, Explorer
+from robofume_policy.trained_agent import TrainedAgent
+
+WAITING = np.array([0.1, -0.1, 0.2, 1.0], np.float32)
+MOVING = np.array([0.1, -0.9, 0.2, 1.0], np.float32)
+
+
+def actions(settings: Exploration, mean: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    explorer, random = Explorer(settings), np.random.default_rng(seed)
+    return np.stack([explorer(mean, random) for _ in range(count)])
+
+
+def test_noise_has_its_deviation_and_correlation() -> None:
+    noise = actions(Exploration(std=0.1, correlation=0.8), np.zeros(4, np.float32), 5000)
+    assert noise.std() == pytest.approx(0.1, rel=0.1)
+    assert np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1] == pytest.approx(0.8, abs=0.05)
+    assert (actions(Exploration(std=5.0), MOVING, 100) <= 1.0).all()
+
+
+def test_the_gripper_is_flipped_for_a_moment_where_the_arm_waits() -> None:
+    settings = Exploration(gripper_flip=0.1, gripper=3)
+    gripper = actions(settings, WAITING, 3000)[:, 3]
+    starts = np.flatnonzero((gripper[1:] < 0) & (gripper[:-1] > 0)) + 1
+    assert 100 < len(starts) < 300
+    assert all((gripper[start : start + FLIP_STEPS] == -1.0).all() for start in starts[:-1])
+    closed = WAITING * (1, 1, 1, -1)
+    assert (actions(settings, closed, 300)[:, 3] == 1.0).any()
+    assert (actions(settings, WAITING, 300)[:, :3] == WAITING[:3]).all()
+
+
+def test_it_is_left_alone_while_the_arm_moves_and_where_there_is_none() -> None:
+    assert (actions(Exploration(gripper_flip=1.0, gripper=3), MOVING, 300) == MOVING).all()
+    assert (actions(Exploration(gripper_flip=1.0), WAITING, 300) == WAITING).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "index"),
+    [((True, True, True, False, False, False, True), 3), ((True,) * 7, 6), ((True,) * 6 + (False,), -1)],
+)
+def test_the_grippers_place_follows_from_the_action_mask(mask: tuple[bool, ...], index: int) -> None:
+    space = ActionSpace(mask=mask)
+    network = NetworkConfig(image_size=40, hidden_size=16, image_features=8, action_dimension=space.dimension)
+    trained = TrainedAgent(create_agent(network, AgentConfig(exploration_gripper_flip=0.2), 0), space, "minilm")
+    assert (trained.exploration.gripper, trained.exploration.gripper_flip) == (index, 0.2)
