@@ -182,26 +182,27 @@ def collect(bench: Bench, config: DemonstratorConfig) -> list[EpisodeData]:
 
 def evaluate(bench: Bench, policy: ActingPolicy, trials: int, seed: int) -> dict[str, float]:
     """Share of successes by ground truth from `trials` scene resets each way."""
-    result = {}
+    result, random = {}, np.random.default_rng(seed)
     for direction in (Direction.FORWARD, Direction.BACKWARD):
         wins = 0
         for trial in range(trials):
             bench.reset(direction, seed + trial)
-            episode = bench.run_episode(
-                "trial", direction, policy_actor(bench, policy, None), truth_judge, Phase.EVALUATION, Actor.POLICY
-            )
+            act = policy_actor(bench, policy, random, noise=False)
+            episode = bench.run_episode("trial", direction, act, truth_judge, Phase.EVALUATION, Actor.POLICY)
             wins += episode.outcome == Outcome.SUCCESS
         result[direction.name.lower()] = wins / trials
     result["mean"] = 0.5 * (result["forward"] + result["backward"])
     return result
 
 
-def policy_actor(bench: Bench, policy: ActingPolicy | list[ActingPolicy], random: np.random.Generator | None):
-    """Let a policy, or the newest in a list of one, choose physical actions; with noise if `random` is given."""
+def policy_actor(
+    bench: Bench, policy: ActingPolicy | list[ActingPolicy], random: np.random.Generator, noise: bool = True
+) -> Callable[[np.ndarray, np.ndarray, str], np.ndarray]:
+    """Let a policy, or the newest in a list of one, choose physical actions."""
 
     def act(image: np.ndarray, state: np.ndarray, instruction: str) -> np.ndarray:
         current = policy[0] if isinstance(policy, list) else policy
-        action = current.act(image, state, bench.language(instruction), random is None, random)
+        action = current.act(image, state, bench.language(instruction), not noise, random)
         return bench.space.to_physical(action)
 
     return act
