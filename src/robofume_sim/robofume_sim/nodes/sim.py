@@ -79,14 +79,16 @@ class SimNode(Node):
         self._counters = {"images": 0, "repeated": 0, "refused_trajectories": 0, "scene_resets": 0, "objects_lost": 0}
         self._diagnostics = Diagnostics(self, self._counters)
         self._clock_publisher = self.create_publisher(Clock, "/clock", qos.CLOCK)
-        self._joint_state_publisher = self.create_publisher(JointState, "joint_states", qos.STATE)
-        self._truth_publisher = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
-        self._image_publisher = self.create_publisher(Image, "camera/image_raw", qos.IMAGE)
+        self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
+        self._truth = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
+        self._images = self.create_publisher(Image, "camera/image_raw", qos.IMAGE)
         self.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND)
         self.create_service(ResetScene, "scene/reset", self._on_reset)
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
+        self._shown = time.monotonic()
         self._moved = time.monotonic()
-        self._show()
+        self._observation = self._observe()
+        self._publish()
         if config.lockstep:
             self.create_timer(config.repeat_after / 4.0, self._repeat, clock=steady)
         else:
@@ -102,7 +104,8 @@ class SimNode(Node):
             positions, times = _points(message)
             if self._config.lockstep and stamp == self._world.stamp:
                 self._world.play(positions, times)
-                self._show()
+                self._observation = self._observe()
+                self._publish()
             else:
                 self._world.follow(positions, times)
         except RobofumeError as error:
@@ -118,15 +121,16 @@ class SimNode(Node):
         self._world.reset(direction, request.seed or None)
         self._counters["scene_resets"] += 1
         self._moved = time.monotonic()
-        self._show()
+        self._observation = self._observe()
+        self._publish()
         response.success, response.message = True, f"the scene is where {direction.name.lower()} starts"
         response.stamp = to_time(self._world.stamp)
         return response
 
     # What it shows
 
-    def _show(self) -> None:
-        """Publish joint states and ground truth of now, and the image, which is drawn while others take in those."""
+    def _observe(self) -> tuple[JointState, GroundTruth, Image]:
+        """Joint states, ground truth and image of now, in the order in which they are shown."""
         self._counters["images"] += 1
         lost = self._world.lost_objects()
         if lost:
@@ -134,20 +138,17 @@ class SimNode(Node):
             self._diagnostics.report(WARN, f"lost: {', '.join(lost)}")
         elif self._counters["refused_trajectories"] == 0:
             self._diagnostics.report(OK, "running")
-        self._joint_state, self._truth = self._joint_state_now(), self._truth_now()
-        self._publish_state()
-        self._image = array_to_image(self._world.render(), self._truth.stamp, "camera")
-        self._image_publisher.publish(self._image)
-        self._shown = time.monotonic()
+        image = array_to_image(self._world.render(), to_time(self._world.stamp), "camera")
+        return self._joint_state(), self._ground_truth(), image
 
-    def _joint_state_now(self) -> JointState:
+    def _joint_state(self) -> JointState:
         message = JointState(name=list(JOINT_NAMES))
         message.header.stamp = to_time(self._world.stamp)
         message.position = array.array("d", self._world.joint_positions.tobytes())
         message.velocity = array.array("d", self._world.joint_velocities.tobytes())
         return message
 
-    def _truth_now(self) -> GroundTruth:
+    def _ground_truth(self) -> GroundTruth:
         state = self._world.scene_state()
         truth = self._world.task.truth(state)
         message = GroundTruth(stamp=to_time(self._world.stamp), task=self._config.task)
@@ -162,10 +163,13 @@ class SimNode(Node):
             message.object_poses.append(pose)
         return message
 
-    def _publish_state(self) -> None:
-        self._clock_publisher.publish(Clock(clock=self._truth.stamp))
-        self._joint_state_publisher.publish(self._joint_state)
-        self._truth_publisher.publish(self._truth)
+    def _publish(self) -> None:
+        joint_state, truth, image = self._observation
+        self._shown = time.monotonic()
+        self._clock_publisher.publish(Clock(clock=image.header.stamp))
+        self._joint_states.publish(joint_state)
+        self._truth.publish(truth)
+        self._images.publish(image)
 
     # Time
 
@@ -173,9 +177,7 @@ class SimNode(Node):
         """Lockstep: show again what nobody answered; the answer or the image was lost, or nobody is there yet."""
         if time.monotonic() - self._shown >= self._config.repeat_after:
             self._counters["repeated"] += 1
-            self._publish_state()
-            self._image_publisher.publish(self._image)
-            self._shown = time.monotonic()
+            self._publish()
 
     def _move(self) -> None:
         """Without lockstep: catch up with the wall clock, at most one image at a time."""
@@ -184,7 +186,7 @@ class SimNode(Node):
         if behind > 2.0 * period:  # too slow a machine: let simulated time fall behind rather than pile up work
             self._moved = time.monotonic() - period / self._config.speed
             behind = period
-        image_due = to_nanoseconds(self._image.header.stamp) * 1e-9 + period
+        image_due = to_nanoseconds(self._observation[2].header.stamp) * 1e-9 + period
         span = min(behind, image_due - self._world.stamp * 1e-9)
         ticks = int(span / SERVO_PERIOD + 1e-6)
         if ticks == 0:
@@ -192,10 +194,11 @@ class SimNode(Node):
         self._moved += ticks * SERVO_PERIOD / self._config.speed
         self._world.advance(ticks * SERVO_PERIOD)
         if self._world.stamp * 1e-9 > image_due - 0.5 * SERVO_PERIOD:
-            self._show()
+            self._observation = self._observe()
+            self._publish()
         else:
             self._clock_publisher.publish(Clock(clock=to_time(self._world.stamp)))
-            self._joint_state_publisher.publish(self._joint_state_now())
+            self._joint_states.publish(self._joint_state())
 
     def close(self) -> None:
         """Free the renderer."""
