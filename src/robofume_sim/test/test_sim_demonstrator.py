@@ -9,11 +9,13 @@ from robofume_sim.tasks import TASKS, make_task
 from robofume_sim.world import World
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
-def test_it_succeeds_often_and_fails_sometimes(task):
+@pytest.mark.parametrize(
+    ("task", "least", "most", "longest"), [("pot_pick_and_place", 0.4, 0.75, 30), ("pot_lid", 0.6, 0.95, 25)]
+)
+def test_it_succeeds_often_and_fails_sometimes(task, least, most, longest):
     report = measure(task, 100)
-    assert 0.4 < report.successes.mean() < 0.95
-    assert 8 < np.median(report.steps[report.successes]) < 30
+    assert least < report.successes.mean() < most
+    assert 8 < np.median(report.steps[report.successes]) < longest
     assert report.lost == 0
     assert "forward" in str(report)
     assert "backward" in str(report)
