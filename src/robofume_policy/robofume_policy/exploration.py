@@ -12,7 +12,7 @@ FLIP_STEPS = 3
 
 @dataclass(frozen=True)
 class Exploration:
-    """How a policy explores.
+    """What a policy adds to its actions.
 
     `std`, `correlation`: deviation (normalised actions) and step-to-step correlation of Gaussian noise.
     `gripper_flip`: probability per step of opening a closed gripper, or closing an open one, while the policy hardly

@@ -25,7 +25,7 @@ class TrainedAgent:
 
     @property
     def exploration(self) -> Exploration:
-        """How the policy explores in practice."""
+        """What the policy adds to its actions when it acts."""
         config, mask = self.agent.config, self.action_space.mask
         return Exploration(
             config.exploration_std,
