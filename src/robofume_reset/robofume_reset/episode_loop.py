@@ -266,13 +266,17 @@ class EpisodeLoop:
             episode.last_seen = True
         return self._proceed(now)
 
-    def on_verdict(self, episode_id: str, index: int, verdict: Verdict, now: float) -> list[Event]:
-        """Take a verdict; a later one for the same step replaces it."""
+    def on_verdict(
+        self, episode_id: str, index: int, verdict: Verdict, now: float, by_person: bool = False
+    ) -> list[Event]:
+        """Take a verdict; a later one for the same step replaces it. A person's counts with a closed gripper too."""
         self._missing_verdicts = 0
         episode = self._find(episode_id)
         if episode is None:
             return []
         episode.verdicts[index] = verdict
+        if by_person:
+            episode.gripping.discard(index)
         return self._proceed(now)
 
     def on_learner_status(self, now: float) -> list[Event]:

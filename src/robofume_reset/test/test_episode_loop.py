@@ -71,8 +71,8 @@ class Bench:
         episode = episode or self.task.episode_id
         return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now, gripper_open))
 
-    def verdict(self, index, verdict=F, episode=None):
-        return self.take(self.loop.on_verdict(episode or self.task.episode_id, index, verdict, self.now))
+    def verdict(self, index, verdict=F, episode=None, by_person=False):
+        return self.take(self.loop.on_verdict(episode or self.task.episode_id, index, verdict, self.now, by_person))
 
     def both(self, index, verdict=F, last=False):
         name = self.task.episode_id
@@ -723,6 +723,21 @@ def test_what_the_gripper_holds_is_no_success():
     assert bench.both(2, S) == [PublishTask(*PARK, bench.stamp)]
     bench.step(3, True, name)
     assert bench.verdict(3, S, name)[0].outcome == Outcome.SUCCESS
+
+
+def test_a_person_may_call_what_is_held_a_success():
+    bench = Bench(loop={"success_needs_open_gripper": True})
+    bench.practice(episodes=1)
+    name = bench.task.episode_id
+    for index in range(3):
+        bench.step(index, gripper_open=False)
+        bench.verdict(index, S, name)
+    assert bench.task.episode_id == name
+    bench.verdict(2, S, name, by_person=True)
+    bench.step(3, True, name)
+    bench.verdict(3, S, name)
+    (closed,) = bench.of(PublishEpisode)
+    assert (closed.outcome, closed.success_index) == (Outcome.SUCCESS, 2)
 
 
 def test_a_cancelled_goal_homes_again():

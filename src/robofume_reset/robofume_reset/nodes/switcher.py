@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from robofume_common.action import GRIPPER
 from robofume_common.conversion import to_nanoseconds, to_time
-from robofume_common.enums import Actor, ArmState, Direction, Verdict
+from robofume_common.enums import Actor, ArmState, Direction, RewardSource, Verdict
 from robofume_common.node import run
 from robofume_common.parameters import declare, setting
 from robofume_common.task import TaskDescription
@@ -209,8 +209,8 @@ class SwitcherNode(Node):
         self._handle(self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now, gripper_open))
 
     def _on_reward(self, message: Reward) -> None:
-        verdict = Verdict(message.verdict)
-        self._handle(self._loop.on_verdict(message.episode_id, message.index, verdict, time.monotonic()))
+        verdict, person, now = Verdict(message.verdict), message.source == RewardSource.HUMAN, time.monotonic()
+        self._handle(self._loop.on_verdict(message.episode_id, message.index, verdict, now, person))
 
     def _on_learner_status(self, message: LearnerStatus) -> None:
         now = time.monotonic()

@@ -87,8 +87,8 @@ class SimNode(Node):
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
         self._shown = time.monotonic()
         self._moved = time.monotonic()
-        self._observation = self._observe()
-        self._publish()
+        self._joint_state, self._image, self._ground_truth = JointState(), Image(), GroundTruth()
+        self._show()
         if config.lockstep:
             self.create_timer(config.repeat_after / 4.0, self._repeat, clock=steady)
         else:
@@ -104,8 +104,7 @@ class SimNode(Node):
             positions, times = _points(message)
             if self._config.lockstep and stamp == self._world.stamp:
                 self._world.play(positions, times)
-                self._observation = self._observe()
-                self._publish()
+                self._show()
             else:
                 self._world.follow(positions, times)
         except RobofumeError as error:
@@ -121,16 +120,27 @@ class SimNode(Node):
         self._world.reset(direction, request.seed or None)
         self._counters["scene_resets"] += 1
         self._moved = time.monotonic()
-        self._observation = self._observe()
-        self._publish()
+        self._show()
         response.success, response.message = True, f"the scene is where {direction.name.lower()} starts"
         response.stamp = to_time(self._world.stamp)
         return response
 
     # What it shows
 
-    def _observe(self) -> tuple[JointState, GroundTruth, Image]:
-        """Joint states, ground truth and image of now, in the order in which they are shown."""
+    def _show(self) -> None:
+        """Joint states, image and ground truth of now, each as soon as it is there.
+
+        What the loop waits for comes first: the arm works on the joint states while the picture is drawn, and the
+        truth, which only a judge or a demonstrator reads, follows the picture.
+        """
+        self._joint_state = self._joint_state_now()
+        self._joint_states.publish(self._joint_state)
+        self._image = array_to_image(self._world.render(), to_time(self._world.stamp), "camera")
+        self._images.publish(self._image)
+        self._ground_truth = self._ground_truth_now()
+        self._truth.publish(self._ground_truth)
+        self._clock_publisher.publish(Clock(clock=self._image.header.stamp))
+        self._shown = time.monotonic()
         self._counters["images"] += 1
         lost = self._world.lost_objects()
         if lost:
@@ -138,17 +148,15 @@ class SimNode(Node):
             self._diagnostics.report(WARN, f"lost: {', '.join(lost)}")
         elif self._counters["refused_trajectories"] == 0:
             self._diagnostics.report(OK, "running")
-        image = array_to_image(self._world.render(), to_time(self._world.stamp), "camera")
-        return self._joint_state(), self._ground_truth(), image
 
-    def _joint_state(self) -> JointState:
+    def _joint_state_now(self) -> JointState:
         message = JointState(name=list(JOINT_NAMES))
         message.header.stamp = to_time(self._world.stamp)
         message.position = array.array("d", self._world.joint_positions.tobytes())
         message.velocity = array.array("d", self._world.joint_velocities.tobytes())
         return message
 
-    def _ground_truth(self) -> GroundTruth:
+    def _ground_truth_now(self) -> GroundTruth:
         state = self._world.scene_state()
         truth = self._world.task.truth(state)
         message = GroundTruth(stamp=to_time(self._world.stamp), task=self._config.task)
@@ -163,21 +171,16 @@ class SimNode(Node):
             message.object_poses.append(pose)
         return message
 
-    def _publish(self) -> None:
-        joint_state, truth, image = self._observation
-        self._shown = time.monotonic()
-        self._clock_publisher.publish(Clock(clock=image.header.stamp))
-        self._joint_states.publish(joint_state)
-        self._truth.publish(truth)
-        self._images.publish(image)
-
     # Time
 
     def _repeat(self) -> None:
         """Lockstep: show again what nobody answered; the answer or the image was lost, or nobody is there yet."""
         if time.monotonic() - self._shown >= self._config.repeat_after:
             self._counters["repeated"] += 1
-            self._publish()
+            self._shown = time.monotonic()
+            self._joint_states.publish(self._joint_state)
+            self._images.publish(self._image)
+            self._truth.publish(self._ground_truth)
 
     def _move(self) -> None:
         """Without lockstep: catch up with the wall clock, at most one image at a time."""
@@ -186,7 +189,7 @@ class SimNode(Node):
         if behind > 2.0 * period:  # too slow a machine: let simulated time fall behind rather than pile up work
             self._moved = time.monotonic() - period / self._config.speed
             behind = period
-        image_due = to_nanoseconds(self._observation[2].header.stamp) * 1e-9 + period
+        image_due = to_nanoseconds(self._image.header.stamp) * 1e-9 + period
         span = min(behind, image_due - self._world.stamp * 1e-9)
         ticks = int(span / SERVO_PERIOD + 1e-6)
         if ticks == 0:
@@ -194,11 +197,10 @@ class SimNode(Node):
         self._moved += ticks * SERVO_PERIOD / self._config.speed
         self._world.advance(ticks * SERVO_PERIOD)
         if self._world.stamp * 1e-9 > image_due - 0.5 * SERVO_PERIOD:
-            self._observation = self._observe()
-            self._publish()
+            self._show()
         else:
             self._clock_publisher.publish(Clock(clock=to_time(self._world.stamp)))
-            self._joint_states.publish(self._joint_state())
+            self._joint_states.publish(self._joint_state_now())
 
     def close(self) -> None:
         """Free the renderer."""
