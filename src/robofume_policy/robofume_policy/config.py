@@ -77,8 +77,8 @@ class AgentConfig:
     )
     exploration_gripper_flip: float = setting(
         0.15,
-        "probability per step of flipping the gripper for a moment where the policy hardly moves the arm, in practice "
-        "and in evaluation: waiting over an object with an open gripper would otherwise never end",
+        "probability per step of flipping the gripper for a moment where the policy hardly moves the arm, in practice: "
+        "waiting over an object with an open gripper would otherwise never end",
         minimum=0.0,
         maximum=1.0,
     )

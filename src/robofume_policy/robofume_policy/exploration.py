@@ -1,4 +1,4 @@
-"""What is added to a policy's action: noise while it practises, and a trial of the gripper wherever it waits."""
+"""What is added to a policy's action while it practises: noise, and a trial of the gripper wherever it waits."""
 
 from dataclasses import dataclass
 
@@ -36,17 +36,12 @@ class Explorer:
         self._flipped_for = 0
         self._flipped_to = 0.0
 
-    def __call__(self, mean: np.ndarray, random: np.random.Generator, noise: bool = True) -> np.ndarray:
-        """The action (A,) float32 in [-1, 1] to take where the policy says `mean` (A,).
-
-        Without `noise` the gripper alone is tried.
-        """
+    def __call__(self, mean: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The action (A,) float32 in [-1, 1] to take where the policy says `mean` (A,)."""
         settings = self.settings
-        action = np.array(mean, np.float32)
-        if noise:
-            fresh, keep = random.normal(0.0, settings.std, mean.shape), settings.correlation
-            self._noise = fresh if self._noise is None else keep * self._noise + np.sqrt(1.0 - keep**2) * fresh
-            action = np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
+        fresh, keep = random.normal(0.0, settings.std, mean.shape), settings.correlation
+        self._noise = fresh if self._noise is None else keep * self._noise + np.sqrt(1.0 - keep**2) * fresh
+        action = np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
         gripper = settings.gripper
         if gripper >= 0 and settings.gripper_flip > 0.0:
             still = bool((np.abs(mean[:gripper]) < STILL).all())

@@ -67,8 +67,7 @@ class ActingPolicy:
         """Return the normalised action (A,) float32 in [-1, 1] for one observation.
 
         `image` (H, W, 3) uint8 of the network's size, `proprioception` (7,), `instruction_embedding` (D,) as given
-        by `language.InstructionEncoder`. With `deterministic=False` the policy explores, by numbers from `random`. With
-        `deterministic=True` it only tries the gripper where it waits, and not even that without `random`.
+        by `language.InstructionEncoder`. With `deterministic=False` the policy explores, by numbers from `random`.
         Raises RobofumeError on an image of another size.
         """
         size = self.config.image_size
@@ -83,11 +82,11 @@ class ActingPolicy:
                 torch.as_tensor(proprioception, dtype=torch.float32)[None],
                 torch.as_tensor(instruction_embedding, dtype=torch.float32)[None],
             )[0].numpy()
-        if random is None:
-            if not deterministic:
-                raise ValueError("act(deterministic=False) needs a random generator")
+        if deterministic:
             return mean
-        return self.explorer(mean, random, noise=not deterministic)
+        if random is None:
+            raise ValueError("act(deterministic=False) needs a random generator")
+        return self.explorer(mean, random)
 
 
 def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:

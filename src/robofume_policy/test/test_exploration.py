@@ -40,13 +40,6 @@ def test_it_is_left_alone_while_the_arm_moves_and_where_there_is_none() -> None:
     assert (actions(Exploration(gripper_flip=1.0), WAITING, 300) == WAITING).all()
 
 
-def test_without_noise_the_gripper_alone_is_tried() -> None:
-    explorer, random = Explorer(Exploration(std=0.5, gripper_flip=0.2, gripper=3)), np.random.default_rng(0)
-    quiet = np.stack([explorer(WAITING, random, noise=False) for _ in range(200)])
-    assert (quiet[:, :3] == WAITING[:3]).all() and set(quiet[:, 3].tolist()) == {1.0, -1.0}
-    assert all((explorer(MOVING, random, noise=False)[:3] == MOVING[:3]).all() for _ in range(20))
-
-
 @pytest.mark.parametrize(
     ("mask", "index"),
     [((True, True, True, False, False, False, True), 3), ((True,) * 7, 6), ((True,) * 6 + (False,), -1)],

@@ -37,6 +37,11 @@ class DemonstratorConfig:
         unit="m",
         maximum=0.05,
     )
+    speed: float = setting(
+        -1.0,
+        "Largest step that it takes, as a share of the largest that the arm can take; below 0: the task's",
+        maximum=1.0,
+    )
     failure_share: float = setting(
         0.0,
         "Share of episodes that fail on purpose, to have failures to learn from",
@@ -74,6 +79,7 @@ class Demonstrator:
         hand = task.hand
         self._action_noise = config.action_noise if config.action_noise >= 0.0 else hand.action_noise
         self._grasp_offset = config.grasp_offset if config.grasp_offset >= 0.0 else hand.grasp_offset
+        self._speed = config.speed if config.speed >= 0.0 else hand.speed
         self._rng = np.random.default_rng(self.config.seed)
         self._limit = task.description.translation_limit
         self._box = (task.description.workspace_minimum, task.description.workspace_maximum)
@@ -106,6 +112,7 @@ class Demonstrator:
         else:
             self._advance(state, plan)
             delta, opening = self._command(state, plan)
+        delta = np.clip(delta, -self._speed * self._limit, self._speed * self._limit)
         noise = self._rng.normal(0.0, self._action_noise, 3)
         delta = np.clip(delta / self._limit + noise, -1.0, 1.0) * self._limit
         return np.array([*delta, 0.0, 0.0, 0.0, opening], dtype=np.float32)
@@ -244,11 +251,14 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--action-noise", type=float, default=DemonstratorConfig().action_noise)
     parser.add_argument("--grasp-offset", type=float, default=DemonstratorConfig().grasp_offset, help="metres")
+    parser.add_argument("--speed", type=float, default=DemonstratorConfig().speed, help="share of the arm's")
     parser.add_argument("--failure-share", type=float, default=0.0)
     parser.add_argument("--random-share", type=float, default=0.0, help="share of episodes with random actions")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    config = DemonstratorConfig(given.action_noise, given.grasp_offset, given.failure_share, given.seed)
+    config = DemonstratorConfig(
+        given.action_noise, given.grasp_offset, given.speed, given.failure_share, given.seed
+    )
     print(measure(given.task, given.episodes, config, random_share=given.random_share))
 
 

@@ -10,7 +10,7 @@ from robofume_sim.world import World
 
 
 @pytest.mark.parametrize(
-    ("task", "least", "most", "longest"), [("pot_pick_and_place", 0.4, 0.75, 30), ("pot_lid", 0.6, 0.95, 25)]
+    ("task", "least", "most", "longest"), [("pot_pick_and_place", 0.25, 0.6, 24), ("pot_lid", 0.6, 0.95, 25)]
 )
 def test_it_succeeds_often_and_fails_sometimes(task, least, most, longest):
     report = measure(task, 100)

@@ -79,13 +79,16 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Hand:
-    """How imperfect a demonstrator of the task is: `action_noise` as a share of the largest step, `grasp_offset` [m].
+    """How imperfect a demonstrator of the task is: `action_noise` as a share of the largest step, `grasp_offset` [m],
+    and `speed`, the largest step that it takes as a share of the largest that the arm can take.
 
-    Chosen so that about half of the attempts succeed or somewhat more.
+    Chosen so that a third to three quarters of the attempts succeed. People guide an arm more slowly than it can
+    move; a policy that only imitates them cannot become faster.
     """
 
     action_noise: float
     grasp_offset: float
+    speed: float = 1.0
 
 
 class SimulatedTask(ABC):
@@ -93,7 +96,7 @@ class SimulatedTask(ABC):
 
     description: TaskDescription
     object_names: tuple[str, ...]
-    hand = Hand(action_noise=0.6, grasp_offset=0.016)
+    hand = Hand(action_noise=0.4, grasp_offset=0.012, speed=0.5)
 
     @abstractmethod
     def bodies(self, appearance: Appearance) -> str:

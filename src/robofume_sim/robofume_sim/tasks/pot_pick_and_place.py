@@ -40,7 +40,7 @@ class PotPickAndPlace(SimulatedTask):
         name="pot_pick_and_place",
         forward_instruction="put the pot into the tray",
         backward_instruction="take the pot out of the tray and put it on the table",
-        step_limit=40,
+        step_limit=25,
         action_mask=(True, True, True, False, False, False, True),
         workspace_minimum=(0.17, -0.15, 0.02),
         workspace_maximum=(0.40, 0.15, 0.18),
