@@ -97,7 +97,7 @@ class Bench:
             truths.append((truth.forward_success, truth.backward_success))
             index = len(images) - 1
             # the verdict on step i comes after the action of step i has been sent
-            last = success_index >= 0 or index == self.description.step_limit
+            last = success_index >= 0 or index == self.description.steps_allowed(demonstrating=actor == Actor.SCRIPT)
             if not last:
                 actions.append(act(image, state, instruction))
                 self.arm.step(actions[-1])

@@ -231,7 +231,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "task": task.name,
             "forward_instruction": task.forward_instruction,
             "backward_instruction": task.backward_instruction,
-            "step_limit": task.step_limit,
+            "step_limit": task.steps_allowed(demonstrating=mode == "collect"),
             "lockstep": settings.lockstep,
             "expect_learner": practises,
             "confirm": practises,

@@ -20,6 +20,9 @@ class TaskDescription:
     forward_instruction: str = setting("", "Sentence that the policy follows forward")
     backward_instruction: str = setting("", "Sentence that undoes it")
     step_limit: int = setting(40, "Actions after which an episode ends", minimum=1, maximum=10_000)
+    demonstration_step_limit: int = setting(
+        0, "The same for demonstrations, since people are slow; 0: as step_limit", minimum=0, maximum=10_000
+    )
     action_mask: tuple[bool, ...] = setting(
         (True, True, True, False, False, False, True),
         "Which of dx dy dz droll dpitch dyaw gripper the policy controls",
@@ -47,6 +50,10 @@ class TaskDescription:
     def action_space(self) -> ActionSpace:
         """The action space of policies for this task."""
         return ActionSpace(self.translation_limit, self.rotation_limit, self.action_mask)
+
+    def steps_allowed(self, demonstrating: bool) -> int:
+        """Actions after which an episode ends."""
+        return (self.demonstration_step_limit if demonstrating else 0) or self.step_limit
 
     def instruction(self, direction: Direction) -> str:
         """The sentence of a direction."""

@@ -217,6 +217,7 @@ def measure(task: str, episodes: int, config: DemonstratorConfig | None = None, 
     script = Demonstrator(world.task, config)
     space = world.task.description.action_space
     rng = np.random.default_rng([config.seed, 1])
+    limit = world.task.description.steps_allowed(demonstrating=True)
     results, lost = [], 0
     direction = Direction.FORWARD
     for _ in range(episodes):
@@ -226,7 +227,7 @@ def measure(task: str, episodes: int, config: DemonstratorConfig | None = None, 
         script.begin(direction)
         random = rng.random() < random_share
         steps = 0
-        while steps < world.task.description.step_limit:
+        while steps < limit:
             action = (
                 space.to_physical(rng.uniform(-1, 1, space.dimension)) if random else script.act(world.scene_state())
             )

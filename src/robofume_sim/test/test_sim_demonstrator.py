@@ -9,13 +9,14 @@ from robofume_sim.tasks import TASKS, make_task
 from robofume_sim.world import World
 
 
-@pytest.mark.parametrize(
-    ("task", "least", "most", "longest"), [("pot_pick_and_place", 0.25, 0.6, 24), ("pot_lid", 0.6, 0.95, 25)]
-)
-def test_it_succeeds_often_and_fails_sometimes(task, least, most, longest):
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_it_succeeds_often_and_fails_sometimes_and_takes_its_time(task):
     report = measure(task, 100)
-    assert least < report.successes.mean() < most
-    assert 8 < np.median(report.steps[report.successes]) < longest
+    assert 0.7 < report.successes.mean() < 0.99
+    description = make_task(task).description
+    assert report.steps.max() <= description.demonstration_step_limit
+    # slower than a policy may be, so that imitation alone is not enough
+    assert np.median(report.steps[report.successes]) > description.step_limit - 5
     assert report.lost == 0
     assert "forward" in str(report)
     assert "backward" in str(report)

@@ -82,8 +82,8 @@ class Hand:
     """How imperfect a demonstrator of the task is: `action_noise` as a share of the largest step, `grasp_offset` [m],
     and `speed`, the largest step that it takes as a share of the largest that the arm can take.
 
-    Chosen so that a third to three quarters of the attempts succeed. People guide an arm more slowly than it can
-    move; a policy that only imitates them cannot become faster.
+    People guide an arm more slowly than it can move, and are given more time
+    (`TaskDescription.demonstration_step_limit`); a policy that only imitates them does not become faster.
     """
 
     action_noise: float
@@ -96,7 +96,7 @@ class SimulatedTask(ABC):
 
     description: TaskDescription
     object_names: tuple[str, ...]
-    hand = Hand(action_noise=0.4, grasp_offset=0.012, speed=0.5)
+    hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.3)
 
     @abstractmethod
     def bodies(self, appearance: Appearance) -> str:

@@ -12,7 +12,6 @@ from robofume_sim import scene
 from robofume_sim.robot_model import OBJECT_BIT
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
-    Hand,
     SceneState,
     SimulatedTask,
     Transfer,
@@ -41,13 +40,13 @@ class PotLid(SimulatedTask):
         name="pot_lid",
         forward_instruction="put the lid on the pot",
         backward_instruction="take the lid off the pot and put it on the table",
-        step_limit=40,
+        step_limit=25,
+        demonstration_step_limit=40,
         action_mask=(True, True, True, False, False, False, True),
         workspace_minimum=(0.17, -0.15, 0.03),
         workspace_maximum=(0.40, 0.15, 0.18),
         home_joint_positions=HOME_JOINT_POSITIONS,
     )
-    hand = Hand(action_noise=0.35, grasp_offset=0.012)  # its knob is small
     object_names = (LID,)
 
     def bodies(self, appearance: scene.Appearance) -> str:

@@ -41,6 +41,7 @@ class PotPickAndPlace(SimulatedTask):
         forward_instruction="put the pot into the tray",
         backward_instruction="take the pot out of the tray and put it on the table",
         step_limit=25,
+        demonstration_step_limit=40,
         action_mask=(True, True, True, False, False, False, True),
         workspace_minimum=(0.17, -0.15, 0.02),
         workspace_maximum=(0.40, 0.15, 0.18),
