@@ -118,3 +118,8 @@ def test_launch_file_starts_the_same_graph():
     assert {argument.name for argument in description.get_launch_arguments()} == {
         a.name for a in LAUNCH_ARGUMENTS
     }
+
+
+def test_a_demonstrator_has_more_time_than_the_policy():
+    limits = {mode: {n.name: n for n in graph(mode)}["switcher"].parameters["step_limit"] for mode in MODES[:3]}
+    assert limits["collect"] > limits["practice"] == limits["evaluate"]

@@ -25,6 +25,14 @@ def test_load(tmp_path):
     assert from_dict(TaskDescription, to_dict(task)) == task
 
 
+def test_demonstrations_may_take_longer():
+    words = {"name": "pot", "forward_instruction": "in", "backward_instruction": "out", "step_limit": 25}
+    task = from_dict(TaskDescription, words)
+    assert (task.steps_allowed(demonstrating=True), task.steps_allowed(demonstrating=False)) == (25, 25)
+    task = from_dict(TaskDescription, {**words, "demonstration_step_limit": 40})
+    assert (task.steps_allowed(demonstrating=True), task.steps_allowed(demonstrating=False)) == (40, 25)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
