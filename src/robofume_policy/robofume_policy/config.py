@@ -21,7 +21,7 @@ class NetworkConfig:
     instruction_features: int = setting(16, "size of the learnt projection of the sentence embedding", minimum=1)
     image_features: int = setting(128, "size of the image features of the actor and of the critic", minimum=8)
     hidden_size: int = setting(256, "width of the two hidden layers of the actor and of each critic", minimum=8)
-    critics: int = setting(2, "number of critics; the target is the minimum over all", minimum=1, maximum=20)
+    critics: int = setting(2, "number of critics", minimum=1, maximum=20)
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class AgentConfig:
 
     algorithm: str = setting(
         "cal_ql",
-        "learning rule: Cal-QL, CQL (no calibration) or filtered behaviour cloning",
-        choices=("cal_ql", "cql", "bc"),
+        "learning rule: Cal-QL, CQL (no calibration), implicit Q-learning or filtered behaviour cloning",
+        choices=("cal_ql", "cql", "iql", "bc"),
     )
     discount: float = setting(0.96, "discount factor per control step (paper: 0.99)", minimum=0.0, maximum=0.9999)
     n_step: int = setting(3, "length of the multi-step return in the critic's target (paper: 1)", minimum=1, maximum=20)
@@ -50,6 +50,9 @@ class AgentConfig:
     sampled_actions: int = setting(
         4, "actions drawn at random, from pi(s) and from pi(s') each in the CQL term (paper: 10)", minimum=1
     )
+    critic_subset: int = setting(
+        0, "critics drawn at random whose minimum is the target (REDQ, arXiv 2101.05982); 0: all", minimum=0, maximum=20
+    )
     importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
     value_weight_offline: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
     value_weight_online: float = setting(3.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
@@ -58,6 +61,10 @@ class AgentConfig:
     )
     imitation_trains_encoder: bool = setting(
         True, "let the behaviour-cloning term train the image encoder too (paper: the critic alone does)"
+    )
+    expectile: float = setting(0.7, "IQL: expectile of the value of states", minimum=0.5, maximum=0.999)
+    advantage_temperature: float = setting(
+        3.0, "IQL: inverse temperature of the advantage in the actor's weights", minimum=0.0
     )
     policy_std: float = setting(
         0.15,
@@ -96,7 +103,10 @@ class ReplayConfig:
         100_000, "most steps kept of the practice; the oldest episode goes first", minimum=100
     )
     offline_fraction: float = setting(
-        0.5, "share of a batch drawn from the recorded data while practising", minimum=0.0, maximum=1.0
+        0.5,
+        "share of a batch drawn from the recorded data while practising (0.5: RLPD; 0: WSRL drops it); below 0: in "
+        "proportion to what is held",
+        maximum=1.0,
     )
 
 

@@ -129,3 +129,32 @@ class ActorCritic(Policy):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
         self.critics = Critics(config, self.encoder.output_dimension)
+
+
+class StateValue(nn.Module):
+    """The value of a state, whatever is done there."""
+
+    def __init__(self, config: NetworkConfig, encoded: int) -> None:
+        super().__init__()
+        self.features = StateFeatures(config, encoded)
+        hidden = config.hidden_size
+        self.hidden = nn.Sequential(
+            nn.Linear(self.features.dimension, hidden), nn.LayerNorm(hidden), nn.ReLU(),
+            nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU(),
+        )  # fmt: skip
+        self.value = nn.Linear(hidden, 1)
+        nn.init.constant_(self.value.bias, -10.0)  # as the critics
+
+    def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        """Values (B,) float32 of normalised inputs."""
+        hidden = self.hidden(self.features(encoded, proprioception, instructions))
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.value(hidden.float()).squeeze(-1)
+
+
+class ActorCriticValue(ActorCritic):
+    """Policy, critics and a value of states."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        self.state_value = StateValue(config, self.encoder.output_dimension)

@@ -170,8 +170,12 @@ class ReplayMemory:
 def sample_mixed(
     offline: ReplayMemory, online: ReplayMemory, offline_fraction: float, batch_size: int, random: np.random.Generator
 ) -> Batch:
-    """Draw a batch of which `offline_fraction` comes from the recorded data (RLPD, arXiv 2302.02948)."""
-    from_offline = round(batch_size * offline_fraction) if len(online) else batch_size
+    """Draw a batch of which `offline_fraction` comes from the recorded data (RLPD, arXiv 2302.02948); below 0 as many
+    as chance gives when both memories are one."""
+    if offline_fraction < 0.0 and len(online) + len(offline):
+        from_offline = int(random.binomial(batch_size, len(offline) / (len(online) + len(offline))))
+    else:
+        from_offline = round(batch_size * offline_fraction) if len(online) else batch_size
     if not len(offline):
         from_offline = 0
     if from_offline in (0, batch_size):

@@ -102,6 +102,49 @@ def test_loss_equals_a_slow_reference(algorithm: str, critics: int) -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
+def test_iql_equals_a_slow_reference() -> None:
+    config = replace(AGENT, algorithm="iql", imitation_weight=2.0, expectile=0.8, advantage_temperature=0.5)
+    agent = create_agent(replace(NETWORK, critics=3), config, seed=1)
+    batch = random_batch()
+    for _ in range(3):
+        agent.update(batch)
+    loss, metrics = agent.loss(tensors(batch))
+    metrics = {name: float(value.detach()) for name, value in metrics.items()}
+    bellman = expectile = weighted = weights = 0.0
+    with torch.no_grad():
+        for row in range(8):
+            part = {k: v[row : row + 1] for k, v in tensors(batch).items()}
+            now = agent.network.normaliser(part["proprioception"], part["instructions"])
+            later = agent.network.normaliser(part["next_proprioception"], part["instructions"])
+            network, average = agent.network, agent.average
+            target = part["rewards"] + part["discounts"] * average.state_value(
+                average.encoder(part["next_images"]), *later
+            )
+            encoded = network.encoder(part["images"])
+            values = network.critics(network.critics.features(encoded, *now), part["actions"][:, None])
+            bellman += float((0.5 * (values.flatten() - target) ** 2).sum()) / 8
+            steady = average.critics(
+                average.critics.features(average.encoder(part["images"]), *now), part["actions"][:, None]
+            )
+            advantage = float(steady.min()) - float(network.state_value(encoded, *now))
+            expectile += (0.8 if advantage > 0 else 0.2) * advantage**2 / 8
+            weight = min(math.exp(0.5 * advantage), 100.0)
+            error = float(((network.actor(encoded, *now) - part["actions"]) ** 2).sum())
+            weighted, weights = weighted + weight * error, weights + weight
+    assert metrics["losses/bellman"] == pytest.approx(bellman, rel=1e-4)
+    assert metrics["losses/expectile"] == pytest.approx(expectile, rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(bellman + expectile + 2.0 * weighted / weights, rel=1e-4)
+
+
+def test_the_target_is_the_minimum_over_a_few_critics_drawn_anew() -> None:
+    agent = create_agent(replace(NETWORK, critics=5), replace(AGENT, critic_subset=2), seed=0)
+    values = torch.arange(5.0)[:, None].expand(5, 3)
+    minima = [float(agent._subset(values).min()) for _ in range(200)]
+    assert {len(agent._subset(values)) for _ in range(5)} == {2}
+    assert set(minima) == {0.0, 1.0, 2.0, 3.0} and 0.3 < minima.count(0.0) / 200 < 0.5  # 2 of 5 hold the least
+    assert len(create_agent(replace(NETWORK, critics=5), AGENT, seed=0)._subset(values)) == 5
+
+
 def test_calibration_stops_pushing_values_below_the_return() -> None:
     """Where the policy's values lie below the return, Cal-QL's term has no gradient through them; CQL's has."""
     gradients = {}
@@ -150,7 +193,7 @@ def test_only_successful_episodes_are_imitated() -> None:
     assert float(first) == float(second)
 
 
-@pytest.mark.parametrize("algorithm", ["cal_ql", "bc"])
+@pytest.mark.parametrize("algorithm", ["cal_ql", "iql", "bc"])
 def test_resuming_is_exact(algorithm: str) -> None:
     config = replace(AGENT, algorithm=algorithm, random_shift=2)
     agent = create_agent(NETWORK, config, seed=0)
@@ -237,7 +280,7 @@ class DotWorld:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("algorithm", ["cal_ql", "bc"])
+@pytest.mark.parametrize("algorithm", ["cal_ql", "iql", "bc"])
 def test_learns_a_small_problem_from_images(algorithm: str) -> None:
     """From poor data (a random walk with a drift) to better than the data, in a few hundred small updates."""
     world, memory = DotWorld(0), ReplayMemory(4000)

@@ -131,8 +131,19 @@ def test_mixed_batches_have_the_given_share() -> None:
     assert (batch.proprioception[:, 0] == 0).sum() == 8
     check_consistent(batch, {0: 30, 1: 30})
     assert (sample_mixed(offline, online, 1.0, 32, random).proprioception[:, 0] == 0).all()
+    assert (sample_mixed(offline, online, 0.0, 32, random).proprioception[:, 0] == 1).all()
     with pytest.raises(ValueError, match="no transition"):
         ReplayMemory(10).sample(1, random)
+
+
+def test_batches_may_be_mixed_in_proportion_to_what_is_held() -> None:
+    offline, online = ReplayMemory(200), ReplayMemory(200)
+    offline.add(make_episode(0, 90))
+    random = np.random.default_rng(0)
+    assert len(sample_mixed(offline, online, -1.0, 32, random).rewards) == 32, "nothing online yet"
+    online.add(make_episode(1, 30))
+    drawn = [(sample_mixed(offline, online, -1.0, 32, random).proprioception[:, 0] == 0).mean() for _ in range(100)]
+    assert np.mean(drawn) == pytest.approx(0.75, abs=0.04)
 
 
 def test_adding_while_sampling() -> None:

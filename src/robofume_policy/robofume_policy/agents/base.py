@@ -24,6 +24,7 @@ class Agent(ABC):
     """
 
     metric_names: ClassVar[tuple[str, ...]] = ()
+    network_class: ClassVar[type[ActorCritic]] = ActorCritic
 
     def __init__(self, network: NetworkConfig, config: AgentConfig, seed: int, device: str = "cpu") -> None:
         self.network_config = network
@@ -31,7 +32,7 @@ class Agent(ABC):
         self.device = torch.device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = ActorCritic(network).to(self.device)
+            self.network = self.network_class(network).to(self.device)
         self.average = deepcopy(self.network).requires_grad_(False)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate_offline, fused=True)
         self.use_phase(online=False)

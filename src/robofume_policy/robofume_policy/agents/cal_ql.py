@@ -16,7 +16,7 @@ class CalQL(Agent):
     until then and discount there (0 if terminal); V the Monte-Carlo return; Q_i the critics; bars mark the running
     average of the weights; pi(s) = N(mu(s), policy_std^2), clipped to [-1, 1].
 
-    Critic   y   = R + g' min_i Qbar_i(s', a'),  a' ~ pibar(s')
+    Critic   y   = R + g' min_i Qbar_i(s', a'),  a' ~ pibar(s'),  i among `critic_subset` critics drawn at random
              L_Q = sum_i 1/2 E (Q_i(s, a) - y)^2 + alpha sum_i E[ log sum_j exp Qhat_i(s, a_j) - Q_i(s, a) ]
              Qhat_i(s, a_j) = Q_i(s, a_j) - log u(a_j)                  a_j uniform
                               max(Q_i(s, a_j), V) - log pi(a_j)         a_j ~ pi(s), and a_j ~ pibar(s')
@@ -42,7 +42,7 @@ class CalQL(Agent):
             encoded = average.encoder(batch["next_images"])
             next_actions, next_density = self._sample(average.actor(encoded, *next_inputs))
             next_state = average.critics.features(encoded, *next_inputs)
-            next_value = average.critics(next_state, next_actions[:, :1]).min(0).values.squeeze(-1)
+            next_value = self._subset(average.critics(next_state, next_actions[:, :1])).min(0).values.squeeze(-1)
             target = batch["rewards"] + batch["discounts"] * next_value
 
         encoded = network.encoder(batch["images"])
@@ -80,6 +80,13 @@ class CalQL(Agent):
             "values/data": data_values.mean(), "values/policy": policy_values.mean(),
             "values/target": target.mean(), "values/below_return": below,
         }  # fmt: skip
+
+    def _subset(self, values: Tensor) -> Tensor:
+        """Some of the critics' `values` (C, ...), drawn anew in each update (REDQ, arXiv 2101.05982)."""
+        count = self.config.critic_subset
+        if not 0 < count < len(values):
+            return values
+        return values[torch.randperm(len(values), generator=self.noise, device=self.device)[:count]]
 
     def _sample(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Draw K actions (B, K, A) around `mean` (B, A) and their log-densities (B, K), before clipping."""
