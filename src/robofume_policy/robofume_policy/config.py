@@ -53,6 +53,9 @@ class AgentConfig:
     critic_subset: int = setting(
         0, "critics drawn at random whose minimum is the target (REDQ, arXiv 2101.05982); 0: all", minimum=0, maximum=20
     )
+    max_target_backup: bool = setting(
+        False, "back up the best of all actions sampled at s', not one of them (paper: yes)"
+    )
     importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
     value_weight_offline: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
     value_weight_online: float = setting(3.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)

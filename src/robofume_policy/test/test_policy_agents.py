@@ -39,10 +39,10 @@ def tensors(batch: Batch) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("algorithm", ["cal_ql", "cql"])
-@pytest.mark.parametrize("critics", [2, 3])
-def test_loss_equals_a_slow_reference(algorithm: str, critics: int) -> None:
+@pytest.mark.parametrize(("critics", "best"), [(2, False), (3, False), (2, True)])
+def test_loss_equals_a_slow_reference(algorithm: str, critics: int, best: bool) -> None:
     """Every term of the docstring, one transition and one action at a time, from the same random draws."""
-    config = replace(AGENT, algorithm=algorithm, sampled_actions=3)
+    config = replace(AGENT, algorithm=algorithm, sampled_actions=3, max_target_backup=best)
     agent = create_agent(replace(NETWORK, critics=critics), config, seed=1)
     batch = random_batch()
     for _ in range(3):
@@ -76,11 +76,13 @@ def test_loss_equals_a_slow_reference(algorithm: str, critics: int) -> None:
             part = {k: v[row : row + 1] for k, v in tensors(batch).items()}
             mean = agent.network(part["images"], part["proprioception"], part["instructions"])[0]
             next_mean = agent.average(part["next_images"], part["next_proprioception"], part["instructions"])[0]
-            next_action = (next_mean + std * next_noise[row, 0]).clamp(-1, 1)
             encoded = agent.average.encoder(part["next_images"])
-            backup = min(
-                value(agent.average, i, encoded, batch.next_proprioception[row], row, next_action)
-                for i in range(critics)
+            backup = max(
+                min(
+                    value(agent.average, i, encoded, batch.next_proprioception[row], row, next_action)
+                    for i in range(critics)
+                )
+                for next_action in (next_mean + std * next_noise[row]).clamp(-1, 1)[: count if best else 1]
             )
             target = batch.rewards[row] + batch.discounts[row] * backup
             for i in range(critics):

@@ -16,7 +16,8 @@ class CalQL(Agent):
     until then and discount there (0 if terminal); V the Monte-Carlo return; Q_i the critics; bars mark the running
     average of the weights; pi(s) = N(mu(s), policy_std^2), clipped to [-1, 1].
 
-    Critic   y   = R + g' min_i Qbar_i(s', a'),  a' ~ pibar(s'),  i among `critic_subset` critics drawn at random
+    Critic   y   = R + g' min_i Qbar_i(s', a'),  a' ~ pibar(s'),  i among `critic_subset` critics drawn at random;
+             with `max_target_backup` the largest over all sampled a'
              L_Q = sum_i 1/2 E (Q_i(s, a) - y)^2 + alpha sum_i E[ log sum_j exp Qhat_i(s, a_j) - Q_i(s, a) ]
              Qhat_i(s, a_j) = Q_i(s, a_j) - log u(a_j)                  a_j uniform
                               max(Q_i(s, a_j), V) - log pi(a_j)         a_j ~ pi(s), and a_j ~ pibar(s')
@@ -42,7 +43,8 @@ class CalQL(Agent):
             encoded = average.encoder(batch["next_images"])
             next_actions, next_density = self._sample(average.actor(encoded, *next_inputs))
             next_state = average.critics.features(encoded, *next_inputs)
-            next_value = self._subset(average.critics(next_state, next_actions[:, :1])).min(0).values.squeeze(-1)
+            asked = next_actions if config.max_target_backup else next_actions[:, :1]
+            next_value = self._subset(average.critics(next_state, asked)).min(0).values.max(1).values
             target = batch["rewards"] + batch["discounts"] * next_value
 
         encoded = network.encoder(batch["images"])
