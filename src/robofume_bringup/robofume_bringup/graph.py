@@ -99,7 +99,7 @@ class GraphSettings:
     lockstep: bool = True
     namespace: str = ""
     weights: str = "practised"
-    """Which policy is evaluated: pretrained or practised."""
+    """Which policy is evaluated: pretrained, practised or retrained."""
     record: bool = True
     clumsy: bool = False
     """In collection: deliberately bad attempts."""
@@ -250,8 +250,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
     if directory is not None:
         nodes["switcher"]["state_file"] = directory.switcher_state(mode)
         if mode == "evaluate":
-            practised = settings.weights == "practised"
-            nodes["policy"]["checkpoint"] = directory.checkpoints if practised else directory.pretrained
+            nodes["policy"]["checkpoint"] = directory.policy(settings.weights)
         if practises:
             nodes["reward"]["model"] = directory.reward
             nodes["learner"] = {
@@ -300,7 +299,7 @@ LAUNCH_ARGUMENTS = (
         "lockstep", "true", "simulation only: the world waits for each command", ("true", "false")
     ),
     LaunchArgument("namespace", "", "ROS namespace of all nodes, for a second robot"),
-    LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained")),
+    LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained", "retrained")),
     LaunchArgument("parameters", "", "YAML file: node -> parameter -> value, on top of what the graph sets"),
 )
 

@@ -26,7 +26,11 @@ STAGES = {
     "evaluate_before": "Evaluation before",
     "practice": "Practice",
     "evaluate_after": "Evaluation after",
+    "retrain": "Retraining",
+    "evaluate_retrained": "Evaluation retrained",
 }
+EVALUATIONS = {"before": "before practice", "after": "after practice", "retrained": "trained anew"}
+"""Evaluations by name, and what they are called."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class RunResults:
     demonstrations: list[EpisodeSummary] = field(default_factory=list)
     practice: list[EpisodeSummary] = field(default_factory=list)
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: before, after."""
+    """By the names of EVALUATIONS."""
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     updates: int = 0
 
@@ -161,7 +165,7 @@ def headline(results: RunResults) -> str:
 def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
     """One row per evaluation and direction."""
     rows = []
-    for name in ("before", "after"):
+    for name in EVALUATIONS:
         record = results.evaluations.get(name)
         if not record:
             continue
@@ -172,6 +176,7 @@ def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "name": name,
+                    "policy": EVALUATIONS[name],
                     "direction": direction,
                     "successes": sum(outcomes),
                     "trials": len(outcomes),

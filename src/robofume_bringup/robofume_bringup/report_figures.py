@@ -111,8 +111,10 @@ def _evaluation_marks(axes: Any, results: RunResults, end: float) -> None:
 
 
 def evaluation_bars(results: RunResults) -> bytes | None:
-    """Success before and after practice, with 95% intervals."""
-    present = [name for name in ("before", "after") if name in results.evaluations]
+    """Success before and after practice, and trained anew, with 95% intervals."""
+    from robofume_bringup.report import EVALUATIONS
+
+    present = [name for name in EVALUATIONS if name in results.evaluations]
     if not present:
         return None
     with matplotlib.rc_context(STYLE):
@@ -127,7 +129,7 @@ def evaluation_bars(results: RunResults) -> bytes | None:
                 axes.bar(x, share, 0.32, color=COLOURS[number], label=name if column == 0 else None)
                 error = [[max(0.0, share - low)], [max(0.0, high - share)]]
                 axes.errorbar(x, share, yerr=error, color="#333333", capsize=3, linewidth=1)
-        axes.set_xticks(range(len(present)), [f"{name} practice" for name in present])
+        axes.set_xticks(range(len(present)), [EVALUATIONS[name] for name in present])
         axes.set_ylim(0, 1.08)
         axes.set_yticks([0, 0.5, 1.0], ["0%", "50%", "100%"])
         axes.grid(axis="x", visible=False)

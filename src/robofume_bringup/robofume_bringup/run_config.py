@@ -31,6 +31,9 @@ class RunConfig:
     failures: int = _setting(20, "deliberately bad attempts, for the reward model")
     pretraining_updates: int = _setting(6000, "gradient updates of the offline training", minimum=1)
     practice_steps: int = _setting(14000, "control steps of practice, over all starts of the run", minimum=1)
+    retraining_updates: int = _setting(
+        12000, "gradient updates of the policy that is trained anew after practice", minimum=1
+    )
     trials: int = _setting(50, "evaluation trials per direction", minimum=1)
     restarts: int = _setting(
         0, "times that a node that died is started again before the run ends; never the simulation or the switcher"

@@ -67,6 +67,15 @@ class RunDirectory:
         return self.path / "pretrained"
 
     @property
+    def retrained(self) -> Path:
+        """The policy that was trained anew after practice."""
+        return self.path / "retrained"
+
+    def policy(self, weights: str) -> Path:
+        """Folder of checkpoints of the `pretrained`, `practised` or `retrained` policy."""
+        return {"pretrained": self.pretrained, "practised": self.checkpoints, "retrained": self.retrained}[weights]
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints of practice."""
         return self.path / "checkpoints"

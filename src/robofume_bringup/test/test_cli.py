@@ -19,7 +19,7 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 
 COMMANDS = [
-    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["pretrain"],
+    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["pretrain"], ["retrain"],
     ["practice"],    ["evaluate"], ["report"], ["data"], ["data", "info"], ["data", "check"], ["tasks"], ["doctor"],
 ]  # fmt: skip
 

@@ -1,8 +1,9 @@
 """The offline phase: from recorded episodes to a policy that is ready to practise."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from robofume_common.action import ActionSpace
 from robofume_common.errors import RobofumeError
@@ -25,13 +26,21 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called with (updates done, updates in all, newest metrics)."""
 
 
-def fill_memory(episodes: Iterable[EpisodeData], converter: EpisodeConverter, capacity: int) -> ReplayMemory:
-    """Put recorded episodes into a memory. Raises RobofumeError if there is nothing in them to learn from."""
+def fill_memory(
+    episodes: Iterable[EpisodeData],
+    converter: EpisodeConverter,
+    capacity: int,
+    times: Mapping[str, int] | None = None,
+) -> ReplayMemory:
+    """Put recorded episodes into a memory; those whose id is in `times` are drawn so many times as often.
+
+    Raises RobofumeError if there is nothing in them to learn from.
+    """
     memory = ReplayMemory(capacity)
     for episode in episodes:
         transitions = converter(episode)
         if transitions is not None and transitions.episode_id not in memory:
-            memory.add(transitions)
+            memory.add(transitions, (times or {}).get(transitions.episode_id, 1))
     if not len(memory):
         raise RobofumeError("The recorded data hold no episode to learn from: collect demonstrations first.")
     return memory
@@ -50,19 +59,25 @@ def pretrain(
     metrics_directory: Path | str | None = None,
     metrics_name: str = "pretraining",
     progress: Progress | None = None,
+    times: Mapping[str, int] | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> TrainedAgent:
     """Train an agent on `episodes` for `config.updates` updates, with checkpoints in `directory`.
 
-    Killed and called again with the same arguments, it continues from the newest checkpoint and ends with the same
-    weights, bit for bit on a CPU. Raises RobofumeError if `directory` holds a training with other settings.
+    `times`: see `fill_memory`. `data` says in plain values which data these are; like the settings it is kept with the
+    checkpoints. Killed and called again with the same arguments, it continues from the newest checkpoint and ends with
+    the same weights, bit for bit on a CPU. Raises RobofumeError if `directory` holds a training with other settings or
+    data.
     """
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
     encoder = InstructionEncoder((language or LanguageConfig()).model)
     store = CheckpointStore(directory)
     converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)
-    memory = fill_memory(episodes, converter, replay.offline_capacity)
+    memory = fill_memory(episodes, converter, replay.offline_capacity, times)
     settings = {"network": to_dict(network), "agent": to_dict(agent), "seed": config.seed}
+    if data is not None:
+        settings["data"] = dict(data)
 
     checkpoint = store.load()
     if checkpoint is None:
@@ -72,7 +87,7 @@ def pretrain(
         _, tensors, state = checkpoint
         if state.get("pretraining") != settings:
             raise RobofumeError(
-                f"{directory} holds a pre-training with other settings: choose another run, or delete that folder."
+                f"{directory} holds a training with other settings or data: choose another run, or delete that folder."
             )
         trained = TrainedAgent.from_state_dict(tensors, state)
         logger.info("Continuing the pre-training after %d updates.", trained.agent.updates)

@@ -78,14 +78,14 @@ class ReplayMemory:
         self._storage: dict[str, Array] = {}
         self._instruction = np.zeros(capacity, np.int32)
         self._instructions: Array = np.zeros((0, 0), np.float32)
-        self._episodes: deque[tuple[str, int, int, int]] = deque()  # id, first slot, slots, transitions
+        self._episodes: deque[tuple[str, int, int, int]] = deque()  # id, first slot, slots, starts
         self._ids: set[str] = set()
         self._starts: Array = np.zeros(0, np.int64)  # slots where a transition begins
         self._next_slot = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Number of transitions that can be sampled."""
+        """Number of transitions that can be sampled; those that are drawn more often count so often."""
         return len(self._starts)
 
     @property
@@ -96,8 +96,11 @@ class ReplayMemory:
     def __contains__(self, episode_id: object) -> bool:
         return episode_id in self._ids
 
-    def add(self, episode: EpisodeTransitions) -> None:
-        """Take in an ended episode. Raises ValueError if it is longer than the memory or of other shapes."""
+    def add(self, episode: EpisodeTransitions, times: int = 1) -> None:
+        """Take in an ended episode, whose transitions are drawn `times` as often as those of others.
+
+        Raises ValueError if it is longer than the memory or of other shapes.
+        """
         size = len(episode.images)
         if size > self.capacity:
             raise ValueError(f"an episode of {size} steps does not fit a memory of {self.capacity}")
@@ -112,9 +115,9 @@ class ReplayMemory:
                 array[first : first + size] = getattr(episode, name)
             self._instruction[first : first + size] = self._instruction_index(episode.instruction_embedding)
             self._next_slot = first + size
-            self._episodes.append((episode.episode_id, first, size, episode.transitions))
+            self._episodes.append((episode.episode_id, first, size, times * episode.transitions))
             self._ids.add(episode.episode_id)
-            begins = first + np.flatnonzero(episode.next_offset)
+            begins = first + np.tile(np.flatnonzero(episode.next_offset), times)
             self._starts = np.concatenate([self._starts, begins])
 
     def sample(self, batch_size: int, random: np.random.Generator) -> Batch:

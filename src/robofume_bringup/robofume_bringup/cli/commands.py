@@ -101,11 +101,19 @@ def practice(options: Options, interruption: Interruption) -> None:
     practise(open_context(options, interruption, existing=True))
 
 
+def retrain(options: Options, interruption: Interruption) -> None:
+    """Train a new policy offline on demonstrations and practice."""
+    from robofume_bringup.stages.pretraining import retrain_policy
+
+    context = open_context(options, interruption, existing=True)
+    retrain_policy(context, options.first_steps, options.upsampling, options.again)
+
+
 def evaluate(options: Options, interruption: Interruption) -> None:
     """Count successes by ground truth."""
     from robofume_bringup.stages.evaluation import evaluate_policy
 
-    name = {"pretrained": "before", "practised": "after"}[options.weights]
+    name = {"pretrained": "before", "practised": "after", "retrained": "retrained"}[options.weights]
     evaluate_policy(open_context(options, interruption, existing=True), options.weights, name)
 
 

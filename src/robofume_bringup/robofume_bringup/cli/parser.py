@@ -127,6 +127,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_run_options(practice, amounts=("practice_steps", "restarts"))
 
+    retrain = add(
+        "retrain",
+        commands.retrain,
+        "train a new policy from scratch, offline, on the demonstrations and what was practised (OOO)",
+        "robofume retrain --run lid --first-steps 8000 --upsampling 8",
+    )
+    add_run_options(retrain, amounts=("retraining_updates",), repeat=True)
+    retrain.add_argument(
+        "--first-steps", metavar="STEPS", type=int, default=0, help="use so many steps of practice (default: all)"
+    )
+    retrain.add_argument(
+        "--upsampling",
+        metavar="TIMES",
+        type=int,
+        default=1,
+        help="draw successful episodes of practice so many times as often (paper: 8 to 32; default: 1)",
+    )
+
     evaluate = add(
         "evaluate",
         commands.evaluate,
@@ -136,7 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_run_options(evaluate, amounts=("trials", "restarts"))
     evaluate.add_argument(
         "--weights",
-        choices=("pretrained", "practised"),
+        choices=("pretrained", "practised", "retrained"),
         default="practised",
         help="which policy (default: practised)",
     )

@@ -18,7 +18,7 @@ evaluation."""
 
 
 def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str, Any]:
-    """Evaluate the `pretrained` or the `practised` policy and write evaluations/<name>.json."""
+    """Evaluate the `pretrained`, the `practised` or the `retrained` policy and write evaluations/<name>.json."""
     directory, trials = context.directory, context.config.trials
     stage = f"evaluate_{name}"
     _need(context, weights)
@@ -52,7 +52,7 @@ def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str,
         "backward_steps": [int(value) for value in result.backward_steps],
     }
     write_atomically(directory.evaluations / f"{name}.json", json.dumps(record, indent=2).encode())
-    context.say(f"Evaluation {name} practice: " + describe(record))
+    context.say(f"Evaluation of the {weights} policy: " + describe(record))
     directory.note(stage, finished=True)
     return record
 
@@ -83,4 +83,9 @@ def _need(context: StageContext, weights: str) -> None:
             f"The run {directory.name} has not practised yet: run `robofume practice --run "
             f"{directory.name}` first, "
             "or evaluate the pre-trained policy with --weights pretrained."
+        )
+    if weights == "retrained" and not any(directory.retrained.glob("[0-9]*")):
+        raise RobofumeError(
+            f"The run {directory.name} has no retrained policy yet: run `robofume retrain --run "
+            f"{directory.name}` first."
         )

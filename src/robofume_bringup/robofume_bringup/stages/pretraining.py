@@ -1,20 +1,94 @@
-"""Trains the policy offline on the demonstrations."""
+"""Trains the policy offline: on the demonstrations, or anew on these and what was practised."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.stages.context import StageContext
 
 STAGE = "pretrain"
+RETRAIN = "retrain"
 
 
 def pretrain_policy(context: StageContext, again: bool = False) -> None:
     """Train into `pretrained/`; continues from the newest checkpoint there unless it shall start `again`."""
-    from robofume_common.parameters import from_dict
     from robofume_data.bag_reader import read_episodes
+
+    directory = context.directory
+    _need_demonstrations(context)
+    if again:
+        if directory.checkpoints.exists():
+            raise RobofumeError(
+                f"The run {directory.name} has practised from its pre-trained policy: use another run to "
+                f"pre-train anew."
+            )
+        shutil.rmtree(directory.pretrained, ignore_errors=True)
+    with context.timed(STAGE):
+        updates = _train(
+            context, read_episodes(directory.bag_files("demos")), directory.pretrained,
+            context.config.pretraining_updates, "Pre-training the policy",
+        )  # fmt: skip
+    context.say(f"Pre-training: {updates} updates on the demonstrations are done.")
+    directory.note(STAGE, finished=True, updates=updates)
+
+
+def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bool = False) -> None:
+    """Train a new policy into `retrained/` on the demonstrations and the first `steps` steps of practice (0: all).
+
+    Successful episodes of practice are drawn `upsampling` times as often as others. Continues unless `again`.
+    """
+    from robofume_data.bag_reader import read_episodes
+    from robofume_policy.retraining import first_steps, repeated_successes
+
+    directory = context.directory
+    _need_demonstrations(context)
+    if steps < 0 or upsampling < 1:
+        raise RobofumeError("--first-steps must be 0 or more, and --upsampling 1 or more.")
+    practised = first_steps(read_episodes(directory.bag_files("practice")), steps)
+    if not practised:
+        raise RobofumeError(
+            f"The run {directory.name} has no episode of practice in its first {steps} steps: run `robofume practice "
+            f"--run {directory.name}` first, or leave out --first-steps."
+        )
+    if again:
+        shutil.rmtree(directory.retrained, ignore_errors=True)
+    made = sum(len(episode.actions) for episode in practised)
+    with context.timed(RETRAIN):
+        updates = _train(
+            context,
+            [*read_episodes(directory.bag_files("demos")), *practised],
+            directory.retrained,
+            context.config.retraining_updates,
+            "Training a new policy",
+            metrics_name="retraining",
+            times=repeated_successes(practised, upsampling),
+            data={"practice_steps": made, "practice_episodes": len(practised), "upsampling": upsampling},
+        )
+    context.say(
+        f"Retraining: {updates} updates on the demonstrations and {made} steps of practice ({len(practised)} episodes) "
+        f"are done. `robofume evaluate --run {directory.name} --weights retrained` measures the new policy."
+    )
+    directory.note(RETRAIN, finished=True, updates=updates, practice_steps=made, upsampling=upsampling)
+
+
+def _need_demonstrations(context: StageContext) -> None:
+    if not context.directory.bag_files("demos"):
+        raise RobofumeError(
+            f"The run {context.directory.name} has no demonstrations yet: run `robofume demos --run "
+            f"{context.directory.name}` first."
+        )
+
+
+def _train(
+    context: StageContext, episodes: Iterable[Any], folder: Path, updates: int, title: str, **more: Any
+) -> int:
+    """Train into `folder` with the run's settings; the updates made there."""
+    from robofume_common.parameters import from_dict
     from robofume_policy.config import (
         AgentConfig,
         NetworkConfig,
@@ -24,43 +98,26 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
     from robofume_policy.pretraining import pretrain
     from robofume_sim.tasks import TASKS
 
-    config, directory = context.config, context.directory
-    if not directory.bag_files("demos"):
-        raise RobofumeError(
-            f"The run {directory.name} has no demonstrations yet: run `robofume demos --run "
-            f"{directory.name}` first."
-        )
-    if again:
-        if directory.checkpoints.exists():
-            raise RobofumeError(
-                f"The run {directory.name} has practised from its pre-trained policy: use another run to "
-                f"pre-train anew."
-            )
-        shutil.rmtree(directory.pretrained, ignore_errors=True)
+    config = context.config
     action_space = TASKS[config.task].description.action_space
     options = from_dict(
-        PretrainingConfig,
-        {"seed": config.seed, **config.of("pretraining"), "updates": config.pretraining_updates},
+        PretrainingConfig, {"seed": config.seed, **config.of("pretraining"), "updates": updates}
     )
     network = from_dict(
         NetworkConfig,
         {"action_dimension": action_space.dimension, **config.of("network"), "image_size": config.image_size},
     )
-    with (
-        context.timed(STAGE),
-        context.interruption.immediately(),
-        context.bar("Pre-training the policy", options.updates, "update") as bar,
-    ):
+    with context.interruption.immediately(), context.bar(title, options.updates, "update") as bar:
         trained = pretrain(
-            read_episodes(directory.bag_files("demos")),
-            directory.pretrained,
+            episodes,
+            folder,
             action_space=action_space,
             network=network,
             agent=from_dict(AgentConfig, config.of("agent")),
             replay=from_dict(ReplayConfig, config.of("replay")),
             config=options,
-            metrics_directory=directory.metrics,
-            progress=context.training_progress(bar, ("losses/critic", "losses/imitation")),
+            metrics_directory=context.directory.metrics,
+            progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
+            **more,
         )
-    context.say(f"Pre-training: {trained.agent.updates} updates on the demonstrations are done.")
-    directory.note(STAGE, finished=True, updates=trained.agent.updates)
+    return trained.agent.updates

@@ -1,0 +1,74 @@
+"""`robofume retrain`, from the bags of a run to a policy of its own."""
+
+import json
+
+import numpy as np
+import pytest
+from robofume_bringup.cli import main
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_common.action import ActionSpace
+from robofume_common.enums import Direction, Outcome, Phase, Verdict
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import write_episodes
+from robofume_policy.checkpoint import CheckpointStore
+
+SPACE = ActionSpace()
+
+
+def episode(number: int, kind: str) -> EpisodeData:
+    random, steps = np.random.default_rng(number), 8
+    return EpisodeData(
+        episode_id=f"{kind}-{number}", task="pot_pick_and_place", phase=Phase.FORWARD, direction=Direction.FORWARD,
+        instruction="put the pot into the tray", assisted_reset_before=False, outcome=Outcome.SUCCESS,
+        success_index=steps, images=random.integers(0, 256, (steps + 1, 64, 64, 3), dtype=np.uint8),
+        proprioception=random.normal(size=(steps + 1, 7)).astype(np.float32),
+        actions=SPACE.to_physical(random.uniform(-1, 1, (steps, 4)).astype(np.float32)),
+        actors=np.ones(steps, np.uint8), policy_versions=np.zeros(steps + 1, np.uint64),
+        stamps=np.arange(steps + 1, dtype=np.int64) * 200_000_000,
+        verdicts=np.full(steps + 1, Verdict.FAILURE, np.uint8),
+        probabilities=np.zeros(steps + 1, np.float32), sources=np.ones(steps + 1, np.uint8),
+        forward_success=np.zeros(steps + 1, bool), backward_success=np.zeros(steps + 1, bool),
+        closed=1_700_000_000_000_000_000 + number,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "runs" / "pot"
+    for kind, count in (("demos", 2), ("practice", 4)):
+        (folder / "bags" / kind).mkdir(parents=True)
+        write_episodes(folder / "bags" / kind / f"{kind}_000.mcap", [episode(n, kind) for n in range(count)])
+    (folder / "config.yaml").write_text("task: pot_pick_and_place\n")
+    return folder
+
+
+def robofume(capsys, *words) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_new_policy_from_demonstrations_and_the_first_steps_of_practice(capsys, run):
+    words = ["retrain", "--run", run.name, "--runs", run.parent, "--retraining-updates", 3, "--first-steps", 20]
+    code, out, err = robofume(capsys, *words, "--upsampling", 4)
+    assert code == 0, err
+    assert "16 steps of practice (2 episodes)" in out
+    updates, _, state = CheckpointStore(run / "retrained").load()
+    assert updates == 3
+    assert state["pretraining"]["data"] == {"practice_steps": 16, "practice_episodes": 2, "upsampling": 4}
+    assert json.loads((run / "stages" / "retrain.json").read_text())["finished"]
+
+    code, _, err = robofume(capsys, *words)  # other data: upsampling 1
+    assert code == 1 and "other settings or data" in err
+    assert robofume(capsys, *words, "--again")[0] == 0
+
+    nodes = {n.name: n for n in build_graph(GraphSettings("pot_pick_and_place", "evaluate", run_directory=run,
+                                                          weights="retrained"))}  # fmt: skip
+    assert nodes["policy"].parameters["checkpoint"] == run / "retrained"
+
+
+def test_without_practice_it_says_what_comes_first(capsys, run):
+    code, _, err = robofume(capsys, "retrain", "--run", run.name, "--runs", run.parent, "--first-steps", 5)
+    assert code == 1 and "no episode of practice in its first 5 steps" in err
+    code, _, err = robofume(capsys, "evaluate", "--run", run.name, "--runs", run.parent, "--weights", "retrained")
+    assert code == 1 and "no retrained policy yet" in err
