@@ -100,11 +100,11 @@ def _arena(appearance: Appearance) -> str:
 
 
 def divider(appearance: Appearance) -> str:
-    """A low round ridge along y = 0, between the two halves of the arena."""
+    """A low round ridge along y = 0, between the two halves of the arena. Nothing stays on it: it has no friction."""
     x0, x1 = ARENA_MIN[0] - EDGE_GAP, ARENA_MAX[0] + EDGE_GAP
     return (
         f'<geom class="floor" type="capsule" size="{DIVIDER_HEIGHT}" fromto="{x0} 0 0 {x1} 0 0" '
-        f'friction=".1 .005 .0001" rgba="{rgba(appearance.edge)}"/>'
+        f'condim="1" priority="1" rgba="{rgba(appearance.edge)}"/>'
     )
 
 

@@ -122,6 +122,16 @@ def test_a_pot_in_the_air_on_the_divider_or_in_the_hand_is_no_success(pot_world)
     assert not pot_world.truth().forward_success
 
 
+@pytest.mark.parametrize("x", [0.2, 0.25, 0.31, 0.37])
+def test_no_place_on_the_divider_keeps_the_pot(pot_world, x):
+    for y in np.linspace(-0.02, 0.02, 9):
+        pot_world.reset(Direction.FORWARD, 0)
+        put(pot_world, (x, y, 0.01))
+        pot_world.advance(4.0)
+        truth = pot_world.truth()
+        assert truth.forward_success or truth.backward_success, (x, y)
+
+
 @pytest.mark.parametrize("quaternion", [(0.7071, 0.7071, 0, 0), (0.7071, 0, 0.7071, 0), (0.05, 0.9987, 0, 0)])
 def test_toppled_objects_right_themselves(world, quaternion):
     world.reset(Direction.FORWARD, 0)

@@ -16,6 +16,9 @@ from robofume_sim.scene import Appearance
 HOME_JOINT_POSITIONS = (0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0)
 """Home of tabletop tasks [rad]: gripper straight down at (0.22, 0, 0.17), drawn back to let the camera see."""
 
+LEANING_TILT = 0.2
+"""rad; what stands with its foot half on a low ridge leans so much, and more than that is not standing."""
+
 Vector = NDArray[np.float64]
 
 
@@ -137,7 +140,7 @@ def distance_to_rectangle(x: float, y: float, lower: tuple[float, float], upper:
 def is_resting(thing: ObjectState, height: float) -> bool:
     """Whether an object stands upright and still with its foot at `height` [m]."""
     still = float(np.linalg.norm(thing.velocity)) < 0.05
-    return abs(float(thing.position[2]) - height) < 0.004 and thing.tilt < 0.15 and still
+    return abs(float(thing.position[2]) - height) < 0.004 and thing.tilt < LEANING_TILT and still
 
 
 def is_off(state: SceneState, name: str, object_height: float) -> bool:
