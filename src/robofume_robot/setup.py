@@ -19,6 +19,7 @@ setup(
     entry_points={
         "console_scripts": [
             "arm = robofume_robot.nodes.arm:main",
+            "interbotix = robofume_robot.nodes.interbotix:main",
             "camera = robofume_robot.nodes.camera:main",
         ],
     },

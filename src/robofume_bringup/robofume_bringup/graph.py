@@ -120,6 +120,8 @@ NODES: dict[str, NodeDescription] = {
                         "robofume_robot.camera_config:CameraConfig", stop_order=4),
         NodeDescription("robofume_robot", "arm", "robofume_robot.nodes.arm",
                         "robofume_robot.arm_config:ArmConfig", stop_order=3),
+        NodeDescription("robofume_robot", "interbotix", "robofume_robot.nodes.interbotix",
+                        "robofume_robot.interbotix_config:InterbotixConfig", stop_order=4, stop_deadline=45.0),
         NodeDescription("robofume_policy", "policy", "robofume_policy.nodes.policy",
                         "robofume_policy.nodes.policy:PolicyNodeConfig", stop_order=1),
         NodeDescription("robofume_policy", "learner", "robofume_policy.nodes.learner",

@@ -77,3 +77,13 @@ class ArmState(IntEnum):
     MOVING = 2
     HOMING = 3
     STOPPED = 4
+    RECOVERING = 5
+
+
+class BackendState(IntEnum):
+    """State of a backend that talks to servos (BackendStatus.STATE_*)."""
+
+    READY = 0
+    RECOVERING = 1
+    NEEDS_PERSON = 2
+    ENDING = 3

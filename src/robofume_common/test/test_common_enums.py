@@ -3,7 +3,7 @@
 import pytest
 
 from robofume_common import enums
-from robofume_interfaces.msg import ArmCommand, ArmStatus, Episode, Reward, Step
+from robofume_interfaces.msg import ArmCommand, ArmStatus, BackendStatus, Episode, Reward, Step
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from robofume_interfaces.msg import ArmCommand, ArmStatus, Episode, Reward, Step
         (enums.Outcome, Episode, "OUTCOME_"),
         (enums.ArmMode, ArmCommand, "MODE_"),
         (enums.ArmState, ArmStatus, "STATE_"),
+        (enums.BackendState, BackendStatus, "STATE_"),
     ],
 )
 def test_enumerations_equal_the_messages(enumeration, message, prefix):

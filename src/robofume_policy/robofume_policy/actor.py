@@ -19,6 +19,7 @@ from robofume_common.parameters import setting
 SOURCES = ("policy", "override")
 REMEMBERED = 8
 """Proprioceptions and overrides kept until the image with their stamp arrives."""
+CANNOT_MOVE = (ArmState.REFUSING, ArmState.STOPPED, ArmState.RECOVERING)
 RESTART_JUMP = 1_000_000_000
 """ns; a stamp that goes back by more means that the source of observations was restarted."""
 
@@ -215,7 +216,7 @@ class Actor:
     def on_arm_status(self, state: ArmState, home_command: int, stamp: int) -> list[Output]:
         """Take the arm's state, the stamp of the newest home command that it carried out, and that of its newest
         joint state [ns]."""
-        if state in (ArmState.STOPPED, ArmState.REFUSING) and state != self._arm_state:
+        if state in CANNOT_MOVE and state != self._arm_state:
             self._warn(f"The arm is {state.name.lower()}: no commands are sent until that ends.")
         if home_command != self._arm_home_command:
             self._arm_home_command, self._home_stamp = home_command, stamp
@@ -229,7 +230,7 @@ class Actor:
         if observation is None:
             return []
         image, proprioception = observation
-        can_move = self._arm_state not in (None, ArmState.REFUSING, ArmState.STOPPED)
+        can_move = self._arm_state is not None and self._arm_state not in CANNOT_MOVE
         if self._parking is not None and can_move:
             if not self._at_home(self._parking, image):
                 return self._homing(self._parking, image)

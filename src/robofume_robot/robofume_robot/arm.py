@@ -7,65 +7,28 @@ for silent joint states only, so that in lockstep no result depends on the speed
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from robofume_common.enums import Actor, ArmMode, ArmState
+from robofume_common.enums import Actor, ArmMode, ArmState, BackendState
 
 from robofume_robot import kinematics
 from robofume_robot.arm_config import ArmConfig
 from robofume_robot.envelope import JointTarget, Reason, Refusal, Situation, hold, keep, plan
 from robofume_robot.homing import TimedTarget, plan_home
 from robofume_robot.kinematics import Array
+from robofume_robot.motion import SECOND, Command, Counters, Motion, MotionPoint
+from robofume_robot.overload import OverloadWatch, Trail
 
-SECOND = 1_000_000_000
 RESTART_GAP = 1 * SECOND
 """A stamp that goes back by more than this means that the source was started again."""
 PENDING_GAP = 60 * SECOND
 """Lockstep: how far ahead of its joint state a command may arrive; the longest homing is shorter."""
 
-
-@dataclass(frozen=True)
-class Command:
-    """One ArmCommand: stamp (ns) of the observation that it answers, mode, action (7,), and who chose it."""
-
-    stamp: int
-    mode: int
-    action: Sequence[float] | Array = ()
-    actor: int = Actor.POLICY
-
-
-@dataclass(frozen=True)
-class MotionPoint:
-    """Positions (8,) in the order of `kinematics.JOINT_NAMES` (rad, m), to be reached after a time in s."""
-
-    positions: Array
-    time_from_start: float
-
-
-@dataclass(frozen=True)
-class Motion:
-    """What the arm is to do next. `stamp` (ns) is that of the observation it answers; 0: it answers none."""
-
-    stamp: int
-    points: tuple[MotionPoint, ...]
-
-
-@dataclass
-class Counters:
-    """Of the commands since the start; the names are those of ArmStatus."""
-
-    commands: int = 0
-    sent: int = 0
-    clamped_step: int = 0
-    clamped_box: int = 0
-    clamped_velocity: int = 0
-    clamped_joint: int = 0
-    refused_not_finite: int = 0
-    refused_stale: int = 0
-    refused_unreachable: int = 0
-    watchdog_holds: int = 0
+SETTLE = SECOND // 2
+"""Between the parts of a recovery: stop, back off, go on."""
 
 
 @dataclass
@@ -73,6 +36,13 @@ class _Homing:
     command: int  # stamp of the MODE_HOME command to acknowledge
     end: int  # stamp at which the arm should be there
     attempts: int = 1
+
+
+@dataclass
+class _Recovery:
+    fault: str
+    end: int  # stamp at which the present part is over
+    backed_off: bool = False
 
 
 @dataclass
@@ -100,6 +70,12 @@ class Arm:
         self._answered: Motion | None = None  # the newest motion that answered an observation
         self._pending: Command | None = None
         self._homing: _Homing | None = None
+        self._recovery: _Recovery | None = None
+        self._overloads: deque[int] = deque()  # their stamps
+        self._watch = OverloadWatch(self.config.effort_limits, self.config.effort_patience)
+        self._trail = Trail()
+        self._backend = BackendState.READY
+        self._emergency = False
 
     @property
     def stamp(self) -> int:
@@ -117,11 +93,14 @@ class Arm:
             raise ValueError("no joint state has arrived yet")
         return kinematics.proprioception(self._situation.measured)
 
-    def joint_state(self, stamp: int, positions: Sequence[float] | Array) -> Motion | None:
-        """Take measured positions (8,) in the order of `kinematics.JOINT_NAMES` with their stamp (ns).
+    def joint_state(
+        self, stamp: int, positions: Sequence[float] | Array, efforts: Sequence[float] | Array = ()
+    ) -> Motion | None:
+        """Take measured positions (8,) in the order of `kinematics.JOINT_NAMES` with their stamp (ns), and the torques
+        of the arm joints (6 or more, Nm) where they are known.
 
-        Returns a motion where the arm acts of itself: while homing, or for a command that came before its
-        joint state."""
+        Returns a motion where the arm acts of itself: while homing, after an overload, or for a command that came
+        before its joint state."""
         measured = np.asarray(positions, dtype=np.float64)
         if measured.shape != (8,) or not np.isfinite(measured).all():
             return None  # a broken reading: the last good one ages until commands are refused
@@ -131,15 +110,25 @@ class Arm:
         elif stamp <= self._stamp:
             # Lockstep: an observation is repeated when its answer was lost; while homing the answer was the
             # arm's own.
-            again = self.config.lockstep and self._homing and self._answered and self._answered.stamp == stamp
+            own = self._homing or self._recovery
+            again = self.config.lockstep and own and self._answered and self._answered.stamp == stamp
             return self._answered if again else None
         elif self._was_put(measured, (stamp - self._stamp) / SECOND):
             self._situation = Situation.at_rest(measured)
+            self._trail.forget()
         else:
             self._situation = Situation(measured, self._situation.target)
         self._stamp = stamp
         if self.state is ArmState.REFUSING and self.limits is not None:
             self._become(ArmState.HOLDING, "ready")
+        overload = self._watch.feel(efforts, stamp)
+        if overload and self.state in (ArmState.HOLDING, ArmState.MOVING, ArmState.HOMING):
+            self._pending = None
+            return self._begin_recovery(overload)
+        if self._recovery is not None:
+            return self._continue_recovery(overload)
+        if self.state in (ArmState.MOVING, ArmState.HOMING):
+            self._trail.add(measured[:6])
         motion = self._continue_homing() if self._homing else None
         pending, self._pending = self._pending, None
         if pending is None:
@@ -161,8 +150,8 @@ class Arm:
         if self.config.lockstep or self._situation is None:
             pass
         elif self.limits is not None and now - self._joint_state_time > self.config.joint_state_timeout:
-            if self.state is not ArmState.REFUSING:
-                self._homing = None
+            if self.state not in (ArmState.REFUSING, ArmState.STOPPED):
+                self._homing = self._recovery = None
                 self._become(ArmState.REFUSING, "no joint states arrive: is the robot's driver running?")
             return None
         if self.state is not ArmState.MOVING or now - self._command_time <= self.config.watchdog:
@@ -176,10 +165,43 @@ class Arm:
         """Hold the measured pose now, answering nothing; for an orderly end."""
         if self.limits is None or self._situation is None or self.state is ArmState.REFUSING:
             return None
-        self._homing = None
+        self._homing = self._recovery = None
         motion = self._hold(0)
-        self._become(ArmState.HOLDING, message)
+        if self.state is not ArmState.STOPPED:
+            self._become(ArmState.HOLDING, message)
         return motion
+
+    def emergency_stop(self) -> Motion | None:
+        """Hold the measured pose and take no command, not even a person's, until `release`."""
+        self.counters.emergency_stops += not self._emergency
+        self._emergency, self._pending = True, None
+        return self._stop("emergency stop", "a person has to release it")
+
+    def release(self) -> str:
+        """A person says that the arm may move again; one sentence about what came of it."""
+        if self.state is not ArmState.STOPPED:
+            self._emergency = False
+            return f"Nothing is stopped: {self.message}."
+        self._emergency = False
+        self._overloads.clear()
+        self._watch.forget()
+        if self._situation is None or self.limits is None:
+            self._become(ArmState.REFUSING, "released, and no joint state has arrived yet")
+        else:
+            self._situation = Situation(self._situation.measured, self._at_rest())
+            self._become(ArmState.HOLDING, "released by a person")
+        return "Released."
+
+    def backend_status(self, state: BackendState, message: str) -> Motion | None:
+        """Take what a backend with servos says of itself; a fault stops the arm as an overload does."""
+        before, self._backend = self._backend, state
+        if state is before or self._situation is None or self.limits is None or self.state is ArmState.STOPPED:
+            return None
+        if state in (BackendState.NEEDS_PERSON, BackendState.ENDING):
+            return self._stop(message, "" if state is BackendState.ENDING else "a person has to help and release it")
+        if state is BackendState.RECOVERING and self._recovery is None:
+            return self._begin_recovery(message)
+        return None
 
     def reset(self) -> None:
         """Forget where the arm was and what it was told; the next joint state is the first. Counters stay."""
@@ -194,7 +216,10 @@ class Arm:
     def _restart(self, measured: Array) -> None:
         self._situation = Situation.at_rest(measured)
         self._answered, self._pending, self._homing, self.home_command = None, None, None, 0
-        if self.state in (ArmState.MOVING, ArmState.HOMING):
+        self._recovery = None
+        self._trail.forget()
+        self._watch.forget()
+        if self.state in (ArmState.MOVING, ArmState.HOMING, ArmState.RECOVERING):
             self._become(ArmState.HOLDING, "the source of the joint states was started again")
 
     def _become(self, state: ArmState, message: str) -> None:
@@ -226,8 +251,11 @@ class Arm:
         if not self._fresh(command.stamp):
             self.counters.refused_stale += 1
             return None
-        if self.state is ArmState.REFUSING:
+        silent = self.clock() - self._joint_state_time > self.config.joint_state_timeout
+        if self.state is ArmState.REFUSING or (silent and not self.config.lockstep):
             self.counters.refused_stale += 1
+            return None
+        if self.state is ArmState.RECOVERING:
             return None
         if command.mode == ArmMode.HOME:
             return self._start_homing(command)
@@ -300,7 +328,7 @@ class Arm:
         return motion
 
     def _start_homing(self, command: Command) -> Motion | None:
-        if self.state is ArmState.STOPPED and command.actor != Actor.PERSON:
+        if self.state is ArmState.STOPPED and (self._emergency or command.actor != Actor.PERSON):
             return None
         if self._homing is not None:
             self._homing.command = command.stamp  # on its way already: acknowledge the newest
@@ -326,11 +354,61 @@ class Arm:
         self._become(ArmState.HOMING, "on the way home")
         return self._send(stamp, path)
 
-    def _stop(self, sentence: str) -> Motion | None:
-        self._homing = None
-        motion = self._hold(self._stamp if self.config.lockstep else 0)
-        self._become(ArmState.STOPPED, f"{sentence}; a person has to clear the arm and send it home")
+    def _stop(self, sentence: str, request: str = "a person has to clear the arm and send it home") -> Motion | None:
+        self._homing = self._recovery = None
+        if self.limits is None or self._situation is None:
+            self._become(ArmState.STOPPED, "; ".join(filter(None, (sentence, request))))
+            return None
+        motion = self._hold(self._own_stamp())
+        self._become(ArmState.STOPPED, "; ".join(filter(None, (sentence, request))))
         return motion
+
+    def _own_stamp(self) -> int:
+        """Stamp of a motion that the arm makes of itself; in lockstep the world waits for an answer."""
+        return self._stamp if self.config.lockstep else 0
+
+    def _at_rest(self) -> JointTarget:
+        assert self._situation is not None
+        rest = Situation.at_rest(self._situation.measured).target
+        return replace(rest, opening=self._situation.target.opening)
+
+    def _begin_recovery(self, fault: str) -> Motion | None:
+        self.counters.overloads += 1
+        while self._overloads and self._stamp - self._overloads[0] > self.config.overload_window * SECOND:
+            self._overloads.popleft()
+        self._overloads.append(self._stamp)
+        if len(self._overloads) > self.config.overload_attempts:
+            return self._stop(f"{fault}, {len(self._overloads)} times")
+        self._homing = None
+        motion = self._hold(self._own_stamp())
+        self._recovery = _Recovery(fault, self._stamp + SETTLE)
+        self._become(ArmState.RECOVERING, f"stopping: {fault}")
+        return motion
+
+    def _continue_recovery(self, overload: str) -> Motion | None:
+        """Stop, back off the way it came, and go on where the torque is right again."""
+        assert self._situation is not None
+        assert self.limits is not None
+        assert self._recovery is not None
+        recovery = self._recovery
+        if self._stamp < recovery.end or self._backend is BackendState.RECOVERING:
+            return self._hold(self._stamp) if self.config.lockstep else None
+        if not recovery.backed_off:
+            opening = self._situation.target.opening
+            path = self._trail.back(self._situation.measured[:6], opening, self.limits)
+            recovery.backed_off = True
+            recovery.end = self._stamp + SETTLE
+            if path:
+                recovery.end += int(path[-1].time_from_start * SECOND)
+                self._become(ArmState.RECOVERING, f"backing off: {recovery.fault}")
+                return self._send(self._own_stamp(), path)
+            return self._hold(self._stamp) if self.config.lockstep else None
+        if overload:
+            return self._stop(f"{overload}, and backing off did not help")
+        self._recovery = None
+        self.counters.recoveries += 1
+        self._become(ArmState.HOLDING, f"recovered: {recovery.fault}")
+        return None
 
     def _continue_homing(self) -> Motion | None:
         assert self._situation is not None

@@ -49,6 +49,18 @@ class ArmConfig:
         minimum=0.05,
         maximum=60.0,
     )
+    effort_limits: tuple[float, ...] = setting(
+        (2.4, 4.9, 4.9, 2.0, 2.4, 0.9), "Largest torque of the six arm joints, 60 % of what the servos can", unit="Nm",
+        minimum=0.05, maximum=20.0,
+    )  # fmt: skip
+    effort_patience: float = setting(
+        0.3, "A joint may need more than its limit for so long, as at a start", unit="s", minimum=0.0, maximum=5.0
+    )
+    overload_attempts: int = setting(
+        3, "Overloads within overload_window that the arm gets over by itself before it asks a person",
+        minimum=0, maximum=20,
+    )  # fmt: skip
+    overload_window: float = setting(60.0, "See overload_attempts", unit="s", minimum=1.0)
     lockstep: bool = setting(False, "The world waits for the answer to each of its observations")
 
     def limits(self) -> Limits | None:
@@ -70,6 +82,8 @@ class ArmConfig:
             max_rotation_lead=self.max_rotation_lead,
             floor=max(self.floor, low[2]),
         )
+        if len(self.effort_limits) != 6:
+            raise RobofumeError("effort_limits needs six torques in Nm.")
         home = self.home_joint_positions
         if len(home) not in (0, 6):
             raise RobofumeError("home_joint_positions needs six angles in rad.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from robofume_robot.arm import Motion
+from robofume_robot.motion import Motion
 
 
 class Backend(Protocol):

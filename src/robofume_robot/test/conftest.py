@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import rclpy
@@ -15,6 +16,8 @@ import yaml
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+
+sys.path.append(str(Path(__file__).parent))  # helpers beside the tests, which pytest's importlib mode leaves out
 
 _DEADLINE = 60.0  # s; generous, the machine may be busy
 

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import ArmMode, ArmState
 from robofume_common.errors import RobofumeError
-from robofume_robot.arm import Arm, Command, Motion
+from robofume_robot.arm import Arm
 from robofume_robot.arm_config import ArmConfig
+from robofume_robot.motion import Command, Motion
 
 from robofume_sim.world import World
 

@@ -7,43 +7,27 @@ import array
 import sys
 
 import numpy as np
-from builtin_interfaces.msg import Duration
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
-from robofume_common.enums import ArmState
+from robofume_common.enums import ArmState, BackendState
 from robofume_common.node import run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import JointState
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from std_msgs.msg import Bool, Empty
+from std_srvs.srv import Trigger
 
 from robofume_common import qos
-from robofume_interfaces.msg import ArmCommand, ArmStatus
-from robofume_robot.arm import SECOND, Arm, Command, Motion
+from robofume_interfaces.msg import ArmCommand, ArmStatus, BackendStatus
+from robofume_robot.arm import Arm
 from robofume_robot.arm_config import ArmConfig
+from robofume_robot.backend import Backend
 from robofume_robot.kinematics import JOINT_NAMES
+from robofume_robot.motion import Command, Motion
+from robofume_robot.nodes.trajectory_controller import TrajectoryController
 
 PROPRIOCEPTION_NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
-
-
-class TrajectoryController:
-    """Backend: `arm_controller/joint_trajectory`, for the simulation, Gazebo and ros2_control."""
-
-    def __init__(self, node: Node) -> None:
-        self._publisher = node.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND)
-        self._names = list(JOINT_NAMES)
-
-    def send(self, motion: Motion) -> None:
-        """Publish `motion` with the stamp of the observation that it answers."""
-        message = JointTrajectory(joint_names=self._names)
-        message.header.stamp = to_time(motion.stamp)
-        for point in motion.points:
-            seconds = int(point.time_from_start)
-            duration = Duration(sec=seconds, nanosec=int((point.time_from_start - seconds) * SECOND))
-            positions = array.array("d", point.positions.tobytes())
-            message.points.append(JointTrajectoryPoint(positions=positions, time_from_start=duration))
-        self._publisher.publish(message)
 
 
 class ArmNode(Node):
@@ -55,12 +39,17 @@ class ArmNode(Node):
         self._arm = Arm(config, on_status=self._publish_status)
         self._order: list[int] = []
         self._names: list[str] = []
-        self._backend = TrajectoryController(self)
+        self._backend: Backend = TrajectoryController(self)
         self._proprioception = self.create_publisher(JointState, "observation/proprioception", qos.STATE)
         self._status = self.create_publisher(ArmStatus, "arm/status", qos.LATCHED)
         self._diagnostics = Diagnostics(self, lambda: vars(self._arm.counters))
         self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.sensor_input(config.lockstep))
         self.create_subscription(ArmCommand, "arm/command", self._on_command, qos.COMMAND)
+        self.create_subscription(BackendStatus, "arm/backend_status", self._on_backend_status, qos.LATCHED)
+        self._released = self.create_publisher(Empty, "arm/released", qos.COMMAND)
+        self.create_subscription(Bool, "arm/emergency_stop", self._on_emergency_stop, qos.COMMAND)
+        self.create_service(Trigger, "arm/stop", self._on_stop_service)
+        self.create_service(Trigger, "arm/release", self._on_release_service)
         # Wall time on purpose: a simulated clock stands still just when the watchdog is needed.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(min(0.1, config.watchdog / 5.0), self._on_tick, clock=steady)
@@ -75,14 +64,15 @@ class ArmNode(Node):
         positions = np.frombuffer(message.position, dtype=np.float64)
         if len(positions) != len(self._names):
             return
-        motion = self._arm.joint_state(to_nanoseconds(message.header.stamp), positions[self._order])
+        efforts = message.effort
+        efforts = [efforts[i] for i in self._order[:6]] if len(efforts) == len(self._names) else ()
+        motion = self._arm.joint_state(to_nanoseconds(message.header.stamp), positions[self._order], efforts)
         if self._arm.stamp == to_nanoseconds(message.header.stamp):
             answer = JointState(name=PROPRIOCEPTION_NAMES)
             answer.header.stamp = message.header.stamp
             answer.position = array.array("d", self._arm.proprioception().tobytes())
             self._proprioception.publish(answer)
-        if motion is not None:
-            self._backend.send(motion)
+        self._send(motion)
 
     def _learn_names(self, names: list[str]) -> bool:
         missing = [name for name in JOINT_NAMES if name not in names]
@@ -99,11 +89,33 @@ class ArmNode(Node):
         motion = self._arm.command(
             Command(to_nanoseconds(message.header.stamp), message.mode, message.action, message.actor)
         )
-        if motion is not None:
-            self._backend.send(motion)
+        self._send(motion)
+
+    def _on_emergency_stop(self, message: Bool) -> None:
+        if message.data:
+            self._stop()
+
+    def _on_stop_service(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._stop()
+        response.success, response.message = True, "Stopped; arm/release lets the arm move again."
+        return response
+
+    def _stop(self) -> None:
+        self._send(self._arm.emergency_stop())
+        self.get_logger().warning("Emergency stop.")
+
+    def _on_release_service(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = True, self._arm.release()
+        self._released.publish(Empty())
+        return response
+
+    def _on_backend_status(self, message: BackendStatus) -> None:
+        self._send(self._arm.backend_status(BackendState(message.state), message.message))
 
     def _on_tick(self) -> None:
-        motion = self._arm.tick()
+        self._send(self._arm.tick())
+
+    def _send(self, motion: Motion | None) -> None:
         if motion is not None:
             self._backend.send(motion)
 
@@ -119,9 +131,7 @@ class ArmNode(Node):
 
     def close(self) -> None:
         """Hold the pose at the end."""
-        motion = self._arm.halt("the arm node ends")
-        if motion is not None:
-            self._backend.send(motion)
+        self._send(self._arm.halt("the arm node ends"))
 
 
 def main() -> None:
