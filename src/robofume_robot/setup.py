@@ -20,6 +20,8 @@ setup(
         "console_scripts": [
             "arm = robofume_robot.nodes.arm:main",
             "interbotix = robofume_robot.nodes.interbotix:main",
+            "teleop = robofume_robot.nodes.teleop:main",
+            "workspace = robofume_robot.nodes.workspace:main",
             "camera = robofume_robot.nodes.camera:main",
         ],
     },

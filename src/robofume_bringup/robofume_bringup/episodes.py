@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from robofume_common.enums import Outcome, Verdict
+from robofume_common.enums import Actor, Outcome, Verdict
 
 if TYPE_CHECKING:
     from robofume_data.episode import EpisodeData
@@ -35,6 +35,10 @@ class EpisodeSummary:
     """Steps with an unknown verdict."""
     closed: float
     """Wall time at which the episode was closed, seconds since 1970; NaN where it is not known."""
+    takeovers: int = 0
+    """How often a person began to act in it."""
+    person_steps: int = 0
+    """Actions that a person chose."""
 
     @property
     def success(self) -> bool:
@@ -71,6 +75,8 @@ def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
         true_negatives=int((says_failure & ~truth).sum()),
         unknown=int((episode.verdicts == Verdict.UNKNOWN).sum()),
         closed=episode.closed / 1e9 if episode.closed else float("nan"),
+        takeovers=episode.takeovers,
+        person_steps=int((episode.actors == Actor.PERSON).sum()),
     )
 
 

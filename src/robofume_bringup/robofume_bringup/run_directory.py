@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from robofume_common.errors import RobofumeError
 
+DOMAIN_FILE = "ros_domain"
+"""Beside the logs, while a graph is up: the number of its ROS domain."""
 BAG_KINDS = ("demos", "practice", "evaluate")
 
 
@@ -99,6 +101,13 @@ class RunDirectory:
     def parameters(self) -> Path:
         """The parameter files of the nodes as they were started last."""
         return self.path / "parameters"
+
+    def running_domain(self) -> int | None:
+        """The ROS domain of this run's graph while it is up, as the runner noted it; None otherwise."""
+        try:
+            return int((self.logs / DOMAIN_FILE).read_text())
+        except (OSError, ValueError):
+            return None
 
     def switcher_state(self, mode: str) -> Path:
         """What the switcher remembers over restarts, for each mode of the graph."""

@@ -17,6 +17,7 @@ from robofume_common.domain import claim_domain
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.graph import NodeDescription
+from robofume_bringup.run_directory import DOMAIN_FILE
 
 LAST_LINES = 8
 """Log lines shown for a node that died."""
@@ -116,6 +117,7 @@ class GraphRunner:
             self.parameter_directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RobofumeError(f"{error.filename} cannot be written to ({error.strerror}).") from error
+        (self.log_directory / DOMAIN_FILE).write_text(f"{self.domain}\n")
         for node in self.nodes:
             self._processes[node.name] = self._launch(node)
 
@@ -207,6 +209,7 @@ class GraphRunner:
             group = [p for p in self._processes.values() if p.description.stop_order == order]
             notes += self._stop_group(group)
         self._processes.clear()
+        (self.log_directory / DOMAIN_FILE).unlink(missing_ok=True)
         if self._domain_lock is not None:
             self._domain_lock.close()
             self._domain_lock = None

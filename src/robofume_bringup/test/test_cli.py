@@ -21,6 +21,7 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 COMMANDS = [
     [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["pretrain"], ["retrain"],
     ["practice"],    ["evaluate"], ["report"], ["data"], ["data", "info"], ["data", "check"], ["tasks"], ["doctor"],
+    ["teleop"], ["workspace"], ["workspace", "record"],
 ]  # fmt: skip
 
 
@@ -112,3 +113,21 @@ def test_the_command_runs_as_a_module():
         [path, "-m", "robofume_bringup", "tasks"], check=False, capture_output=True, text=True, env=os.environ
     )
     assert done.returncode == 0 and "pot_pick_and_place" in done.stdout
+
+
+def test_a_run_that_is_not_up_cannot_be_driven(capsys, tmp_path):
+    code, _, error = run(capsys, "teleop", "--run", "lid", "--runs", str(tmp_path))
+    assert code == 1 and "The run lid is not up" in error
+
+
+def test_a_workspace_without_an_arm_is_one_sentence(tmp_path, ros_domain):
+    """As a process, ended by SIGTERM to the command alone."""
+    command = [sys.executable, "-m", "robofume_bringup", "workspace", "record", "--output", str(tmp_path / "w.yaml")]
+    process = subprocess.Popen(
+        [*command, "--domain", str(ros_domain)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    line = process.stdout.readline()
+    assert "Guide the gripper" in line
+    process.terminate()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1 and "No joint states arrived" in output and "Traceback" not in output

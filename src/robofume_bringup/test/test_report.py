@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,3 +115,10 @@ def test_moving_share():
     share, low, high = moving_share(np.array([True, False, True, True]), 2)
     assert share.tolist() == [1.0, 0.5, 0.5, 1.0]
     assert (low <= share).all() and (share <= high).all()
+
+
+def test_interventions_and_their_share_of_the_actions(tmp_path):
+    results = synthetic_run(RunDirectory(tmp_path / "run"), 10)
+    results.practice[3] = replace(results.practice[3], takeovers=2, person_steps=7)
+    facts = practice_facts(results)
+    assert facts["interventions"] == 2 and facts["person_share"] == pytest.approx(7 / facts["steps"])

@@ -57,6 +57,12 @@ class EpisodeData:
         return len(self.actions)
 
     @property
+    def takeovers(self) -> int:
+        """How often a person began to act: interventions, in an episode of the policy."""
+        by_person = self.actors == Actor.PERSON
+        return int(by_person[:1].sum() + (by_person[1:] & ~by_person[:-1]).sum())
+
+    @property
     def is_success(self) -> bool:
         """Whether the episode was judged successful."""
         return self.outcome == Outcome.SUCCESS

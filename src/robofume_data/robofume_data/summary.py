@@ -49,6 +49,8 @@ class DataSummary:
     """Actions by who chose them."""
     verdicts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     """Steps by verdict."""
+    takeovers: int = 0
+    """How often a person began to act."""
     assisted_resets: int = 0
     image_sizes: set[tuple[int, int]] = field(default_factory=set)
     step_periods: list[float] = field(default_factory=list)
@@ -77,6 +79,7 @@ class DataSummary:
             part.true_known += 1
             part.true_successes += bool(episode.truth[episode.success_index])  # -1: the last step
         _count(self.actors, episode.actors)
+        self.takeovers += episode.takeovers
         _count(self.verdicts, episode.verdicts)
         self.assisted_resets += episode.assisted_reset_before
         self.image_sizes.add((episode.images.shape[1], episode.images.shape[2]))
@@ -124,6 +127,12 @@ def report(summary: DataSummary) -> str:
             f"  images {sizes}; {period:.3f} s between steps by the camera's clock",
             f"  actions by {_parts(summary.actors)}; verdicts {_parts(summary.verdicts)}",
         ]
+    by_person = summary.actors[Actor.PERSON]
+    if by_person and summary.actors[Actor.POLICY]:
+        lines.append(
+            f"  a person intervened {summary.takeovers} times, in {by_person / summary.steps:.1%} of the actions: "
+            f"once in {summary.steps / max(summary.takeovers, 1):.0f}"
+        )
     if summary.incomplete:
         lines.append(f"  {summary.incomplete} episodes are not whole and were not counted")
     lines += [f"  cut off: {path}" for path in summary.truncated]

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 from recorded_episodes import CAMERA_PERIOD, make_episode
-from robofume_common.enums import Outcome
+from robofume_common.enums import Actor, Outcome
 from robofume_data.episode_writer import write_episodes
 from robofume_data.film_strip import film_strip_png, frame_indices
 
@@ -63,3 +63,17 @@ def test_film_strip_shows_start_and_decision():
     assert picture.shape == (24 + 8, 5 * (28 + 3) - 3, 3)
     assert picture[-1, 0].tolist() == [200, 60, 50]
     assert picture[-1, -1].tolist() == [40, 160, 70]
+
+
+def test_interventions_are_counted_and_their_rate_is_told(tmp_path):
+    whole = make_episode(0)
+    actors = np.full(len(whole.actors), Actor.POLICY, dtype=np.uint8)
+    actors[[0, 2, 3]] = Actor.PERSON
+    helped = dataclasses.replace(whole, actors=actors)
+    alone = dataclasses.replace(make_episode(1), actors=np.full(len(actors), Actor.POLICY, dtype=np.uint8))
+    assert (helped.takeovers, alone.takeovers) == (2, 0)
+    write_episodes(tmp_path / "a.mcap", [helped, alone])
+    result = summary.summarise(tmp_path)
+    assert result.takeovers == 2 and result.actors[Actor.PERSON] == 3
+    text = summary.report(result)
+    assert f"intervened 2 times, in {3 / result.steps:.1%} of the actions: once in {result.steps / 2:.0f}" in text

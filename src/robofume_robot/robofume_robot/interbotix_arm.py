@@ -287,9 +287,12 @@ class InterbotixArm:
         if self._ending:
             return self._ending
         blocked = self._emergency or self.state is not BackendState.READY
-        self._ending = "on the way to the sleep pose"
+        self._ending = "ending"
         self._tell()
-        self._ending = self._lay_down(blocked)
+        try:
+            self._ending = self._lay_down(blocked)
+        except Exception as error:  # noqa: BLE001  whatever the library does, the rest of the end must follow
+            self._ending = f"The arm was not laid down ({error}): its servos hold it. Support it before the power goes."
         self._tell()
         return self._ending
 

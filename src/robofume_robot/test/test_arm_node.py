@@ -7,10 +7,12 @@ import pytest
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_robot.envelope import Limits, is_safe
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Empty
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from robofume_common import qos
-from robofume_interfaces.msg import ArmCommand, ArmStatus
+from robofume_interfaces.msg import ArmCommand, ArmStatus, BackendStatus
 from robofume_robot import kinematics
 
 HOME = [0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0]
@@ -27,6 +29,7 @@ class Robot:
         node = graph.node
         self.positions = np.append(HOME, (0.037, 0.037))
         self.stamp = 10 * PERIOD
+        self.efforts: list[float] = []
         self.motions: list[JointTrajectory] = []
         self.proprioceptions: list[JointState] = []
         self.statuses: list[ArmStatus] = []
@@ -60,6 +63,7 @@ class Robot:
         message = JointState(name=[kinematics.JOINT_NAMES[i] for i in order])
         message.header.stamp = to_time(self.stamp)
         message.position = [float(self.positions[i]) for i in order]
+        message.effort = self.efforts
         self._states.publish(message)
 
     def send(self, action, mode=ArmCommand.MODE_DELTA, stamp=None) -> None:
@@ -234,3 +238,62 @@ def test_a_home_outside_the_box_is_one_sentence_and_an_exit_code(graph):
     assert graph.until(lambda: process.poll() is not None)
     output = process.stdout.read()
     assert process.returncode == 1 and "home_joint_positions" in output and "Traceback" not in output
+
+
+def test_the_emergency_stop_is_a_topic_and_a_service_and_only_a_release_ends_it(graph, robot):
+    process = graph.start("arm", watchdog=30.0, joint_state_timeout=60.0, home_joint_positions=HOME, **BOX)
+    robot.connect()
+    topic = graph.node.create_publisher(Bool, "arm/emergency_stop", qos.COMMAND)
+    stop = graph.node.create_client(Trigger, "arm/stop")
+    release = graph.node.create_client(Trigger, "arm/release")
+    released = []
+    graph.node.create_subscription(Empty, "arm/released", released.append, qos.COMMAND)
+    assert graph.until(lambda: stop.service_is_ready() and release.service_is_ready())
+    assert graph.until(topic.get_subscription_count)
+    for count, by_topic in ((1, True), (2, False)):
+        robot.observe()
+        robot.send([0, 0, -0.01, 0, 0, 0, 1])
+        assert robot.answer() is not None
+        if by_topic:
+            topic.publish(Bool(data=True))
+        else:
+            future = stop.call_async(Trigger.Request())
+            assert graph.until(future.done) and future.result().success
+        assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_STOPPED)
+        assert graph.until(lambda: to_nanoseconds(robot.motions[-1].header.stamp) == 0), "the measured pose is held"
+        topic.publish(Bool(data=False))
+        sent = len(robot.motions)
+        for mode in (ArmCommand.MODE_DELTA, ArmCommand.MODE_HOME):
+            robot.observe()
+            robot.send([0, 0, -0.01, 0, 0, 0, 1], mode)
+        graph.settle(0.5)
+        assert len(robot.motions) == sent and robot.statuses[-1].state == ArmStatus.STATE_STOPPED
+        future = release.call_async(Trigger.Request())
+        assert graph.until(lambda future=future: future.done() and robot.statuses[-1].state == ArmStatus.STATE_HOLDING)
+        assert graph.until(lambda count=count: len(released) == count)
+    assert graph.stop(process)[0] == 0
+
+
+def test_too_much_torque_and_faults_of_servos_are_seen_in_the_status(graph, robot):
+    process = graph.start("arm", watchdog=30.0, joint_state_timeout=60.0, home_joint_positions=HOME, **BOX)
+    robot.connect()
+    robot.efforts = [0.0, 0.0, 0.1, 0.1, 9.0, 0.1, 0.1, 0.1]
+    for _ in range(5):
+        robot.observe()
+    assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_RECOVERING)
+    assert "elbow" in robot.statuses[-1].message
+    robot.efforts = [0.0] * 8
+    for _ in range(12):
+        robot.observe()
+        graph.settle(0.05)
+    assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_HOLDING)
+    backend = graph.node.create_publisher(BackendStatus, "arm/backend_status", qos.LATCHED)
+    backend.publish(BackendStatus(state=BackendStatus.STATE_RECOVERING, message="elbow: overload"))
+    assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_RECOVERING)
+    backend.publish(BackendStatus(state=BackendStatus.STATE_NEEDS_PERSON, message="support the arm"))
+    assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_STOPPED)
+    assert "support the arm" in robot.statuses[-1].message
+    robot.statuses.clear()
+    assert graph.until(lambda: robot.statuses)
+    assert (robot.statuses[-1].overloads, robot.statuses[-1].recoveries) == (2, 1)
+    assert graph.stop(process)[0] == 0

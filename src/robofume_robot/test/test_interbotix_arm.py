@@ -346,3 +346,8 @@ def test_a_guided_arm_is_never_told_anything():
 def test_settings_that_contradict_each_other_are_refused(settings):
     with pytest.raises(RobofumeError):
         InterbotixConfig(**settings).check()
+
+
+def test_a_library_that_breaks_at_the_end_is_one_sentence(bench):
+    bench.servos.move = lambda _joints: 1 / 0
+    assert "division by zero" in bench.arm.end() and bench.servos.torques == []

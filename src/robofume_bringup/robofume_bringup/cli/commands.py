@@ -138,6 +138,20 @@ def data_check(options: Options, _interruption: Interruption) -> int:
     return check(options.bags)
 
 
+def teleop(options: Options, interruption: Interruption) -> int:
+    """Drive the arm by keys and joystick."""
+    from robofume_bringup.cli import person
+
+    return person.teleop(options, interruption)
+
+
+def workspace_record(options: Options, interruption: Interruption) -> int:
+    """Write the workspace box from an arm that is guided by hand."""
+    from robofume_bringup.cli import person
+
+    return person.workspace_record(options, interruption)
+
+
 def tasks(_options: Options, _interruption: Interruption) -> None:
     """List the tasks."""
     from robofume_sim.tasks import TASKS

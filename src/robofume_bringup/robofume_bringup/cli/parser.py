@@ -181,6 +181,32 @@ def build_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("bags", nargs="+", type=Path, help="bags or folders")
 
+    teleop = add(
+        "teleop",
+        commands.teleop,
+        "drive the arm of a running graph by keyboard or joystick: demonstrations, interventions, emergency stop",
+        "robofume teleop --run lid",
+    )
+    add_graph_options(teleop)
+
+    workspace = subparsers.add_parser("workspace", help="the workspace box", description="The workspace box.")
+    workspace_commands = workspace.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    record = add(
+        "record",
+        commands.workspace_record,
+        "watch the arm while it is guided by hand, and write the box in which it may work; moves nothing",
+        "robofume workspace record --output workspace.yaml",
+        workspace_commands,
+    )
+    add_graph_options(record)
+    record.add_argument(
+        "--output", type=Path, default=Path("workspace.yaml"), help="file to write (default: workspace.yaml)"
+    )
+    record.add_argument(
+        "--margin", type=float, default=0.01, help="the box is smaller than what is shown by this [m] (default: 0.01)"
+    )
+    record.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
     add("tasks", commands.tasks, "list the tasks")
     add(
         "doctor",
@@ -188,6 +214,16 @@ def build_parser() -> argparse.ArgumentParser:
         "say what is installed, which robots can be used here, and what is missing for the others",
     )
     return parser
+
+
+def add_graph_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which running graph is meant."""
+    parser.add_argument("--run", metavar="NAME", help="a run that is up (default: the ROS domain of the environment)")
+    parser.add_argument(
+        "--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)"
+    )
+    parser.add_argument("--domain", type=int, help="the ROS domain, instead of a run")
+    parser.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
 
 
 def add_run_options(

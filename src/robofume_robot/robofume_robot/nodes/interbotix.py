@@ -47,13 +47,19 @@ class InterbotixNode(Node):
     def __init__(self) -> None:
         super().__init__("interbotix")
         self.failure: RobofumeError | None = None
-        self._closing = False
-        self._config = config = declare(self, InterbotixConfig).check()
+        self._config = declare(self, InterbotixConfig).check()
         load_library()
         self._wait_for_driver()
-        library = self._start_library()
-        self._driver = library
-        self._arm = InterbotixArm(config, library, on_status=self._publish_status, warn=self._warn)
+        self._driver = self._start_library()
+        try:
+            self._begin()
+        except BaseException:
+            self._let_go()  # its thread would outlive this one
+            raise
+
+    def _begin(self) -> None:
+        config = self._config
+        self._arm = InterbotixArm(config, self._driver, on_status=self._publish_status, warn=self._warn)
         self._reader = JointReader()
         self._names, self._order = list(JOINT_NAMES), [JOINT_NAMES.index(name) for name in JOINT_NAMES]
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -178,6 +184,9 @@ class InterbotixNode(Node):
         """The sleep pose, then torque off, on every way out."""
         parts = [str(self.failure)] if self.failure else []
         print(" ".join([*parts, self._arm.end()]), file=sys.stderr, flush=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         Call(self._driver.close).result(5.0, "The Interbotix library does not let go.")
 
 

@@ -1,0 +1,80 @@
+"""`robofume teleop` and `robofume workspace record`: what a person does at the arm, in a node of its own in the
+foreground."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from robofume_common.errors import RobofumeError
+
+from robofume_bringup.interruption import Interruption
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.runner import QUIET, dds_environment
+
+END_DEADLINE = 10.0
+"""Seconds that the node has for a calm end."""
+
+
+def domain_of(runs: Path, run: str | None, domain: int | None) -> int:
+    """The ROS domain to join: the given one, that of a run which is up, or the environment's.
+
+    Raises RobofumeError where the named run is not up."""
+    if domain is not None:
+        return domain
+    if run is not None:
+        found = RunDirectory(runs / run).running_domain()
+        if found is None:
+            raise RobofumeError(f"The run {run} is not up: start it with `robofume up --run {run}`.")
+        return found
+    text = os.environ.get("ROS_DOMAIN_ID", "0")
+    if not text.isdigit():
+        raise RobofumeError(f"ROS_DOMAIN_ID must be a whole number of 0 or more, not {text!r}.")
+    return int(text)
+
+
+def run_node(
+    name: str, parameters: Mapping[str, Any], domain: int, namespace: str, interruption: Interruption
+) -> int:
+    """Run a node of robofume_robot in the foreground, with this terminal, until it ends or the person does; its exit
+    code."""
+    arguments = ["-r", f"__node:={name}"]
+    if namespace:
+        arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    for key, value in parameters.items():
+        arguments += ["-p", f"{key}:={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"]
+    command = [sys.executable, "-m", f"robofume_robot.nodes.{name}", "--ros-args", *arguments, *QUIET]
+    process = subprocess.Popen(command, env={**os.environ, **dds_environment(domain)})
+    try:
+        while process.poll() is None and not interruption.requests:
+            time.sleep(0.05)
+        if process.poll() is None:  # a Ctrl+C has reached it as well; a signal to this process alone has not
+            process.send_signal(signal.SIGINT)
+            process.wait(END_DEADLINE)
+    except subprocess.TimeoutExpired:
+        print(f"robofume: the {name} node did not end when asked and was killed.", file=sys.stderr)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return min(abs(process.returncode), 1)
+
+
+def teleop(options: Any, interruption: Interruption) -> int:
+    """Drive the arm by keys and joystick."""
+    domain = domain_of(options.runs, options.run, options.domain)
+    return run_node("teleop", {}, domain, options.namespace, interruption)
+
+
+def workspace_record(options: Any, interruption: Interruption) -> int:
+    """Write the workspace box from an arm that is guided by hand."""
+    domain = domain_of(options.runs, options.run, options.domain)
+    parameters = {"output": str(options.output), "margin": options.margin, "overwrite": options.overwrite}
+    return run_node("workspace", parameters, domain, options.namespace, interruption)

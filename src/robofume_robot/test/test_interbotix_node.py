@@ -1,0 +1,202 @@
+"""The interbotix node as a real process, with a stand-in for Interbotix' library: start, every way to end, and what is
+sent meanwhile. The library itself is in test_interbotix_real.py."""
+
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Duration
+from robofume_robot.interbotix_driver import SERVICES
+from robofume_robot.kinematics import SLEEP_JOINT_POSITIONS
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Empty, Float64MultiArray, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from robofume_common import qos
+from robofume_interfaces.msg import ArmStatus, BackendStatus
+from robofume_robot import kinematics
+
+HOME = np.array([0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0])
+NAMES = [*kinematics.ARM_JOINT_NAMES, "gripper", "left_finger", "right_finger"]
+QUICK = {"startup_timeout": 60.0, "sleep_velocity_scale": 0.5}
+
+
+class Driver:
+    """Both sides of the node: the driver with its arm, and the arm node."""
+
+    def __init__(self, graph) -> None:
+        self.graph, node = graph, graph.node
+        self.joints = np.array(HOME)
+        self.goals, self.calls, self.states, self.statuses = [], [], [], []
+        self.speaking = self.arm_node = True
+        self._services = [node.create_service(Trigger, f"/wx250s/{name}", lambda _q, a: a) for name in SERVICES]
+        self._publisher = node.create_publisher(JointState, "/wx250s/joint_states", 10)
+        node.create_subscription(Float64MultiArray, "/wx250s/fake/goals", self._on_goal, 10)
+        node.create_subscription(String, "/wx250s/fake/calls", lambda m: self.calls.append(m.data), 10)
+        node.create_subscription(JointState, "joint_states", self.states.append, qos.STATE)
+        node.create_subscription(BackendStatus, "arm/backend_status", self.statuses.append, qos.LATCHED)
+        self._trajectories = node.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND)
+        self._status = node.create_publisher(ArmStatus, "arm/status", qos.LATCHED)
+        self.stop = node.create_publisher(Bool, "arm/emergency_stop", qos.COMMAND)
+        self.released = node.create_publisher(Empty, "arm/released", qos.COMMAND)
+        node.create_timer(0.03, self._speak)
+        node.create_timer(0.5, lambda: self.arm_node and self._status.publish(ArmStatus(state=2)))
+
+    def _speak(self) -> None:
+        if self.speaking:
+            message = JointState(name=NAMES)
+            message.header.stamp = self.graph.node.get_clock().now().to_msg()
+            message.position = [*self.joints.tolist(), 0.3, 0.02, -0.02]
+            message.effort = [100.0] * 9
+            self._publisher.publish(message)
+
+    def _on_goal(self, message: Float64MultiArray) -> None:
+        self.joints = np.array(message.data)
+        self.goals.append(self.joints)
+
+    def send(self, joints, seconds=1) -> None:
+        point = JointTrajectoryPoint(positions=[*map(float, joints), 0.037, 0.037])
+        point.time_from_start = Duration(sec=seconds)
+        self._trajectories.publish(JointTrajectory(joint_names=list(kinematics.JOINT_NAMES), points=[point]))
+
+    def ready(self, process) -> None:
+        assert self.graph.until(lambda: (self.states and self.statuses) or process.poll() is not None)
+        assert process.poll() is None, process.stdout.read()
+        node = self.graph.node
+        assert self.graph.until(lambda: node.count_subscribers("arm_controller/joint_trajectory"))
+        self.graph.settle(0.5)
+
+
+@pytest.fixture
+def driver(graph, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_interbotix"), prepend=":")
+    return Driver(graph)
+
+
+def test_motions_are_streamed_and_what_is_not_safe_is_not(graph, driver):
+    process = graph.start("interbotix", **QUICK)
+    driver.ready(process)
+    state = driver.states[-1]
+    assert tuple(state.name) == kinematics.JOINT_NAMES
+    np.testing.assert_allclose(state.position, [*HOME, 0.02, 0.02])
+    assert state.effort[1] == pytest.approx(0.357, abs=0.01), "Nm, not mA"
+    assert "srv_set_reg Profile_Velocity 200" in driver.calls
+    target = HOME + 0.2
+    driver.send(target)
+    assert graph.until(lambda: driver.goals and np.abs(driver.goals[-1] - target).max() < 1e-6)
+    assert "open" in driver.calls and len(driver.goals) > 5
+    count = len(driver.goals)
+    for bad in (HOME * np.nan, HOME + 9.0, HOME + (1.5, 0, 0, 0, 0, 0)):
+        driver.send(bad)
+    graph.settle(0.5)
+    assert len(driver.goals) == count
+    code, output = graph.stop(process)
+    assert code == 0 and "refused" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_it_sleeps_and_then_cuts_the_torque(graph, driver, number):
+    process = graph.start("interbotix", **QUICK)
+    driver.ready(process)
+    driver.send(HOME + 0.4, 20)
+    assert graph.until(lambda: driver.goals)
+    code, output = graph.stop(process, number)
+    assert code == 0 and "torque is off" in output and "Traceback" not in output, output
+    np.testing.assert_allclose(driver.joints, SLEEP_JOINT_POSITIONS)
+    assert driver.calls[-1] == "srv_torque False"
+    assert max(np.abs(np.diff(driver.goals, axis=0)).max(axis=1)) < 0.3
+
+
+def test_an_exception_ends_it_asleep_too(graph, driver, monkeypatch):
+    """Inside the library, at the first goal; the arm was asleep, so that the way there needs no goal."""
+    monkeypatch.setenv("FAKE_INTERBOTIX", "break")
+    driver.joints = np.array(SLEEP_JOINT_POSITIONS)
+    process = graph.start("interbotix", **QUICK)
+    driver.ready(process)
+    driver.send(SLEEP_JOINT_POSITIONS + 0.01)
+    assert graph.until(lambda: process.poll() is not None)
+    assert process.returncode == 2 and "the library broke" in process.stdout.read()
+
+
+def test_when_the_arm_node_is_gone_the_arm_is_held_and_then_laid_down(graph, driver):
+    process = graph.start("interbotix", arm_timeout=1.5, arm_lost_after=4.0, **QUICK)
+    driver.ready(process)
+    driver.send(HOME + 0.4, 60)
+    assert graph.until(lambda: len(driver.goals) > 3)
+    driver.arm_node = False
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "The arm node has been silent" in output and "Traceback" not in output, output
+    np.testing.assert_allclose(driver.joints, SLEEP_JOINT_POSITIONS)
+
+
+def test_when_the_driver_is_gone_it_says_so(graph, driver):
+    process = graph.start("interbotix", driver_lost_after=2.0, **QUICK)
+    driver.ready(process)
+    driver.speaking = False
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "sent no joint states" in output and driver.goals == []
+
+
+def test_when_the_driver_does_not_answer_it_says_so(graph, driver, monkeypatch):
+    monkeypatch.setenv("FAKE_INTERBOTIX", "mute")
+    process = graph.start("interbotix", driver_lost_after=2.0, **QUICK)
+    driver.ready(process)
+    assert graph.until(lambda: process.poll() is not None)
+    assert process.returncode == 1 and "does not answer srv_get_reg" in process.stdout.read()
+
+
+@pytest.mark.parametrize("fault", ["exit", "hang"])
+def test_a_library_that_exits_or_hangs_at_the_start_is_one_sentence(graph, driver, monkeypatch, fault):
+    monkeypatch.setenv("FAKE_INTERBOTIX", fault)
+    process = graph.start("interbotix", startup_timeout=10.0)
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "Traceback" not in output, output
+    assert {"exit": "refused to start", "hang": "did not answer within"}[fault] in output
+
+
+def test_without_a_driver_the_node_does_not_wait_for_ever(graph, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_interbotix"), prepend=":")
+    process = graph.start("interbotix", startup_timeout=1.0)
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "No Interbotix driver was found under /wx250s" in output
+
+
+def test_the_emergency_stop_reaches_the_servos_without_the_arm_node(graph, driver):
+    process = graph.start("interbotix", **QUICK)
+    driver.ready(process)
+    driver.send(HOME + 0.4, 30)
+    assert graph.until(lambda: driver.goals)
+    driver.stop.publish(Bool(data=True))
+    graph.settle(1.0)
+    count = len(driver.goals)
+    graph.settle(1.0)
+    assert len(driver.goals) == count
+    driver.send(HOME)
+    graph.settle(0.5)
+    assert len(driver.goals) == count
+    driver.released.publish(Empty())
+    graph.settle(0.3)
+    driver.send(HOME)
+    assert graph.until(lambda: len(driver.goals) > count)
+    assert graph.stop(process)[0] == 0
+
+
+def test_a_guided_arm_must_be_asleep_first(graph, driver):
+    process = graph.start("interbotix", guided=True, **QUICK)
+    assert graph.until(lambda: process.poll() is not None)
+    assert process.returncode == 1 and "sleep pose" in process.stdout.read()
+
+
+@pytest.mark.skipif(find_spec("interbotix_xs_modules") is not None, reason="interbotix_xs_modules is installed")
+def test_without_interbotix_packages_the_node_says_what_to_install(graph):
+    process = graph.start("interbotix")
+    assert graph.until(lambda: process.poll() is not None)
+    output = process.stdout.read()
+    assert process.returncode == 1 and "interbotix_ros_toolboxes" in output and "Traceback" not in output
