@@ -116,7 +116,8 @@ class Teleoperator:
         the gripper was told last; until the person turns it, it stays so."""
         if not self._turned:
             self._opening = 1.0 if opening > 0.5 else 0.0
-        direction, active = np.zeros(6), now <= self._gripper_until
+        direction: Array = np.zeros(6)
+        active = now <= self._gripper_until
         for key, time in self._keys.items():
             if now - time <= self._config.key_time:
                 component, sign = DIRECTIONS[key]
