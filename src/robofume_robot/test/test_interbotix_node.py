@@ -2,6 +2,8 @@
 sent meanwhile. The library itself is in test_interbotix_real.py."""
 
 import signal
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from robofume_robot import kinematics
 HOME = np.array([0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0])
 NAMES = [*kinematics.ARM_JOINT_NAMES, "gripper", "left_finger", "right_finger"]
 QUICK = {"startup_timeout": 60.0, "sleep_velocity_scale": 0.5}
+SPEED = "sleep_velocity_scale:=0.5"
 
 
 class Driver:
@@ -108,6 +111,28 @@ def test_asked_to_end_it_sleeps_and_then_cuts_the_torque(graph, driver, number):
     np.testing.assert_allclose(driver.joints, SLEEP_JOINT_POSITIONS)
     assert driver.calls[-1] == "srv_torque False"
     assert max(np.abs(np.diff(driver.goals, axis=0)).max(axis=1)) < 0.3
+
+
+def test_when_its_runner_is_killed_it_lays_the_arm_down(graph, driver, monkeypatch, tmp_path):
+    """Other nodes are killed with their runner; this one still has something to do."""
+    log = tmp_path / "log"
+    script = (
+        "import subprocess, sys, time\n"
+        f"command = [sys.executable, '-m', 'robofume_robot.nodes.interbotix', '--ros-args', '-p', {SPEED!r}]\n"
+        f"print(subprocess.Popen(command, stdout=open({str(log)!r}, 'w'), stderr=subprocess.STDOUT).pid, flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    monkeypatch.setenv("ROBOFUME_RUNNER_PID", "1")
+    runner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    graph._processes.append(runner)
+    pid = int(runner.stdout.readline())
+    driver.ready(runner)
+    driver.send(HOME + 0.4, 20)
+    assert graph.until(lambda: driver.goals)
+    runner.kill()
+    assert graph.until(lambda: driver.calls[-1] == "srv_torque False"), log.read_text()
+    np.testing.assert_allclose(driver.joints, SLEEP_JOINT_POSITIONS)
+    assert graph.until(lambda: not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text())
 
 
 def test_an_exception_ends_it_asleep_too(graph, driver, monkeypatch):

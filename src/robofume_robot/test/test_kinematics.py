@@ -184,3 +184,39 @@ def test_the_chain_of_the_makers_joint_table():
         hand = np.eye(4)
         hand[0, 3] = 0.043 + 0.023 + 0.027575
         np.testing.assert_allclose(forward_kinematics(q), pose @ hand, atol=1e-6)
+
+
+def test_poses_at_singularities_are_solved():
+    """Wrist axes in one line, elbow straight, wrist over the waist's axis."""
+    rng = np.random.default_rng(9)
+    straight_elbow = -np.arctan2(0.25, 0.04975)
+    for _ in range(100):
+        for joint, value in ((4, 0.0), (2, straight_elbow), (0, 0.0)):
+            q = rng.uniform(0.6 * JOINT_LOWER, 0.6 * JOINT_UPPER)
+            q[joint] = value
+            target = forward_kinematics(q)
+            solution = inverse_kinematics(
+                target, READY, position_tolerance=1e-3, rotation_tolerance=np.radians(0.5), any_configuration=True
+            )
+            assert solution.converged, q
+            assert np.isfinite(solution.joint_positions).all()
+
+
+def test_one_iteration_moves_no_joint_further_than_its_step():
+    rng = np.random.default_rng(10)
+    for q in _random_joints(200, seed=11):
+        step = rng.uniform(0.05, 0.5)
+        target = forward_kinematics(_random_joints(1, seed=int(rng.integers(1 << 30)))[0])
+        solution = inverse_kinematics(target, q, max_iterations=1, max_joint_step=step)
+        assert np.abs(solution.joint_positions - q).max() <= step + 1e-9
+
+
+def test_poses_out_of_reach_are_refused_from_everywhere():
+    rng = np.random.default_rng(12)
+    for seed in _random_joints(100, seed=13):
+        direction = rng.normal(size=3)
+        place = np.array([0, 0, 0.11065]) + direction / np.linalg.norm(direction) * rng.uniform(0.70, 5.0)
+        target = pose_from_vector((*place, *rng.uniform(-3, 3, 3)))
+        solution = inverse_kinematics(target, seed, any_configuration=True)
+        assert not solution.converged and solution.position_error > 5e-3
+        assert kinematics.within_joint_limits(solution.joint_positions)
