@@ -252,7 +252,10 @@ class InterbotixArm:
                 self._restart = Call(self._restart_servos)
             return
         if self._restart.done:
-            fault = self._fault_of(self._restart)
+            try:
+                fault = describe_errors(self._restart.result(0.0, "the restart failed"), ALL_JOINTS)
+            except RobofumeError as error:
+                fault = str(error)
             self._restart = None
             self._recovery.on_restarted(fault, now)
             if self._measured is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import time
 from typing import Any, Protocol
 
 from robofume_common.errors import RobofumeError
@@ -34,6 +35,8 @@ SERVICES = (
     "reboot_motors",
 )
 """The library's constructor waits for each of them without an end."""
+RESTART_TIME = 1.0
+"""s until a servo that was restarted answers again."""
 _MODULES = ("interbotix_xs_modules.xs_robot.arm", "interbotix_common_modules.common_robot.robot")
 _BELIEVED_MOVING_TIME = 2.0
 """s; what the library believes before the registers are written: the value of Interbotix' own mode file."""
@@ -53,7 +56,7 @@ class ServoDriver(Protocol):
         """Open or close the gripper, with force, until told otherwise."""
 
     def prepare(self) -> None:
-        """Write how fast goals are reached into the servos."""
+        """Write how fast goals are reached into the servos, and look whether they took it."""
 
     def hardware_errors(self) -> list[int]:
         """The registers Hardware_Error_Status in the order of ALL_JOINTS; empty: not known."""
@@ -107,14 +110,17 @@ class InterbotixLibrary:
 
     def prepare(self) -> None:
         """See ServoDriver."""
-        arm, config = self._bot.arm, self._config
+        arm, core, config = self._bot.arm, self._bot.core, self._config
         for register, seconds in (
             ("Profile_Velocity", config.moving_time),
             ("Profile_Acceleration", config.acceleration_time),
         ):
-            self._ask(
-                self._bot.core.srv_set_reg, cmd_type="group", name="arm", reg=register, value=round(seconds * 1000)
-            )
+            value = round(seconds * 1000)
+            self._ask(core.srv_set_reg, cmd_type="group", name="arm", reg=register, value=value)
+            # The driver answers in the same way when a servo did not take it, and 0 would be as fast as it can.
+            written = list(self._ask(core.srv_get_reg, cmd_type="group", name="arm", reg=register).values)
+            if written != [value] * len(ARM_JOINT_NAMES):
+                raise RobofumeError(f"The servos have not taken {register} {value}: they say {written or 'nothing'}.")
         # It judges speeds by what it remembers.
         arm.moving_time, arm.accel_time = config.moving_time, config.acceleration_time
 
@@ -127,6 +133,7 @@ class InterbotixLibrary:
         """See ServoDriver."""
         core = self._bot.core
         self._ask(core.srv_reboot, cmd_type="group", name="all", enable=False, smart_reboot=True)
+        time.sleep(RESTART_TIME)
         self.prepare()
         # A servo whose torque comes on takes the place where it is as its goal.
         self.torque(True)

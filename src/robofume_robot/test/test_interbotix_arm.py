@@ -23,7 +23,7 @@ class Servos:
         self.joints = np.array(joints)
         self.goals, self.grips, self.torques = [], [], []
         self.errors = [0] * 7
-        self.restarts = self.cured_by = 0
+        self.restarts = self.cured_by = self.fails_until = 0
         self.refusing = self.blocked = self.dead = False
         self.answering = threading.Event()
         self.answering.set()
@@ -56,6 +56,8 @@ class Servos:
 
     def restart(self):
         self.restarts += 1
+        if self.restarts < self.fails_until:
+            raise RobofumeError("The servos have not taken Profile_Velocity 200")
         if self.restarts >= self.cured_by:
             self.errors = [0] * 7
 
@@ -264,6 +266,17 @@ def test_a_servo_that_stays_overloaded_is_for_a_person(bench):
     bench.arm.release()
     bench.run(5.0)
     assert bench.servos.restarts == 5 and bench.arm.state is BackendState.READY
+
+
+def test_a_restart_that_fails_is_tried_again_and_then_for_a_person(bench):
+    bench.servos.fails_until = 5
+    bench.servos.errors = OVERLOAD
+    bench.run(10.0)
+    assert bench.arm.failure is None and bench.arm.state is BackendState.NEEDS_PERSON
+    assert bench.servos.restarts == 3 and "support the arm" in bench.arm.message
+    bench.arm.release()
+    bench.run(5.0)
+    assert bench.arm.state is BackendState.READY
 
 
 def test_registers_that_are_not_known_are_no_fault(bench):

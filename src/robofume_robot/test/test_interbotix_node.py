@@ -175,14 +175,15 @@ def test_when_the_driver_does_not_answer_it_says_so(graph, driver, monkeypatch):
     assert process.returncode == 1 and "does not answer srv_get_reg" in process.stdout.read()
 
 
-@pytest.mark.parametrize("fault", ["exit", "hang"])
-def test_a_library_that_exits_or_hangs_at_the_start_is_one_sentence(graph, driver, monkeypatch, fault):
+@pytest.mark.parametrize("fault", ["exit", "hang", "deaf"])
+def test_a_start_that_fails_is_one_sentence(graph, driver, monkeypatch, fault):
     monkeypatch.setenv("FAKE_INTERBOTIX", fault)
     process = graph.start("interbotix", startup_timeout=10.0)
     assert graph.until(lambda: process.poll() is not None)
     output = process.stdout.read()
     assert process.returncode == 1 and "Traceback" not in output, output
-    assert {"exit": "refused to start", "hang": "did not answer within"}[fault] in output
+    sentences = {"exit": "refused to start", "hang": "did not answer within", "deaf": "have not taken Profile_Velocity"}
+    assert sentences[fault] in output
 
 
 def test_without_a_driver_the_node_does_not_wait_for_ever(graph, monkeypatch):

@@ -11,6 +11,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 
+REGISTERS = {}
 FAULT = os.environ.get("FAKE_INTERBOTIX", "")
 
 
@@ -58,8 +59,11 @@ class Client:
         what = f"{fields.get('reg', '')}{fields.get('enable', '')}"
         self._bot.tell(f"{self.srv_name} {what} {fields.get('value', '')}".strip())
         future = Future()
-        if not (FAULT == "mute" and self.srv_name == "srv_get_reg"):
-            future.set_result(SimpleNamespace(values=[0] * 7))
+        if self.srv_name == "srv_set_reg":
+            REGISTERS[fields["reg"]] = 0 if FAULT == "deaf" else fields["value"]
+        if not (FAULT == "mute" and fields.get("reg") == "Hardware_Error_Status"):
+            joints = 7 if fields["name"] == "all" else 6
+            future.set_result(SimpleNamespace(values=[REGISTERS.get(fields.get("reg"), 0)] * joints))
         return future
 
     def remove_pending_request(self, _future):
