@@ -18,13 +18,14 @@ from robofume_robot.deadlines import Call
 from robofume_robot.interbotix_config import InterbotixConfig
 from robofume_robot.interbotix_driver import ALL_JOINTS, ServoDriver
 from robofume_robot.interbotix_joints import describe_errors, is_acceptable
-from robofume_robot.kinematics import Array
+from robofume_robot.kinematics import SLEEP_JOINT_POSITIONS, Array
 from robofume_robot.motion import Motion
 from robofume_robot.recovery import Recovery
 from robofume_robot.sleeping import is_asleep, plan_sleep
 from robofume_robot.streaming import Stream
 
 RESTART_DEADLINE = 15.0  # s
+CATCH_UP = 4.0  # s for which the way to the sleep pose waits for the arm
 MAX_LEAD = 0.6  # rad; a goal further ahead of the arm is forgotten, as in the envelope
 OPEN_ABOVE, CLOSED_BELOW = 0.6, 0.4
 """Opening of the gripper, which knows open and closed alone; in between it stays as it is."""
@@ -311,16 +312,14 @@ class InterbotixArm:
         self._stream.start(path, measured[:6], self._clock())
         while self._stream.active:
             goal, _finger = self._stream.next(self._clock())
-            self._measured = self._position()
-            if np.abs(goal - self._measured[:6]).max() > MAX_LEAD:
+            if not self._comes_near(goal, MAX_LEAD):
+                self._measured = self._position()
                 self._hold("something is in its way")
                 break
             if not self._move(goal):
                 break
             self._sleep(self.config.stream_period)
-        ends = self._clock() + 2.0
-        while not is_asleep(self._position(), self.config.sleep_tolerance) and self._clock() < ends:
-            self._sleep(0.05)
+        self._comes_near(SLEEP_JOINT_POSITIONS, self.config.sleep_tolerance)
         if not is_asleep(self._position(), self.config.sleep_tolerance):
             return "The arm did not come to its sleep pose: its servos hold it. Support it before the power goes."
         if not self.config.torque_off_at_end:
@@ -330,6 +329,15 @@ class InterbotixArm:
         except RobofumeError as error:
             return f"The arm is in its sleep pose, and its torque is still on: {error}"
         return "The arm is in its sleep pose, and its torque is off."
+
+    def _comes_near(self, goal: Array, tolerance: float) -> bool:
+        """True where the arm is within `tolerance` rad of `goal` (6,) in time; a slow driver may need a while."""
+        ends = self._clock() + CATCH_UP
+        while np.abs(goal - self._position()[:6]).max() > tolerance:
+            if self._clock() > ends:
+                return False
+            self._sleep(0.05)
+        return True
 
     def _driver_speaks(self) -> bool:
         """True where a new joint state comes within the driver's timeout."""
