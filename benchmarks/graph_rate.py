@@ -26,10 +26,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import psutil
 import torch
-from robofume_bringup.graph import GraphSettings, build_graph, task_description
+from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.robot_session import RobotSession
 from robofume_bringup.runner import GraphRunner
+from robofume_bringup.task_files import task_description
 from robofume_common.enums import Direction
 from robofume_policy.agents import create_agent
 from robofume_policy.checkpoint import CheckpointStore

@@ -1,3 +1,5 @@
+from glob import glob
+
 from setuptools import find_packages, setup
 
 package_name = "robofume_bringup"
@@ -6,11 +8,13 @@ setup(
     name=package_name,
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
-    package_data={package_name: ["templates/*.j2"]},
+    package_data={package_name: ["templates/*.j2", "tasks/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
         ("share/" + package_name, ["package.xml"]),
-        ("share/" + package_name + "/launch", ["launch/bringup.launch.py"]),
+        ("share/" + package_name + "/launch", sorted(glob("launch/*.launch.py"))),
+        ("share/" + package_name + "/rviz", sorted(glob("rviz/*.rviz"))),
+        ("share/" + package_name + "/worlds", sorted(glob("worlds/*.world"))),
     ],
     install_requires=["setuptools"],
     zip_safe=True,
@@ -21,6 +25,7 @@ setup(
     entry_points={
         "console_scripts": [
             "robofume = robofume_bringup.cli:main",
+            "markers = robofume_bringup.nodes.markers:main",
         ],
     },
 )

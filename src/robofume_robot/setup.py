@@ -23,6 +23,7 @@ setup(
             "teleop = robofume_robot.nodes.teleop:main",
             "workspace = robofume_robot.nodes.workspace:main",
             "camera = robofume_robot.nodes.camera:main",
+            "replay = robofume_robot.nodes.replay:main",
         ],
     },
 )

@@ -19,6 +19,8 @@ setup(
     entry_points={
         "console_scripts": [
             "sim = robofume_sim.nodes.sim:main",
+            "gazebo_arm = robofume_sim.nodes.gazebo_arm:main",
+            "gazebo_scene = robofume_sim.nodes.gazebo_scene:main",
             "demonstrator = robofume_sim.nodes.demonstrator:main",
         ],
     },

@@ -170,7 +170,7 @@ def examine(environment: Mapping[str, str] | None = None) -> Machine:
     ros_distribution, ros_from = _ros_origin(environment)
     versions = {name: _distribution_version(name) for name in DISTRIBUTIONS}
     backend = first_graphics_backend() if versions["mujoco"] else None
-    from robofume_bringup.graph import ROBOTS
+    from robofume_bringup.task_files import ROBOTS
     return Machine(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",

@@ -7,76 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
 from robofume_common.errors import RobofumeError
-from robofume_common.parameters import from_dict
 from robofume_common.task import TaskDescription
 
+from robofume_bringup.node_table import NODES, NodeDescription
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.task_files import ROBOTS, task_description
+from robofume_bringup.views import view_nodes
 
-ROBOTS = ("mujoco",)
-MODES = ("collect", "practice", "evaluate")
+MODES = ("collect", "practice", "evaluate", "replay")
+CONTROL_RATE = 5.0
+"""Control steps per second on a robot that does not wait; also the simulation's."""
 SUCCESSES_SHOWN = 3
 """Steps in a row that must show the success before a demonstration ends."""
-
-
-@dataclass(frozen=True)
-class NodeDescription:
-    """One node of the graph."""
-
-    package: str
-    name: str
-    """Node name, also the name of its log file and of its console script (`executable`)."""
-    module: str
-    """Python module with `main()`, started with `python -m`."""
-    config: str = ""
-    """`module:Class` of the dataclass with the node's settings; empty: not known."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    remappings: Mapping[str, str] = field(default_factory=dict)
-    needed: bool = True
-    """Whether the run ends when this node dies (after its restarts)."""
-    restarts: int = 0
-    """How often the runner starts it again after it died."""
-    niceness: int = 0
-    stop_order: int = 0
-    """Nodes are stopped in the order of this number; those with the same number together."""
-    stop_deadline: float = 10.0
-    """Seconds that the node has for a calm end after SIGINT."""
-
-    @property
-    def executable(self) -> str:
-        """Name of the console script that `ros2 run` and the launch files start."""
-        return self.name
-
-    def parameter_values(self) -> dict[str, Any]:
-        """The parameters as plain values for ROS.
-
-        Empty lists are left out: ROS cannot tell their type; the node's default stands.
-        """
-        values = {name: _plain(value) for name, value in self.parameters.items()}
-        return {name: value for name, value in values.items() if value is not None and value != []}
-
-    def check_parameters(self) -> None:
-        """Raise RobofumeError for a parameter that the node does not have or that does not fit."""
-        if not self.config:
-            return
-        module, _, name = self.config.partition(":")
-        try:
-            from_dict(getattr(import_module(module), name), self.parameter_values())
-        except RobofumeError as error:
-            raise RobofumeError(f"Settings of the {self.name} node: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
 
 
 @dataclass(frozen=True)
@@ -105,52 +51,39 @@ class GraphSettings:
     """In collection: deliberately bad attempts."""
     restarts: int = 0
     """Times that a node which dies is started again, except those in LOST_WITH_THEIR_PROCESS."""
+    use_rviz: bool = False
+    """Whether rviz, the robot model and the markers are shown."""
+    robot_name: str = "wx250s"
+    """Namespace of the real arm's driver, or of the arm in Gazebo."""
+    camera_source: str = ""
+    """OpenCV source of the camera: device number, file or URL; empty: the topic `image_topic`."""
+    image_topic: str = ""
+    """Topic of the camera's driver; empty: where the robot's camera publishes."""
+    extra_cameras: tuple[str, ...] = ()
+    """Further cameras: `wrist` is a node `camera_wrist` from `wrist/image_raw` to `observation/wrist/image`."""
+    bag: str = ""
+    """Replay: the bag that is played."""
+    replay_direction: int = 1
+    """Replay: the direction (Step.DIRECTION_*) that the bag shows."""
+    replay_outcome: str = "timeout"
+    """Replay: how its episodes ended: success or timeout."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node name -> parameter -> value, on top of what the graph sets."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether the world waits for each command: only the embedded simulation can."""
+        return self.lockstep and self.robot == "mujoco" and self.mode != "replay"
 
-NODES: dict[str, NodeDescription] = {
-    node.name: node
-    for node in (
-        NodeDescription("robofume_sim", "sim", "robofume_sim.nodes.sim",
-                        "robofume_sim.nodes.sim:SimConfig", stop_order=4),
-        NodeDescription("robofume_sim", "demonstrator", "robofume_sim.nodes.demonstrator",
-                        "robofume_sim.nodes.demonstrator:DemonstratorNodeConfig"),
-        NodeDescription("robofume_robot", "camera", "robofume_robot.nodes.camera",
-                        "robofume_robot.camera_config:CameraConfig", stop_order=4),
-        NodeDescription("robofume_robot", "arm", "robofume_robot.nodes.arm",
-                        "robofume_robot.arm_config:ArmConfig", stop_order=3),
-        NodeDescription("robofume_robot", "interbotix", "robofume_robot.nodes.interbotix",
-                        "robofume_robot.interbotix_config:InterbotixConfig", stop_order=4, stop_deadline=45.0),
-        NodeDescription("robofume_policy", "policy", "robofume_policy.nodes.policy",
-                        "robofume_policy.nodes.policy:PolicyNodeConfig", stop_order=1),
-        NodeDescription("robofume_policy", "learner", "robofume_policy.nodes.learner",
-                        "robofume_policy.nodes.learner:LearnerNodeConfig",
-                        niceness=5, stop_order=5, stop_deadline=30.0),
-        NodeDescription("robofume_reward", "reward", "robofume_reward.nodes.reward",
-                        "robofume_reward.nodes.reward:RewardNodeConfig", stop_order=2),
-        NodeDescription("robofume_reset", "switcher", "robofume_reset.nodes.switcher",
-                        "robofume_reset.nodes.switcher:SwitcherConfig"),
-        NodeDescription("robofume_data", "recorder", "robofume_data.nodes.recorder",
-                        "robofume_data.nodes.recorder:RecorderConfig", stop_order=6, stop_deadline=30.0),
-    )
-}  # fmt: skip
-"""Every node there is, without parameters."""
+    @property
+    def judged(self) -> bool:
+        """Whether the robot's world tells its own truth."""
+        return self.robot != "widowx"
 
 
-LOST_WITH_THEIR_PROCESS = ("sim", "switcher")
-"""Nodes whose restart does not continue the run: the world would be another one, and the goal is forgotten."""
-
-
-def task_description(robot: str, task: str) -> TaskDescription:
-    """The description of a task. Raises RobofumeError, naming the known ones, for another robot or task."""
-    if robot not in ROBOTS:
-        raise RobofumeError(f"There is no robot {robot!r}; choose one of: {', '.join(ROBOTS)}.")
-    from robofume_sim.tasks import TASKS
-
-    if task not in TASKS:
-        raise RobofumeError(f"There is no task {task!r}; choose one of: {', '.join(sorted(TASKS))}.")
-    return TASKS[task].description
+LOST_WITH_THEIR_PROCESS = ("sim", "switcher", "interbotix", "replay")
+"""Nodes whose restart does not continue the run: the world would be another one, the goal or the episode in progress
+is forgotten, or the real arm may have lost its torque and needs a person."""
 
 
 def build_graph(settings: GraphSettings) -> list[NodeDescription]:
@@ -160,50 +93,140 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
     """
     if settings.mode not in MODES:
         raise RobofumeError(f"There is no mode {settings.mode!r}; choose one of: {', '.join(MODES)}.")
-    unknown = sorted(set(settings.overrides) - set(NODES))
+    task = task_description(settings.robot, settings.task)
+    known = {**NODES, **{name: replace(NODES["camera"], name=name) for name in _extra_cameras(settings)}}
+    unknown = sorted(set(settings.overrides) - set(known))
     if unknown:
         raise RobofumeError(
-            f"There is no node {', '.join(unknown)}; choose from: {', '.join(sorted(NODES))}."
+            f"There is no node {', '.join(unknown)}; choose from: {', '.join(sorted(known))}."
         )
-    task = task_description(settings.robot, settings.task)
-    parameters = {**_robot(settings, task), **_learning(settings, task)}
-    return [
+    parameters = _replay(settings, task) if settings.mode == "replay" else _living(settings, task)
+    remappings = _remappings(settings)
+    nodes = [
         replace(
-            NODES[name],
+            known[name],
             parameters={**values, **settings.overrides.get(name, {})},
+            remappings=remappings.get(name, {}),
+            use_sim_time=settings.robot == "gazebo" and settings.mode != "replay",
             restarts=0 if name in LOST_WITH_THEIR_PROCESS else settings.restarts,
         )
         for name, values in parameters.items()
     ]
+    return [*nodes, *view_nodes(settings, task)] if settings.use_rviz else nodes
+
+
+def _living(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
+    return {**_robot(settings, task), **_learning(settings, task)}
+
+
+def _extra_cameras(settings: GraphSettings) -> list[str]:
+    for name in settings.extra_cameras:
+        if not name.isidentifier():
+            raise RobofumeError(f"A camera's name has letters, digits and _, not {name!r}.")
+    return [f"camera_{name}" for name in settings.extra_cameras]
+
+
+def _camera(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
+    """Parameters of the camera nodes; the crop and the source belong to the first."""
+    size = settings.image_size
+    values: dict[str, Any] = {"width": size, "height": size, "lockstep": settings.waits}
+    if settings.robot != "mujoco":
+        values["rate"] = CONTROL_RATE
+    first = {**values, "source": settings.camera_source, "crop": task.crop}
+    return {"camera": first, **{name: dict(values) for name in _extra_cameras(settings)}}
 
 
 def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
     """Parameters of the nodes that are, or touch, the robot."""
     scene_seed = settings.seed if settings.scene_seed is None else settings.scene_seed
-    size, lockstep = settings.image_size, settings.lockstep
-    nodes: dict[str, dict[str, Any]] = {
-        "sim": {
-            "task": task.name,
-            "seed": scene_seed,
-            "start_direction": settings.start_direction,
-            "lockstep": lockstep,
-        },
-        "camera": {"width": size, "height": size, "lockstep": lockstep},
-        "arm": {
-            "workspace_minimum": task.workspace_minimum,
-            "workspace_maximum": task.workspace_maximum,
-            "home_joint_positions": task.home_joint_positions,
-            "translation_limit": task.translation_limit,
-            "rotation_limit": task.rotation_limit,
-            "lockstep": lockstep,
-        },
+    start = {"task": task.name, "seed": scene_seed, "start_direction": settings.start_direction}
+    nodes: dict[str, dict[str, Any]] = {}
+    if settings.robot == "mujoco":
+        nodes["sim"] = {**start, "lockstep": settings.waits}
+    elif settings.robot == "gazebo":
+        nodes["gazebo_scene"] = start
+        nodes["gazebo_arm"] = {"robot_name": settings.robot_name}
+    else:
+        nodes["interbotix"] = {"robot_model": "wx250s", "robot_name": settings.robot_name}
+    nodes |= _camera(settings, task)
+    nodes["arm"] = {
+        "workspace_minimum": task.workspace_minimum,
+        "workspace_maximum": task.workspace_maximum,
+        "home_joint_positions": task.home_joint_positions,
+        "translation_limit": task.translation_limit,
+        "rotation_limit": task.rotation_limit,
+        "lockstep": settings.waits,
     }
-    if settings.mode == "collect":
+    if settings.robot == "widowx":
+        # Half of what the simulated arm may do, and home without hurry: people stand beside this one.
+        nodes["arm"] |= {"control_period": 1.0 / CONTROL_RATE, "velocity_scale": 0.5, "home_velocity_scale": 0.2}
+    if settings.mode == "collect" and settings.judged:
         nodes["demonstrator"] = {
             "task": task.name,
             "seed": scene_seed,
             "failure_share": float(settings.clumsy),
         }
+    return nodes
+
+
+def _remappings(settings: GraphSettings) -> dict[str, dict[str, str]]:
+    """Node -> name -> topic, where a robot's own names differ from the graph's."""
+    image = settings.image_topic
+    nodes: dict[str, dict[str, str]] = {
+        node: {
+            "camera/image_raw": f"{name}/image_raw",
+            "camera/image_raw/compressed": f"{name}/image_raw/compressed",
+            "camera/camera_info": f"{name}/camera_info",
+            "observation/image": f"observation/{name}/image",
+        }
+        for node, name in zip(_extra_cameras(settings), settings.extra_cameras, strict=True)
+    }
+    if settings.robot != "mujoco":
+        nodes["arm"] = {"joint_states": f"/{settings.robot_name}/joint_states"}
+        nodes["gazebo_scene"] = dict(nodes["arm"])
+        nodes["replay"] = dict(nodes["arm"])
+    if settings.robot == "gazebo":
+        image = image or "/camera/image_raw"
+    if image:
+        nodes["camera"] = {
+            "camera/image_raw": image,
+            "camera/image_raw/compressed": f"{image}/compressed",
+            "camera/camera_info": f"{image.rpartition('/')[0]}/camera_info",
+        }
+    return nodes
+
+
+def _judge(settings: GraphSettings) -> dict[str, Any]:
+    """Parameters of the reward node."""
+    if settings.mode == "practice":
+        # The model's threshold was chosen on frames in motion; of what is seen from home, P(yes) > P(no) is enough.
+        return {"judge": "vlm", "last_threshold": 0.5}
+    if settings.judged:
+        return {"judge": "ground_truth"}
+    # A person judges with labels; a step without one is unknown, and nothing waits for it.
+    return {"judge": "ground_truth", "deadline": 1.0}
+
+
+def _replay(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
+    """A recorded robot in the place of a living one: nothing here can move an arm."""
+    if not settings.bag:
+        raise RobofumeError("The mode replay needs a bag: bag:=/path/to/a/bag.")
+    if settings.run_directory is None:
+        raise RobofumeError("The mode replay needs a run directory for the steps that it makes.")
+    nodes = _camera(settings, task)
+    nodes["camera"] |= {"rate": CONTROL_RATE, "exit_when_lost": False, "source": ""}
+    nodes["replay"] = {
+        "task": task.name,
+        "forward_instruction": task.forward_instruction,
+        "backward_instruction": task.backward_instruction,
+        "direction": settings.replay_direction,
+        "outcome": settings.replay_outcome,
+        "translation_limit": task.translation_limit,
+        "rotation_limit": task.rotation_limit,
+        "session": Path(settings.bag).stem,
+        "step_listeners": 1,
+    }
+    nodes["recorder"] = {"directory": RunDirectory(settings.run_directory).bags("demos"), "name": "replay"}
     return nodes
 
 
@@ -223,18 +246,17 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
     nodes: dict[str, dict[str, Any]] = {
         "policy": {
             **acting,
-            "lockstep": settings.lockstep,
+            "lockstep": settings.waits,
             "source": "override" if mode == "collect" else "policy",
             "seed": settings.seed,
         },
-        # The model's threshold was chosen on frames in motion; of what is seen from home, P(yes) > P(no) is enough.
-        "reward": {"judge": "vlm", "last_threshold": 0.5} if practises else {"judge": "ground_truth"},
+        "reward": _judge(settings),
         "switcher": {
             "task": task.name,
             "forward_instruction": task.forward_instruction,
             "backward_instruction": task.backward_instruction,
             "step_limit": task.steps_allowed(demonstrating=mode == "collect"),
-            "lockstep": settings.lockstep,
+            "lockstep": settings.waits,
             "expect_learner": practises,
             "confirm": practises,
             "success_needs_open_gripper": task.released_at_success,
@@ -273,54 +295,3 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
     nodes["switcher"]["episode_listeners"] = keepers
     nodes["policy"]["step_listeners"] = 2 + keepers  # the reward node and the switcher
     return nodes
-
-
-# Launch files
-
-
-@dataclass(frozen=True)
-class LaunchArgument:
-    """One argument of the launch files."""
-
-    name: str
-    default: str
-    description: str
-    choices: tuple[str, ...] = ()
-
-
-LAUNCH_ARGUMENTS = (
-    LaunchArgument("robot", "mujoco", "where the arm is", ROBOTS),
-    LaunchArgument("task", "pot_pick_and_place", "what the arm is to do; `robofume tasks` lists the tasks"),
-    LaunchArgument("mode", "practice", "collect demonstrations, practice, or wait for an evaluation", MODES),
-    LaunchArgument(
-        "run_directory", "runs/pot_pick_and_place", "bags, checkpoints and the reward model are here"
-    ),
-    LaunchArgument("seed", "0", "everything random follows from it"),
-    LaunchArgument("image_size", "64", "height and width of the policy's picture [px]"),
-    LaunchArgument(
-        "lockstep", "true", "simulation only: the world waits for each command", ("true", "false")
-    ),
-    LaunchArgument("namespace", "", "ROS namespace of all nodes, for a second robot"),
-    LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained", "retrained")),
-    LaunchArgument("parameters", "", "YAML file: node -> parameter -> value, on top of what the graph sets"),
-)
-
-
-def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
-    """GraphSettings from the texts of the launch arguments. Raises RobofumeError for a value that does not
-    fit."""
-    texts: dict[str, Any] = dict(values)
-    file = texts.pop("parameters")
-    typed: dict[str, Any] = {"run_directory": Path(texts.pop("run_directory")).resolve()}
-    for name in ("seed", "image_size"):
-        text = texts.pop(name)
-        if not text.isdigit():
-            raise RobofumeError(f"{name} must be a whole number of 0 or more, not {text!r}.")
-        typed[name] = int(text)
-    typed["lockstep"] = texts.pop("lockstep") == "true"
-    if file:
-        try:
-            typed["overrides"] = yaml.safe_load(Path(file).read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise RobofumeError(f"The parameter file {file} cannot be read: {error}") from error
-    return GraphSettings(**texts, **typed)

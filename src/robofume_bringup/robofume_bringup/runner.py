@@ -16,7 +16,7 @@ import yaml
 from robofume_common.domain import claim_domain
 from robofume_common.errors import RobofumeError
 
-from robofume_bringup.graph import NodeDescription
+from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.run_directory import DOMAIN_FILE
 
 LAST_LINES = 8
@@ -129,7 +129,7 @@ class GraphRunner:
             arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for name, target in node.remappings.items():
             arguments += ["-r", f"{name}:={target}"]
-        if node.parameters:
+        if node.ros_parameters():
             path = self.parameter_directory / f"{node.name}.yaml"
             path.write_text(parameter_file(node))
             arguments += ["--params-file", str(path)]
@@ -259,7 +259,7 @@ def kill_group(popen: subprocess.Popen[bytes], number: int) -> None:
 def parameter_file(node: NodeDescription) -> str:
     """ROS parameter YAML for one node, whatever its name and namespace."""
     return yaml.safe_dump(
-        {"/**": {"ros__parameters": node.parameter_values()}}, sort_keys=True, allow_unicode=True
+        {"/**": {"ros__parameters": node.ros_parameters()}}, sort_keys=True, allow_unicode=True
     )
 
 

@@ -1,29 +1,26 @@
 """The graph: for every mode, nodes that exist, with parameters that they have."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from robofume_bringup.graph import (
-    LAUNCH_ARGUMENTS,
-    MODES,
-    NODES,
-    GraphSettings,
-    build_graph,
-    settings_from_arguments,
-)
+from robofume_bringup.graph import MODES, GraphSettings, build_graph
+from robofume_bringup.node_table import NODES, PARTS
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.task_files import ROBOTS, task_description, task_names
 from robofume_common.errors import RobofumeError
 
 TASK = "pot_pick_and_place"
 
 
+OURS = sorted(name for name, node in NODES.items() if node.module)
+
+
 def graph(mode, **settings):
-    return build_graph(GraphSettings(TASK, mode, run_directory=Path("/run"), **settings))
+    return build_graph(GraphSettings(TASK, mode, run_directory=Path("/run"), **{"bag": "/old.mcap", **settings}))
 
 
-@pytest.mark.parametrize("name", sorted(NODES))
+@pytest.mark.parametrize("name", OURS)
 def test_every_node_can_be_started(name):
     node = NODES[name]
     assert callable(import_module(node.module).main)
@@ -31,7 +28,7 @@ def test_every_node_can_be_started(name):
     assert any(script.value == f"{node.module}:main" and script.name == node.executable for script in scripts)
 
 
-@pytest.mark.parametrize("name", sorted(NODES))
+@pytest.mark.parametrize("name", OURS)
 def test_settings_class_is_what_the_node_declares(name):
     module, _, class_name = NODES[name].config.partition(":")
     config_class = getattr(import_module(module), class_name)
@@ -41,20 +38,104 @@ def test_settings_class_is_what_the_node_declares(name):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("lockstep", [True, False])
-def test_parameters_fit_the_nodes(mode, lockstep):
-    for node in graph(mode, lockstep=lockstep):
-        node.check_parameters()
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_parameters_fit_the_nodes(mode, robot):
+    for lockstep in (True, False):
+        for node in graph(mode, robot=robot, lockstep=lockstep, use_rviz=True, extra_cameras=("wrist",)):
+            node.check_parameters()
+            assert node.part in PARTS
 
 
-def test_nodes_of_each_mode():
-    names = {mode: {node.name for node in graph(mode)} for mode in MODES}
-    robot = {"sim", "camera", "arm", "policy", "reward", "switcher", "recorder"}
-    assert names == {"collect": robot | {"demonstrator"}, "practice": robot | {"learner"}, "evaluate": robot}
+COMMON = {"camera", "arm", "policy", "reward", "switcher", "recorder"}
+
+
+@pytest.mark.parametrize(
+    ("robot", "own", "demonstrator"),
+    [
+        ("mujoco", {"sim"}, {"demonstrator"}),
+        ("gazebo", {"gazebo_scene", "gazebo_arm"}, {"demonstrator"}),
+        ("widowx", {"interbotix"}, set()),
+    ],
+)
+def test_nodes_of_each_mode(robot, own, demonstrator):
+    names = {mode: {node.name for node in graph(mode, robot=robot)} for mode in MODES}
+    nodes = COMMON | own
+    assert names == {
+        "collect": nodes | demonstrator,
+        "practice": nodes | {"learner"},
+        "evaluate": nodes,
+        "replay": {"camera", "replay", "recorder"},
+    }
+
+
+def test_only_the_embedded_simulation_waits():
+    for robot in ROBOTS:
+        for mode in ("collect", "practice", "evaluate"):
+            nodes = {node.name: node for node in graph(mode, robot=robot)}
+            for name in ("camera", "arm", "policy", "switcher"):
+                assert nodes[name].parameters["lockstep"] is (robot == "mujoco")
+
+
+def test_a_real_arm_moves_inside_its_task_file_and_slower():
+    nodes = {node.name: node for node in graph("collect", robot="widowx")}
+    task, arm = task_description("widowx", TASK), nodes["arm"].parameters
+    assert arm["workspace_minimum"] == task.workspace_minimum and arm["translation_limit"] == task.translation_limit
+    assert arm["velocity_scale"] <= 0.5 and arm["home_velocity_scale"] <= 0.2
+    assert nodes["arm"].remappings == {"joint_states": "/wx250s/joint_states"}
+    assert nodes["interbotix"].restarts == 0
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_packaged_tasks_can_be_read_and_home_is_safe(robot):
+    from robofume_robot.arm_config import ArmConfig
+
+    for name in task_names(robot):
+        task = task_description(robot, name)
+        assert task.name == name
+        limits = ArmConfig(
+            workspace_minimum=task.workspace_minimum,
+            workspace_maximum=task.workspace_maximum,
+            home_joint_positions=task.home_joint_positions,
+        ).limits()
+        assert limits is not None
+
+
+def test_a_task_file_of_ones_own(tmp_path):
+    file = tmp_path / "socks.yaml"
+    file.write_text(
+        "name: socks\nforward_instruction: put the sock into the drawer\nbackward_instruction: take it out\n"
+        "workspace_minimum: [0.2, -0.1, 0.05]\nworkspace_maximum: [0.3, 0.1, 0.2]\ncrop: [80, 0, 480, 480]\n"
+    )
+    nodes = build_graph(GraphSettings(str(file), "collect", robot="widowx", run_directory=Path("/run")))
+    values = {node.name: node.parameter_values() for node in nodes}
+    assert values["camera"]["crop"] == [80, 0, 480, 480] and values["camera"]["rate"] == 5.0
+    assert values["switcher"]["forward_instruction"] == "put the sock into the drawer"
+    with pytest.raises(RobofumeError, match="Cannot read the task file"):
+        build_graph(GraphSettings("nowhere.yaml", "collect", robot="widowx"))
+
+
+def test_further_cameras_have_topics_of_their_own():
+    nodes = {n.name: n for n in graph("collect", extra_cameras=("wrist",), image_topic="/usb_cam/image_raw")}
+    assert nodes["camera"].remappings["camera/image_raw"] == "/usb_cam/image_raw"
+    assert nodes["camera_wrist"].remappings["observation/image"] == "observation/wrist/image"
+    assert nodes["camera_wrist"].executable == "camera"
+    with pytest.raises(RobofumeError, match="letters, digits"):
+        graph("collect", extra_cameras=("/wrist",))
+
+
+def test_replay_cannot_move_anything_and_records_demonstrations():
+    nodes = {node.name: node for node in graph("replay", robot="widowx")}
+    assert nodes["recorder"].parameters["directory"] == RunDirectory(Path("/run")).bags("demos")
+    assert nodes["replay"].parameters["session"] == "old"
+    with pytest.raises(RobofumeError, match="needs a bag"):
+        graph("replay", bag="")
 
 
 def test_only_collection_and_evaluation_judge_by_ground_truth():
-    judges = {mode: {n.name: n for n in graph(mode)}["reward"].parameters["judge"] for mode in MODES}
+    judges = {
+        mode: {n.name: n for n in graph(mode)}["reward"].parameters["judge"]
+        for mode in ("collect", "practice", "evaluate")
+    }
     assert judges == {"collect": "ground_truth", "practice": "vlm", "evaluate": "ground_truth"}
 
 
@@ -92,32 +173,6 @@ def test_restarts_are_for_nodes_whose_restart_continues_the_run():
 def test_unknown_names_are_answered_with_the_known_ones(wrong):
     with pytest.raises(RobofumeError, match=r"choose one of: .*[a-z]"):
         build_graph(GraphSettings(**{"task": TASK, "mode": "collect", **wrong}))
-
-
-def test_launch_arguments_all_have_default_and_description():
-    defaults = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
-    assert all(argument.description for argument in LAUNCH_ARGUMENTS)
-    settings = settings_from_arguments(defaults)
-    assert settings == GraphSettings(
-        TASK, "practice", run_directory=Path("runs/pot_pick_and_place").resolve()
-    )
-    with pytest.raises(RobofumeError, match="seed must be"):
-        settings_from_arguments({**defaults, "seed": "-1"})
-    with pytest.raises(RobofumeError, match="cannot be read"):
-        settings_from_arguments({**defaults, "parameters": "/nowhere.yaml"})
-
-
-@pytest.mark.skipif(
-    find_spec("launch_ros") is None, reason="launch_ros comes with a ROS installation, not from PyPI"
-)
-def test_launch_file_starts_the_same_graph():
-    from importlib.machinery import SourceFileLoader
-
-    path = Path(__file__).parents[1] / "launch" / "bringup.launch.py"
-    description = SourceFileLoader("bringup_launch", str(path)).load_module().generate_launch_description()
-    assert {argument.name for argument in description.get_launch_arguments()} == {
-        a.name for a in LAUNCH_ARGUMENTS
-    }
 
 
 def test_a_demonstrator_has_more_time_than_the_policy():

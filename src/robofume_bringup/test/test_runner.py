@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from robofume_bringup.graph import NodeDescription
+from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.runner import GraphRunner, NodeDied, parameter_file
 
 FAKES = Path(__file__).parent / "fake_nodes"
@@ -118,7 +118,7 @@ def test_no_node_outlives_a_runner_that_was_killed(make_runner, tmp_path):
         f"""
         import sys, time
         from pathlib import Path
-        from robofume_bringup.graph import NodeDescription
+        from robofume_bringup.node_table import NodeDescription
         from robofume_bringup.runner import GraphRunner
         parameters = dict(behaviour="stubborn", journal={str(tmp_path / "journal")!r}, name="arm")
         here = Path({str(tmp_path)!r})

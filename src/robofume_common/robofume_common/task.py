@@ -32,6 +32,9 @@ class TaskDescription:
     workspace_minimum: tuple[float, ...] = setting((), "Least x, y, z of the gripper; empty: no motion", unit="m")
     workspace_maximum: tuple[float, ...] = setting((), "Greatest x, y, z of the gripper", unit="m")
     home_joint_positions: tuple[float, ...] = setting((), "Six joint angles of the home pose", unit="rad")
+    crop: tuple[int, ...] = setting(
+        (), "x, y, width, height of the camera's picture that the policy sees; empty: the middle", unit="px"
+    )
     released_at_success: bool = setting(True, "Whether a success needs an open gripper, as in all putting and placing")
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class TaskDescription:
             raise RobofumeError(f"Task {self.name}: workspace_minimum must lie below workspace_maximum on each axis.")
         if len(self.home_joint_positions) not in (0, 6):
             raise RobofumeError(f"Task {self.name}: home_joint_positions needs six angles.")
+        if len(self.crop) not in (0, 4):
+            raise RobofumeError(f"Task {self.name}: crop needs x, y, width and height in pixels.")
         self.action_space  # noqa: B018  raises where mask or limits are wrong
 
     @property

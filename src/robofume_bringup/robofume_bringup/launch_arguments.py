@@ -1,0 +1,89 @@
+"""The arguments of the launch files, and the graph's settings from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from robofume_common.errors import RobofumeError
+
+from robofume_bringup.graph import MODES, GraphSettings
+from robofume_bringup.task_files import ROBOTS
+
+BOOLEAN = ("true", "false")
+
+
+@dataclass(frozen=True)
+class LaunchArgument:
+    """One argument of the launch files."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+LAUNCH_ARGUMENTS = (
+    LaunchArgument("robot", "mujoco", "where the arm is: embedded simulation, Gazebo, or the real arm", ROBOTS),
+    LaunchArgument(
+        "task",
+        "pot_pick_and_place",
+        "what the arm is to do: a name (`robofume tasks` lists them), or for the real arm a task file.yaml",
+    ),
+    LaunchArgument(
+        "mode",
+        "practice",
+        "collect demonstrations, practice, wait for an evaluation, or replay a bag as steps",
+        MODES,
+    ),
+    LaunchArgument("use_rviz", "false", "show robot, camera and markers in rviz", BOOLEAN),
+    LaunchArgument(
+        "run_directory", "", "bags, checkpoints and the reward model are here; empty: runs/<namespace, or task>"
+    ),
+    LaunchArgument("namespace", "", "ROS namespace of all nodes, for a second robot"),
+    LaunchArgument("robot_name", "wx250s", "namespace of the real arm's driver, or of the arm in Gazebo"),
+    LaunchArgument("camera_source", "", "camera through OpenCV: device number, file or URL; empty: a topic"),
+    LaunchArgument("image_topic", "", "topic of the camera's driver; empty: the graph's own camera/image_raw"),
+    LaunchArgument("extra_cameras", "", "names of further cameras, with commas: wrist takes wrist/image_raw"),
+    LaunchArgument("image_size", "64", "height and width of the policy's picture [px]"),
+    LaunchArgument("seed", "0", "everything random follows from it"),
+    LaunchArgument("lockstep", "true", "embedded simulation only: the world waits for each command", BOOLEAN),
+    LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained", "retrained")),
+    LaunchArgument("record", "true", "write bags into the run directory", BOOLEAN),
+    LaunchArgument("restarts", "2", "times that a node which dies is started again, where that continues the run"),
+    LaunchArgument("bag", "", "replay: the bag to play"),
+    LaunchArgument("replay_direction", "forward", "replay: what the bag shows", ("forward", "backward")),
+    LaunchArgument("replay_outcome", "timeout", "replay: how its episodes ended", ("success", "timeout")),
+    LaunchArgument("parameters", "", "YAML file: node -> parameter -> value, on top of what the graph sets"),
+)
+
+_NUMBERS = ("seed", "image_size", "restarts")
+_SWITCHES = ("lockstep", "use_rviz", "record")
+
+
+def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
+    """GraphSettings from the texts of the launch arguments. Raises RobofumeError for a value that does not
+    fit."""
+    texts: dict[str, Any] = dict(values)
+    file = texts.pop("parameters")
+    typed: dict[str, Any] = {}
+    for name in _NUMBERS:
+        text = texts.pop(name)
+        if not text.isdigit():
+            raise RobofumeError(f"{name} must be a whole number of 0 or more, not {text!r}.")
+        typed[name] = int(text)
+    for name in _SWITCHES:
+        typed[name] = texts.pop(name) == "true"
+    run = texts.pop("run_directory") or f"runs/{texts['namespace'].strip('/') or Path(texts['task']).stem}"
+    typed["run_directory"] = Path(run).resolve()
+    typed["extra_cameras"] = tuple(name for name in texts.pop("extra_cameras").split(",") if name)
+    typed["replay_direction"] = {"forward": 1, "backward": 2}[texts.pop("replay_direction")]
+    if file:
+        try:
+            typed["overrides"] = yaml.safe_load(Path(file).read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise RobofumeError(f"The parameter file {file} cannot be read: {error}") from error
+    return GraphSettings(**texts, **typed)

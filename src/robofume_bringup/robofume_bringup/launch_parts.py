@@ -1,0 +1,132 @@
+"""Launch descriptions from the graph, for the files in launch/. They come with a ROS installation, not from PyPI."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, settings_from_arguments
+from robofume_bringup.node_table import PARTS, NodeDescription
+from robofume_bringup.views import shared_file
+
+REPLAY_LEAD, REPLAY_TAIL = 5.0, 5.0
+"""Seconds before a bag is played, so that its first message is heard, and after it, so that its last step is kept."""
+
+
+def describe(parts: Iterable[str] = PARTS) -> LaunchDescription:
+    """The launch description of some parts of the graph, with all launch arguments."""
+    chosen = tuple(parts)
+    arguments = [
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=argument.default,
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in LAUNCH_ARGUMENTS
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_start, kwargs={"parts": chosen})])
+
+
+def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
+    values = {
+        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in LAUNCH_ARGUMENTS
+    }
+    settings = settings_from_arguments(values)
+    if parts == ("rviz",):
+        values["use_rviz"] = "true"
+        settings = settings_from_arguments(values)
+    nodes = [node for node in build_graph(settings) if node.part in parts]
+    for node in nodes:
+        node.check_parameters()
+    actions: list[Any] = []
+    if settings.robot == "gazebo" and settings.mode != "replay" and "robot" in parts:
+        actions.append(_gazebo(settings))
+    for node in nodes:
+        actions += launch_actions(node, settings.namespace)
+    if settings.mode == "replay" and "replay" in parts:
+        actions += _player(settings)
+    if not actions:
+        actions.append(LogInfo(msg=f"Nothing to start: {settings.robot} in mode {settings.mode} has no such part."))
+    return actions
+
+
+def launch_actions(node: NodeDescription, namespace: str) -> list[Any]:
+    """A node as launch actions: itself, and what follows when it ends."""
+    options: dict[str, Any] = {}
+    if node.restarts:
+        options = {"respawn": True, "respawn_delay": node.restart_delay}
+        # Humble cannot count: there a node is started again for as long as the launch runs.
+        if "respawn_max_retries" in inspect.signature(ExecuteProcess.__base__.__init__).parameters:
+            options["respawn_max_retries"] = node.restarts
+    action = Node(
+        package=node.package,
+        executable=node.executable,
+        name=node.name,
+        namespace=namespace,
+        parameters=[node.ros_parameters()] if node.ros_parameters() else [],
+        remappings=list(node.remappings.items()),
+        arguments=list(node.arguments),
+        prefix=f"nice -n {node.niceness}" if node.niceness else None,
+        output="both",
+        sigterm_timeout=str(node.stop_deadline),
+        **options,
+    )
+    if not node.needed:
+        return [action]
+    ends = [0]
+
+    def on_exit(_event: Any, context: LaunchContext) -> list[Any]:
+        ends[0] += 1
+        if context.is_shutdown or ends[0] <= node.restarts:
+            return []
+        return [Shutdown(reason=f"the {node.name} node ended")]
+
+    return [action, RegisterEventHandler(OnProcessExit(target_action=action, on_exit=on_exit))]
+
+
+def _gazebo(settings: GraphSettings) -> Any:
+    """Interbotix's arm in Gazebo Classic, in the world of the task."""
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            [FindPackageShare("interbotix_xsarm_sim"), "/launch/xsarm_gz_classic.launch.py"]
+        ),
+        launch_arguments={
+            "robot_model": "wx250s",
+            "robot_name": settings.robot_name,
+            "world_filepath": str(shared_file(f"worlds/{settings.task}.world")),
+            "use_rviz": "false",
+        }.items(),
+    )
+
+
+def _player(settings: GraphSettings) -> list[Any]:
+    """`ros2 bag play`, and the end of everything a little after it."""
+    namespace = settings.namespace.strip("/")
+    # What the bag calls a topic is found in this robot's namespace only if it is put there.
+    remaps = ["--remap", f"/camera/image_raw:=/{namespace}/camera/image_raw"] if namespace else []
+    play = ExecuteProcess(cmd=["ros2", "bag", "play", settings.bag, *remaps], output="both")
+    end = TimerAction(period=REPLAY_TAIL, actions=[Shutdown(reason="the bag has been played")])
+    return [
+        TimerAction(period=REPLAY_LEAD, actions=[play]),
+        RegisterEventHandler(OnProcessExit(target_action=play, on_exit=[end])),
+    ]

@@ -1,0 +1,41 @@
+"""Tasks by name: those of the simulation, and YAML files for a real robot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robofume_common.errors import RobofumeError
+from robofume_common.task import TaskDescription
+
+ROBOTS = ("mujoco", "gazebo", "widowx")
+FOLDER = Path(__file__).parent / "tasks"
+"""The packaged task files for the real WidowX."""
+
+
+def task_names(robot: str) -> list[str]:
+    """Names of the tasks that a robot has without a file of one's own. Raises RobofumeError for another robot."""
+    if robot not in ROBOTS:
+        raise RobofumeError(f"There is no robot {robot!r}; choose one of: {', '.join(ROBOTS)}.")
+    if robot == "widowx":
+        return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    from robofume_sim.tasks import TASKS
+
+    return sorted(TASKS)
+
+
+def task_description(robot: str, task: str) -> TaskDescription:
+    """The description of a task: a name, or on the real robot also the path of a YAML file.
+
+    Raises RobofumeError, naming the known ones, for another robot or task.
+    """
+    names = task_names(robot)
+    if task not in names:
+        if robot == "widowx" and task.endswith((".yaml", ".yml")):
+            return TaskDescription.load(task)
+        file = ", or give the path of a task file that ends in .yaml" if robot == "widowx" else ""
+        raise RobofumeError(f"There is no task {task!r}; choose one of: {', '.join(names)}{file}.")
+    if robot == "widowx":
+        return TaskDescription.load(FOLDER / f"{task}.yaml")
+    from robofume_sim.tasks import TASKS
+
+    return TASKS[task].description

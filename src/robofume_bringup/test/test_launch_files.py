@@ -1,0 +1,129 @@
+"""The launch files: arguments that read well, and the very nodes of the graph."""
+
+import ast
+from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from robofume_bringup.graph import MODES, GraphSettings, build_graph
+from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, settings_from_arguments
+from robofume_bringup.node_table import PARTS
+from robofume_bringup.task_files import ROBOTS
+from robofume_common.errors import RobofumeError
+
+FOLDER = Path(__file__).parents[1] / "launch"
+DEFAULTS = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
+needs_launch = pytest.mark.skipif(
+    find_spec("launch_ros") is None, reason="launch_ros comes with a ROS installation, not from PyPI"
+)
+
+
+def test_arguments_all_have_default_and_description():
+    assert all(argument.description for argument in LAUNCH_ARGUMENTS)
+    assert all(argument.default in argument.choices for argument in LAUNCH_ARGUMENTS if argument.choices)
+    settings = settings_from_arguments(DEFAULTS)
+    assert settings == GraphSettings(
+        "pot_pick_and_place", "practice", run_directory=Path("runs/pot_pick_and_place").resolve(), restarts=2
+    )
+
+
+def test_arguments_that_do_not_fit_are_one_sentence():
+    with pytest.raises(RobofumeError, match="seed must be"):
+        settings_from_arguments({**DEFAULTS, "seed": "-1"})
+    with pytest.raises(RobofumeError, match="cannot be read"):
+        settings_from_arguments({**DEFAULTS, "parameters": "/nowhere.yaml"})
+
+
+def test_two_robots_keep_their_runs_apart():
+    runs = {
+        settings_from_arguments({**DEFAULTS, "namespace": name}).run_directory.name for name in ("", "left", "/right/")
+    }
+    assert runs == {"pot_pick_and_place", "left", "right"}
+
+
+def test_each_part_has_a_launch_file():
+    assert {path.name.removesuffix(".launch.py") for path in FOLDER.glob("*")} == {"bringup", *PARTS}
+    for path in FOLDER.glob("*"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path.name
+
+
+def launched(name: str, **arguments: str):
+    """The launch actions of a file, with its arguments given, without starting them."""
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    module = SourceFileLoader(f"{name}_launch", str(FOLDER / f"{name}.launch.py")).load_module()
+    context, actions = LaunchContext(), []
+    context.launch_configurations.update(arguments)
+    for entity in module.generate_launch_description().entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            entity.execute(context)
+        elif isinstance(entity, OpaqueFunction):
+            actions += entity.execute(context)
+    return context, actions
+
+
+def nodes_of(context, actions):
+    """Node name -> (package, executable, parameters, remappings) as `ros2 launch` would start them."""
+    from launch_ros.actions import Node
+    from launch_ros.utilities import evaluate_parameters
+
+    found = {}
+    for action in actions:
+        if type(action) is Node:
+            action._perform_substitutions(context)
+            name = action.node_name.rpartition("/")[2]
+            parameters = {}
+            for values in evaluate_parameters(context, action._Node__parameters):
+                parameters |= values if isinstance(values, dict) else {}
+            remappings = dict(action.expanded_remapping_rules or [])
+            found[name] = (action.node_package, action.node_executable, parameters, remappings)
+    return found
+
+
+def plain(value):
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@needs_launch
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_bringup_starts_the_nodes_of_the_graph(robot, mode, tmp_path):
+    arguments = {"robot": robot, "mode": mode, "run_directory": str(tmp_path), "bag": "/old.mcap", "use_rviz": "true"}
+    settings = settings_from_arguments({**DEFAULTS, **arguments})
+    found = nodes_of(*launched("bringup", **arguments))
+    graph = {node.name: node for node in build_graph(settings)}
+    assert set(found) == set(graph)
+    for name, node in graph.items():
+        package, executable, parameters, remappings = found[name]
+        assert (package, executable) == (node.package, node.executable)
+        if name != "robot_state_publisher":  # launch reads the description as YAML text
+            assert {key: plain(value) for key, value in parameters.items()} == node.ros_parameters()
+        assert remappings == dict(node.remappings)
+
+
+@needs_launch
+def test_the_smaller_files_together_are_the_whole(tmp_path):
+    arguments = {"mode": "practice", "run_directory": str(tmp_path), "use_rviz": "true"}
+    whole = nodes_of(*launched("bringup", **arguments))
+    parts = [nodes_of(*launched(part, **arguments)) for part in PARTS]
+    assert sum(map(len, parts)) == len(whole)
+    assert {name: node for part in parts for name, node in part.items()} == whole
+
+
+@needs_launch
+def test_who_is_started_again_and_who_ends_everything(tmp_path):
+    from launch.actions import RegisterEventHandler
+
+    context, actions = launched("bringup", run_directory=str(tmp_path), restarts="2", use_rviz="true")
+    graph = build_graph(
+        settings_from_arguments({**DEFAULTS, "run_directory": str(tmp_path), "restarts": "2", "use_rviz": "true"})
+    )
+    assert sum(isinstance(action, RegisterEventHandler) for action in actions) == sum(node.needed for node in graph)
+    respawn = {
+        action.node_name.rpartition("/")[2]: action._ExecuteLocal__respawn
+        for action in actions
+        if hasattr(action, "node_package") and (action._perform_substitutions(context) or True)
+    }
+    assert respawn == {node.name: node.restarts > 0 for node in graph}
