@@ -131,7 +131,7 @@ def _camera(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[st
     size = settings.image_size
     values: dict[str, Any] = {"width": size, "height": size, "lockstep": settings.waits}
     if settings.robot != "mujoco":
-        values["rate"] = CONTROL_RATE
+        values |= {"rate": CONTROL_RATE, "max_age": 1.0, "hold_when_blind": True, "frozen_after": 15}
     first = {**values, "source": settings.camera_source, "crop": task.crop}
     return {"camera": first, **{name: dict(values) for name in _extra_cameras(settings)}}
 
@@ -214,7 +214,7 @@ def _replay(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[st
     if settings.run_directory is None:
         raise RobofumeError("The mode replay needs a run directory for the steps that it makes.")
     nodes = _camera(settings, task)
-    nodes["camera"] |= {"rate": CONTROL_RATE, "exit_when_lost": False, "source": ""}
+    nodes["camera"] |= {"rate": CONTROL_RATE, "max_age": 0.0, "exit_when_lost": False, "source": ""}
     nodes["replay"] = {
         "task": task.name,
         "forward_instruction": task.forward_instruction,

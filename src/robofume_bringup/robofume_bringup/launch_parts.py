@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -70,14 +69,12 @@ def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
     return actions
 
 
-def launch_actions(node: NodeDescription, namespace: str) -> list[Any]:
-    """A node as launch actions: itself, and what follows when it ends."""
-    options: dict[str, Any] = {}
-    if node.restarts:
-        options = {"respawn": True, "respawn_delay": node.restart_delay}
-        # Humble cannot count: there a node is started again for as long as the launch runs.
-        if "respawn_max_retries" in inspect.signature(ExecuteProcess.__base__.__init__).parameters:
-            options["respawn_max_retries"] = node.restarts
+def launch_actions(node: NodeDescription, namespace: str, restarts_left: int | None = None) -> list[Any]:
+    """A node as launch actions: itself, and what follows when it ends.
+
+    Not launch's own `respawn`: that cannot count on Humble, and would start again a node that Ctrl+C has just ended.
+    """
+    left = node.restarts if restarts_left is None else restarts_left
     action = Node(
         package=node.package,
         executable=node.executable,
@@ -89,17 +86,16 @@ def launch_actions(node: NodeDescription, namespace: str) -> list[Any]:
         prefix=f"nice -n {node.niceness}" if node.niceness else None,
         output="both",
         sigterm_timeout=str(node.stop_deadline),
-        **options,
     )
-    if not node.needed:
-        return [action]
-    ends = [0]
 
-    def on_exit(_event: Any, context: LaunchContext) -> list[Any]:
-        ends[0] += 1
-        if context.is_shutdown or ends[0] <= node.restarts:
+    def on_exit(event: Any, context: LaunchContext) -> list[Any]:
+        if context.is_shutdown:
             return []
-        return [Shutdown(reason=f"the {node.name} node ended")]
+        if event.returncode != 0 and left > 0:
+            again = launch_actions(node, namespace, left - 1)
+            note = LogInfo(msg=f"Starting the {node.name} node again ({left - 1} more times after this).")
+            return [note, TimerAction(period=node.restart_delay, actions=again)]
+        return [Shutdown(reason=f"the {node.name} node ended")] if node.needed else []
 
     return [action, RegisterEventHandler(OnProcessExit(target_action=action, on_exit=on_exit))]
 

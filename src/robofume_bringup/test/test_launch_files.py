@@ -114,16 +114,19 @@ def test_the_smaller_files_together_are_the_whole(tmp_path):
 
 @needs_launch
 def test_who_is_started_again_and_who_ends_everything(tmp_path):
-    from launch.actions import RegisterEventHandler
+    from types import SimpleNamespace
 
-    context, actions = launched("bringup", run_directory=str(tmp_path), restarts="2", use_rviz="true")
-    graph = build_graph(
-        settings_from_arguments({**DEFAULTS, "run_directory": str(tmp_path), "restarts": "2", "use_rviz": "true"})
-    )
-    assert sum(isinstance(action, RegisterEventHandler) for action in actions) == sum(node.needed for node in graph)
-    respawn = {
-        action.node_name.rpartition("/")[2]: action._ExecuteLocal__respawn
-        for action in actions
-        if hasattr(action, "node_package") and (action._perform_substitutions(context) or True)
-    }
-    assert respawn == {node.name: node.restarts > 0 for node in graph}
+    from launch import LaunchContext
+    from launch.actions import Shutdown, TimerAction
+    from robofume_bringup.launch_parts import launch_actions
+
+    arguments = {**DEFAULTS, "run_directory": str(tmp_path), "restarts": "2", "use_rviz": "true"}
+    for node in build_graph(settings_from_arguments(arguments)):
+
+        def kinds(code, left, node=node):
+            handler = launch_actions(node, "", left)[1].event_handler
+            return {type(action) for action in handler.handle(SimpleNamespace(returncode=code), LaunchContext())}
+
+        assert (TimerAction in kinds(-9, node.restarts)) is (node.restarts > 0), node.name
+        assert (Shutdown in kinds(-9, 0)) is node.needed
+        assert TimerAction not in kinds(0, 2), "a node that ended when asked is not started again"

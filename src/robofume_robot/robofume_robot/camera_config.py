@@ -14,6 +14,9 @@ class CameraConfig:
 
     source: str = setting("", "OpenCV source: device number, file or URL; empty: the topic camera/image_raw")
     loop: bool = setting(False, "Start a file again at its end")
+    compressed: bool = setting(False, "Take camera/image_raw/compressed (JPEG or PNG) in place of camera/image_raw")
+    undistort: bool = setting(False, "Straighten the picture with the file `calibration`, or else camera/camera_info")
+    calibration: str = setting("", "YAML file of camera_calibration; empty: the topic camera/camera_info")
     width: int = setting(64, "Width of the policy's image", unit="pixel", minimum=8, maximum=2048)
     height: int = setting(64, "Height of the policy's image", unit="pixel", minimum=8, maximum=2048)
     crop: tuple[int, ...] = setting(
@@ -35,6 +38,16 @@ class CameraConfig:
         maximum=3600.0,
     )
     exit_when_lost: bool = setting(True, "End with exit code 1 when the camera has stopped, not only report it")
+    max_age: float = setting(
+        0.0,
+        "Age by its stamp at which a picture is stale and not passed on; 0: stamps are not looked at",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    hold_when_blind: bool = setting(
+        False, "Do not pass on black or frozen images: nobody acts on them, and the arm's watchdog holds"
+    )
     frozen_after: int = setting(
         100, "Equal images in a row that are reported as frozen; 0: never", minimum=0, maximum=100_000
     )

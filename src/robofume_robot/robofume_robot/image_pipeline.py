@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
 
 from robofume_robot.camera_config import CameraConfig
+from robofume_robot.undistortion import Undistorter, Window
 
 Image = NDArray[np.uint8]
 cv2.setNumThreads(1)  # the pictures are small, and the other cores have work of their own
@@ -19,23 +20,37 @@ def depth_to_picture(depth: NDArray[np.uint16], depth_range: float) -> Image:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def crop_and_resize(picture: Image, config: CameraConfig) -> Image:
-    """The policy's image (config.height, config.width, 3), contiguous, of an RGB picture (h, w, 3).
+def decode_picture(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> Image:
+    """RGB picture (h, w, 3) of a JPEG or PNG. Raises RobofumeError where it is neither."""
+    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if len(data) else None
+    if picture is None:
+        raise RobofumeError("A compressed picture is neither JPEG nor PNG: set the driver's image transport to one of them.")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
-    Areas are averaged when it gets smaller. Raises RobofumeError where the crop is not inside the picture.
-    """
-    height, width = picture.shape[:2]
+
+def crop_window(width: int, height: int, config: CameraConfig) -> Window:
+    """x, y, width and height of the part of a picture that is used: the crop, or the largest centred part of the right
+    shape. Raises RobofumeError where the crop is not inside the picture."""
     if config.crop:
         x, y, w, h = config.crop
         if x + w > width or y + h > height:
             raise RobofumeError(
                 f"crop x={x} y={y} width={w} height={h} does not fit into the picture of {width} x {height}."
             )
-    else:
-        w = min(width, max(1, round(height * config.width / config.height)))
-        h = min(height, max(1, round(width * config.height / config.width)))
-        x, y = (width - w) // 2, (height - h) // 2
-    part = picture[y : y + h, x : x + w]
+        return x, y, w, h
+    w = min(width, max(1, round(height * config.width / config.height)))
+    h = min(height, max(1, round(width * config.height / config.width)))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def crop_and_resize(picture: Image, config: CameraConfig, undistorter: Undistorter | None = None) -> Image:
+    """The policy's image (config.height, config.width, 3), contiguous, of an RGB picture (h, w, 3).
+
+    Areas are averaged when it gets smaller. Raises RobofumeError where the crop is not inside the picture.
+    """
+    height, width = picture.shape[:2]
+    window = x, y, w, h = crop_window(width, height, config)
+    part = picture[y : y + h, x : x + w] if undistorter is None else undistorter.part(picture, window)
     if (h, w) == (config.height, config.width):
         return np.ascontiguousarray(part)
     smaller = h >= config.height and w >= config.width
@@ -79,13 +94,27 @@ class CameraWatch:
         self._last: Image | None = None
         self._stamp = -1
         self._equal = 0
+        self._age = 0.0
         self.black = False
         self.images = 0
+        self.stale = 0
 
     @property
     def frozen(self) -> bool:
         """The same picture again and again."""
         return 0 < self._config.frozen_after <= self._equal
+
+    @property
+    def blind(self) -> bool:
+        """The pictures come and show nothing."""
+        return self.black or self.frozen
+
+    def is_stale(self, age: float) -> bool:
+        """Whether a picture of this age (s, its stamp against the clock) is too old to act on; counts those."""
+        self._age = age
+        stale = 0.0 < self._config.max_age < age
+        self.stale += stale
+        return stale
 
     def saw(self, image: Image, stamp: int, now: float) -> None:
         """Take note of a policy image (h, w, 3)."""
@@ -99,6 +128,15 @@ class CameraWatch:
         self._last = image
         self.black = int(image.max()) <= self._config.black_level
 
+    def _why(self) -> str:
+        """What may be behind the silence."""
+        if 0.0 < self._config.max_age < self._age:
+            return (
+                f" Pictures come, but the newest is {self._age:.1f} s old by its stamp: synchronise the clocks, or set "
+                "max_age."
+            )
+        return ""
+
     def complaint(self, now: float) -> str:
         """One sentence where the camera has stopped or never began; empty otherwise."""
         silent = now - self._time
@@ -106,10 +144,10 @@ class CameraWatch:
         if self.images == 0 and silent > self._config.first_image_deadline:
             return (
                 f"No image came from {origin} within {self._config.first_image_deadline:g} s: "
-                "start the camera, or check its topic name and its cable."
+                "start the camera, or check its topic name and its cable." + self._why()
             )
         if self.images > 0 and silent > self._config.image_deadline:
-            return f"The camera has stopped: no image from {origin} for {self._config.image_deadline:g} s."
+            return f"The camera has stopped: no image from {origin} for {self._config.image_deadline:g} s." + self._why()
         return ""
 
     def warning(self) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from robofume_common.conversion import array_to_image, image_to_array, to_nanoseconds, to_time
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from robofume_common import qos
 
@@ -134,3 +134,55 @@ def test_a_source_that_does_not_open_is_one_sentence(graph):
     assert graph.until(lambda: process.poll() is not None)
     output = process.stdout.read()
     assert process.returncode == 1 and "Cannot open the camera source" in output and "Traceback" not in output
+
+
+def test_compressed_pictures_pass_once_the_calibration_is_there(graph, camera):
+    process = graph.start("camera", compressed=True, undistort=True, lockstep=True)
+    raw = graph.node.create_publisher(CompressedImage, "camera/image_raw/compressed", qos.IMAGE)
+    info = graph.node.create_publisher(CameraInfo, "camera/camera_info", qos.IMAGE)
+    data = cv2.imencode(".jpg", np.full((96, 128, 3), (50, 100, 200), np.uint8))[1].tobytes()
+
+    def send(stamp: int) -> None:
+        message = CompressedImage(format="jpeg", data=data)
+        message.header.stamp = to_time(stamp)
+        raw.publish(message)
+
+    assert graph.until(lambda: raw.get_subscription_count() and info.get_subscription_count())
+    send(1)
+    assert graph.until(lambda: any("camera_info has not arrived" in report.message for report in camera.reports))
+    assert not camera.images
+    calibration = CameraInfo(width=128, height=96, distortion_model="plumb_bob", d=[-0.1, 0.0, 0.0, 0.0, 0.0])
+    calibration.k = [120.0, 0.0, 64.0, 0.0, 120.0, 48.0, 0.0, 0.0, 1.0]
+    for stamp in range(2, 100):
+        info.publish(calibration)
+        send(stamp)
+        if graph.until(lambda: camera.images, 0.5):
+            break
+    np.testing.assert_allclose(image_to_array(camera.images[-1])[32, 32], (200, 100, 50), atol=4)
+    assert graph.stop(process)[0] == 0
+
+
+def test_nobody_sees_stale_black_or_frozen_pictures(graph, camera):
+    process = graph.start("camera", max_age=5.0, hold_when_blind=True, frozen_after=2)
+
+    def send(level: int, age: float = 0.0) -> int:
+        stamp = graph.node.get_clock().now().nanoseconds - int(age * 1e9)
+        camera.publish(np.full((100, 100, 3), level, np.uint8), stamp)
+        return stamp
+
+    assert graph.until(lambda: camera.raw.get_subscription_count())
+    for level in range(30, 130):
+        send(level)
+        if graph.until(lambda: camera.images, 0.5):
+            break
+    graph.settle()
+    for level, age in ((200, 60.0), (0, 0.0)):
+        stamp = send(level, age)
+        graph.settle(0.5)
+        assert all(to_nanoseconds(image.header.stamp) != stamp for image in camera.images)
+    frozen = [send(90) for _ in range(3) if not graph.settle(0.3)]
+    seen = [to_nanoseconds(image.header.stamp) for image in camera.images]
+    assert frozen[1] in seen and frozen[2] not in seen
+    stamp = send(91)
+    assert graph.until(lambda: camera.newest() == stamp)
+    assert graph.stop(process)[0] == 0

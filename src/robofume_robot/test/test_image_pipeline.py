@@ -1,10 +1,18 @@
 """From the camera's picture to the policy's image, and what is noticed about the camera."""
 
+import cv2
 import numpy as np
 import pytest
 from robofume_common.errors import RobofumeError
 from robofume_robot.camera_config import CameraConfig
-from robofume_robot.image_pipeline import CameraWatch, RateLimiter, crop_and_resize, depth_to_picture
+from robofume_robot.image_pipeline import (
+    CameraWatch,
+    RateLimiter,
+    crop_and_resize,
+    decode_picture,
+    depth_to_picture,
+)
+from robofume_robot.undistortion import Calibration, Undistorter
 
 MILLISECOND = 1_000_000
 
@@ -109,3 +117,73 @@ def test_a_repeated_image_is_not_a_frozen_camera():
     for _ in range(20):
         watch.saw(_gradient(8, 8), 7, 0.0)
     assert watch.warning() == ""
+
+
+def test_compressed_pictures_are_rgb():
+    picture = np.full((40, 60, 3), (200, 100, 50), np.uint8)
+    for ending, tolerance in ((".jpg", 4), (".png", 0)):
+        data = cv2.imencode(ending, picture[:, :, ::-1])[1].tobytes()
+        assert np.abs(decode_picture(data).astype(int) - picture).max() <= tolerance
+    for data in (b"", b"no picture"):
+        with pytest.raises(RobofumeError, match="neither JPEG nor PNG"):
+            decode_picture(data)
+
+
+CALIBRATION = Calibration(160, 120, "plumb_bob", (150.0, 0, 80, 0, 150.0, 60, 0, 0, 1), (-0.3, 0.1, 0, 0, 0))
+
+
+def bent(calibration: Calibration) -> np.ndarray:
+    """What the calibrated camera sees of a straight pattern of squares, by the model's own projection."""
+    k = np.array(calibration.k).reshape(3, 3)
+    y, x = np.mgrid[0:120, 0:160].astype(np.float32)
+    points = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
+    if calibration.model == "equidistant":
+        straight = cv2.fisheye.undistortPoints(points, k, np.array(calibration.d[:4]), P=k)
+    else:
+        straight = cv2.undistortPoints(points, k, np.array(calibration.d), P=k)
+    x, y = straight.reshape(120, 160, 2).transpose(2, 0, 1)
+    grey = np.where((np.floor(x / 20) + np.floor(y / 20)) % 2, 200, 40).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [CALIBRATION, Calibration(160, 120, "equidistant", CALIBRATION.k, (-0.02, 0.001, 0.0, 0.0))],
+)
+def test_undistortion_makes_lines_straight(calibration):
+    config = CameraConfig(width=140, height=100, crop=(10, 10, 140, 100))
+    y, x = np.mgrid[10:110, 10:150]
+    straight = np.where((x // 20 + y // 20) % 2, 200, 40)
+    inside = (x % 20 > 2) & (x % 20 < 17) & (y % 20 > 2) & (y % 20 < 17)
+    picture = bent(calibration)
+    mended = crop_and_resize(picture, config, Undistorter(calibration))[:, :, 0]
+    assert (np.abs(mended.astype(int) - straight) < 30)[inside].mean() > 0.99
+    untouched = crop_and_resize(picture, config)[:, :, 0]
+    assert (np.abs(untouched.astype(int) - straight) < 30)[inside].mean() < 0.99
+
+
+def test_a_calibration_that_does_not_fit_is_one_sentence(tmp_path):
+    with pytest.raises(RobofumeError, match="is for 160 x 120"):
+        crop_and_resize(np.zeros((48, 64, 3), np.uint8), CameraConfig(), Undistorter(CALIBRATION))
+    with pytest.raises(RobofumeError, match="not calibrated"):
+        Calibration(160, 120, "plumb_bob", (0.0,) * 9, ())
+    with pytest.raises(RobofumeError, match="distortion model"):
+        Calibration(160, 120, "wobbly", CALIBRATION.k, ())
+    file = tmp_path / "ost.yaml"
+    file.write_text("image_width: 160\n")
+    with pytest.raises(RobofumeError, match="not one of camera_calibration"):
+        Calibration.load(str(file))
+    file.write_text(
+        "image_width: 160\nimage_height: 120\ndistortion_model: plumb_bob\n"
+        "camera_matrix: {rows: 3, cols: 3, data: [150, 0, 80, 0, 150, 60, 0, 0, 1]}\n"
+        "distortion_coefficients: {rows: 1, cols: 5, data: [-0.3, 0.1, 0, 0, 0]}\n"
+    )
+    assert Calibration.load(str(file)) == CALIBRATION
+
+
+def test_stale_pictures_are_counted_and_named_when_nothing_else_comes():
+    watch = CameraWatch(CameraConfig(max_age=0.5, first_image_deadline=1.0), started=0.0)
+    assert not watch.is_stale(0.4) and watch.is_stale(7.25) and watch.stale == 1
+    assert "7.2 s old by its stamp" in watch.complaint(2.0)
+    ageless = CameraWatch(CameraConfig(first_image_deadline=1.0), started=0.0)
+    assert not ageless.is_stale(1e9) and "old" not in ageless.complaint(2.0)

@@ -35,7 +35,7 @@ class GazeboSceneConfig:
     factory_prefix: str = setting("", "Namespace of spawn_entity and delete_entity (gzserver)")
     reference_frame: str = setting("world", "Frame of the objects' poses: where the arm's base stands")
     service_deadline: float = setting(
-        5.0, "Wall time for the answer of one service", unit="s", minimum=0.1, maximum=60.0
+        2.0, "Wall time for the answer of one service", unit="s", minimum=0.1, maximum=60.0
     )
 
 

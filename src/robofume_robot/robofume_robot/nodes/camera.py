@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import threading
 import time
@@ -10,12 +11,13 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from robofume_common.conversion import array_to_image, depth_to_array, image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
 from robofume_common.parameters import declare
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from robofume_common import qos
 from robofume_robot import image_pipeline
@@ -24,9 +26,11 @@ from robofume_robot.image_pipeline import (
     CameraWatch,
     RateLimiter,
     crop_and_resize,
+    decode_picture,
     depth_to_picture,
 )
 from robofume_robot.opencv_source import OpenCvSource
+from robofume_robot.undistortion import Calibration, Undistorter
 
 
 class CameraNode(Node):
@@ -43,22 +47,41 @@ class CameraNode(Node):
         self._diagnostics = Diagnostics(self, self._counters)
         self._source: OpenCvSource | None = None
         self._ended = threading.Event()
+        self._undistorter: Undistorter | None = None
+        if self._config.undistort and self._config.calibration:
+            self._undistorter = Undistorter(Calibration.load(self._config.calibration))
+        elif self._config.undistort:
+            self.create_subscription(CameraInfo, "camera/camera_info", self._on_camera_info, qos.sensor_input(False))
         if self._config.source:
             self._source = OpenCvSource(self._config.source, self._config.loop)
             self._thread = threading.Thread(target=self._read, name="camera source", daemon=True)
             self._thread.start()
         else:
-            self.create_subscription(Image, "camera/image_raw", self._on_image, qos.sensor_input(self._config.lockstep))
+            kind, topic = (CompressedImage, "/compressed") if self._config.compressed else (Image, "")
+            profile = qos.sensor_input(self._config.lockstep)
+            # Serialised: a picture that the rate leaves out need not be unpacked.
+            self.create_subscription(kind, f"camera/image_raw{topic}", self._on_data, profile, raw=True)
         period = min(0.5, self._config.image_deadline / 5.0, self._config.first_image_deadline / 5.0)
         self.create_timer(period, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def _on_image(self, message: Image) -> None:
-        if self._limiter.passes(to_nanoseconds(message.header.stamp)):
-            if message.encoding == "16UC1":
-                picture = depth_to_picture(depth_to_array(message), self._config.depth_range)
-            else:
-                picture = image_to_array(message)
-            self._publish(picture, message.header.stamp, message.header.frame_id)
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        if self._undistorter is None:
+            model = message.distortion_model
+            calibration = Calibration(message.width, message.height, model, tuple(message.k), tuple(message.d))
+            self._undistorter = Undistorter(calibration)
+
+    def _on_data(self, data: bytes) -> None:
+        if not self._limiter.passes(_stamp_of(data)):
+            return
+        kind = CompressedImage if self._config.compressed else Image
+        message = deserialize_message(data, kind)
+        if self._config.compressed:
+            picture = decode_picture(message.data)
+        elif message.encoding == "16UC1":
+            picture = depth_to_picture(depth_to_array(message), self._config.depth_range)
+        else:
+            picture = image_to_array(message)
+        self._publish(picture, message.header.stamp, message.header.frame_id)
 
     def _read(self) -> None:
         """Runs in a thread of its own: reading a device blocks."""
@@ -74,9 +97,16 @@ class CameraNode(Node):
             self._failure = error  # raised by the timer, in the thread that can end the node
 
     def _publish(self, picture: image_pipeline.Image, stamp: Time, frame: str) -> None:
-        image = crop_and_resize(picture, self._config)
-        self._publisher.publish(array_to_image(image, stamp, frame))
+        if self._config.undistort and self._undistorter is None:
+            return  # the calibration has not come yet; `_look` says so
+        if self._config.max_age > 0.0:
+            age = 1e-9 * (self.get_clock().now().nanoseconds - to_nanoseconds(stamp))
+            if self._watch.is_stale(age):
+                return
+        image = crop_and_resize(picture, self._config, self._undistorter)
         self._watch.saw(image, to_nanoseconds(stamp), time.monotonic())
+        if not (self._config.hold_when_blind and self._watch.blind):
+            self._publisher.publish(array_to_image(image, stamp, frame))
 
     def _look(self) -> None:
         if self._failure is not None:
@@ -92,17 +122,26 @@ class CameraNode(Node):
         warning = self._watch.warning()
         if lost:
             self._diagnostics.report(ERROR, lost)
+        elif self._config.undistort and self._undistorter is None:
+            self._diagnostics.report(WARN, "camera/camera_info has not arrived yet: no image is passed on")
         elif self._watch.images == 0:
             self._diagnostics.report(WARN, "no image has arrived yet")
         else:
             self._diagnostics.report(WARN if warning else OK, warning or "images arrive")
 
     def _counters(self) -> dict[str, Any]:
-        return {"images": self._watch.images, "frozen": self._watch.frozen, "black": self._watch.black}
+        watch = self._watch
+        return {"images": watch.images, "stale": watch.stale, "frozen": watch.frozen, "black": watch.black}
 
     def close(self) -> None:
         """Let the thread that reads the device end."""
         self._ended.set()
+
+
+def _stamp_of(data: bytes) -> int:
+    """Stamp (ns) of a serialised message that begins with a header: CDR, after its four bytes of encapsulation."""
+    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
 
 
 def main() -> None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
-from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose
-from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.task import Future
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
@@ -26,7 +22,7 @@ from sensor_msgs.msg import Image, JointState
 from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth
 from robofume_interfaces.srv import ResetScene
-from robofume_sim.gazebo import Flow, GazeboScene, GazeboSceneConfig
+from robofume_sim.gazebo import Call, Flow, GazeboScene, GazeboSceneConfig
 
 
 def gazebo_types() -> Any:
@@ -40,67 +36,69 @@ def gazebo_types() -> Any:
         ) from error
 
 
+class GazeboServices:
+    """Calls services and waits, each with a deadline, from inside a callback: the clients have a node of their own.
+
+    (The events executor knows no coroutines, and a service that waits for another one must wait somewhere.)
+    """
+
+    def __init__(self, node: Node, types: Any, services: dict[str, str], deadline: float) -> None:
+        self._node = Node("gazebo_scene_client", namespace=node.get_namespace(), use_global_arguments=False,
+                          enable_rosout=False, start_parameter_services=False)  # fmt: skip
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._deadline = deadline
+        self._service_clients = {
+            name: self._node.create_client(getattr(types, kind), name) for name, kind in services.items()
+        }
+        self.unanswered = 0
+
+    def run(self, flow: Flow) -> Any:
+        """Drive a flow to its end; its result."""
+        response = None
+        while True:
+            try:
+                call = flow.send(response)
+            except StopIteration as end:
+                return end.value
+            response = self._answer(call)
+
+    def _answer(self, call: Call) -> Any:
+        client = self._service_clients[call.service]
+        if not client.service_is_ready() and not client.wait_for_service(timeout_sec=self._deadline):
+            self.unanswered += 1
+            return None
+        future = client.call_async(call.request)
+        self._executor.spin_until_future_complete(future, timeout_sec=self._deadline)
+        if not future.done():
+            client.remove_pending_request(future)
+            self.unanswered += 1
+            return None
+        return future.result()
+
+    def close(self) -> None:
+        """Let go of the node."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+
 class GazeboSceneNode(Node):
-    """Thin shell over `GazeboScene`: one flow at a time, a deadline on every call."""
+    """Thin shell over `GazeboScene`."""
 
     def __init__(self) -> None:
         super().__init__("gazebo_scene")
         self._config = declare(self, GazeboSceneConfig)
         types = gazebo_types()
         self._scene = GazeboScene(self._config, types)
-        self._counters = {"truths": 0, "scene_resets": 0, "unanswered": 0}
-        self._diagnostics = Diagnostics(self, self._counters)
-        self._service_clients = {
-            name: self.create_client(getattr(types, kind), name) for name, kind in self._scene.services().items()
-        }
-        self._waiting: deque[tuple[Flow, Callable[[Any], None]]] = deque()
-        self._flow: tuple[Flow, Callable[[Any], None]] | None = None
-        self._answer_due = 0.0
-        self._ticket = 0
+        self._gazebo = GazeboServices(self, types, self._scene.services(), self._config.service_deadline)
+        self._counters = {"truths": 0, "scene_resets": 0}
+        self._diagnostics = Diagnostics(self, lambda: {**self._counters, "unanswered": self._gazebo.unanswered})
+        self._started = self._config.start_direction == Direction.FORWARD
         self._truth = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
-        self.create_subscription(Image, "observation/image", self._on_image, qos.IMAGE)
+        # Only the newest picture: while Gazebo is slow the others are judged unknown.
+        self.create_subscription(Image, "observation/image", self._on_image, 1)
         self.create_subscription(JointState, "joint_states", self._on_joint_states, qos.sensor_input(False))
         self.create_service(ResetScene, "scene/reset", self._on_reset)
-        self.create_timer(0.1, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        if self._config.start_direction != Direction.FORWARD:
-            self._begin(self._scene.reset(Direction(self._config.start_direction), 0), self._warn)
-
-    # Flows
-
-    def _begin(self, flow: Flow, done: Callable[[Any], None]) -> None:
-        self._waiting.append((flow, done))
-        if self._flow is None:
-            self._next_flow()
-
-    def _next_flow(self) -> None:
-        self._flow = self._waiting.popleft() if self._waiting else None
-        if self._flow is not None:
-            self._advance(None)
-
-    def _advance(self, response: Any) -> None:
-        assert self._flow is not None
-        flow, done = self._flow
-        try:
-            call = flow.send(response)
-        except StopIteration as end:
-            done(end.value)
-            self._next_flow()
-            return
-        self._ticket += 1
-        ticket = self._ticket
-        self._answer_due = time.monotonic() + self._config.service_deadline
-        future = self._service_clients[call.service].call_async(call.request)
-        future.add_done_callback(lambda answer: self._on_answer(ticket, answer.result()))
-
-    def _on_answer(self, ticket: int, response: Any) -> None:
-        if self._flow is not None and ticket == self._ticket:
-            self._advance(response)
-
-    def _on_tick(self) -> None:
-        if self._flow is not None and time.monotonic() > self._answer_due:
-            self._counters["unanswered"] += 1
-            self._ticket += 1  # an answer that still comes is too late
-            self._advance(None)
 
     # Truth and reset
 
@@ -111,8 +109,12 @@ class GazeboSceneNode(Node):
             self._scene.joint_positions(np.frombuffer(message.position, dtype=np.float64)[order])
 
     def _on_image(self, message: Image) -> None:
-        if len(self._waiting) < 3:  # Gazebo is slow or gone: a picture without truth is judged unknown
-            self._begin(self._scene.look(), lambda objects: self._show(message.header.stamp, objects))
+        if not self._started:  # a new scene stands where forward starts, and the loop goes on with backward
+            wrong = self._gazebo.run(self._scene.reset(Direction(self._config.start_direction), 0))
+            self._started = not wrong
+            self._warn(wrong)
+            return
+        self._show(message.header.stamp, self._gazebo.run(self._scene.look()))
 
     def _show(self, stamp: Time, objects: Any) -> None:
         if isinstance(objects, str):
@@ -135,14 +137,13 @@ class GazeboSceneNode(Node):
         self._counters["truths"] += 1
         self._diagnostics.report(OK, "running")
 
-    async def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
+    def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
         if request.direction not in (Direction.FORWARD, Direction.BACKWARD):
             response.success, response.message = False, f"there is no direction {request.direction}: use 1 or 2"
             return response
         direction = Direction(request.direction)
-        done: Future = Future()
-        self._begin(self._scene.reset(direction, request.seed), done.set_result)
-        wrong = await done
+        wrong = self._gazebo.run(self._scene.reset(direction, request.seed))
+        self._started = True
         self._counters["scene_resets"] += 1
         response.success = not wrong
         response.message = wrong or f"the scene is where {direction.name.lower()} starts"
@@ -153,6 +154,10 @@ class GazeboSceneNode(Node):
         if sentence:
             self._diagnostics.report(ERROR, sentence)
             self.get_logger().error(sentence, throttle_duration_sec=5.0)
+
+    def close(self) -> None:
+        """Let go of Gazebo."""
+        self._gazebo.close()
 
 
 def main() -> None:
