@@ -8,7 +8,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --uid 1000 robofume
-USER robofume
+USER 1000
 WORKDIR /home/robofume/workspace
 
 # What set-up needs comes first, so that an edit of a Python file does not install everything again.

@@ -8,6 +8,7 @@ RUN apt-get update \
       build-essential git libegl1 libgl1 libgl1-mesa-dri python3-dev python3-pip python3-rosdep python3-venv tini \
       ros-humble-gazebo-ros-pkgs ros-humble-gazebo-ros2-control ros-humble-joint-trajectory-controller \
       ros-humble-rviz2 ros-humble-robot-state-publisher ros-humble-xacro ros-humble-usb-cam \
+      ros-humble-rosbag2 ros-humble-ros2launch ros-humble-joint-state-broadcaster ros-humble-joy \
  && rm -rf /var/lib/apt/lists/*
 
 # The humble branches of January 2025.
@@ -37,7 +38,7 @@ RUN . /opt/ros/humble/setup.bash \
 
 # The arm's serial device belongs to dialout, a camera to video.
 RUN useradd --create-home --uid 1000 --groups dialout,video robofume
-USER robofume
+USER 1000
 WORKDIR /home/robofume/workspace
 COPY --chown=robofume Makefile colcon.meta pyproject.toml ./
 COPY --chown=robofume requirements requirements

@@ -45,7 +45,6 @@ ROSDEP_KEYS = {
     "scipy": "python3-scipy",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
-    "zstandard": "python3-zstandard",
 }
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",

@@ -23,6 +23,7 @@ setup(
             "teleop = robofume_robot.nodes.teleop:main",
             "workspace = robofume_robot.nodes.workspace:main",
             "camera = robofume_robot.nodes.camera:main",
+            "snapshot = robofume_robot.nodes.snapshot:main",
             "replay = robofume_robot.nodes.replay:main",
         ],
     },

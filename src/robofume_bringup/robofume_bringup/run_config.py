@@ -22,7 +22,7 @@ class RunConfig:
     """What a run is asked to do. Fixed settings cannot change during the life of a run; amounts may grow."""
 
     task: str = _setting("pot_pick_and_place", "the task; `robofume tasks` lists them", fixed=True)
-    robot: str = _setting("mujoco", "where the graph runs", fixed=True)
+    robot: str = _setting("mujoco", "where the arm is: mujoco, gazebo or widowx", fixed=True)
     seed: int = _setting(0, "everything random follows from it", fixed=True)
     image_size: int = _setting(
         64, "height and width of the policy's pictures in pixels", fixed=True, minimum=32

@@ -27,25 +27,19 @@ def open_context(options: Options, interruption: Interruption, existing: bool = 
     }
     if getattr(options, "set", None):
         given["settings"] = parse_settings(options.set)
+    from robofume_bringup.task_files import task_description
+
     if "task" in given:
-        known_task(given["task"])
-    name = options.run or given.get("task", RunConfig.task)
+        task_description(given.get("robot", RunConfig.robot), given["task"])
+    name = options.run or Path(given.get("task", RunConfig.task)).stem
     if not name or Path(name).name != name or name in (".", ".."):
         raise RobofumeError(f"--run takes a name, not a path ({name!r}); --runs says where the runs are.")
     directory = RunDirectory(options.runs / name)
     if existing:
         directory.need()
     config = open_run(directory, given)
-    known_task(config.task)
+    task_description(config.robot, config.task)
     return StageContext(directory, config, interruption)
-
-
-def known_task(name: str) -> None:
-    """Raise RobofumeError, naming the tasks there are, for another one."""
-    from robofume_sim.tasks import TASKS
-
-    if name not in TASKS:
-        raise RobofumeError(f"There is no task {name!r}; choose one of: {', '.join(sorted(TASKS))}.")
 
 
 def demo(options: Options, interruption: Interruption) -> None:
@@ -152,12 +146,22 @@ def workspace_record(options: Options, interruption: Interruption) -> int:
     return person.workspace_record(options, interruption)
 
 
-def tasks(_options: Options, _interruption: Interruption) -> None:
-    """List the tasks."""
-    from robofume_sim.tasks import TASKS
+def camera_crop(options: Options, _interruption: Interruption) -> None:
+    """Choose the part of the picture that the policy sees."""
+    from robofume_bringup.cli.camera import crop
 
-    for name, task in sorted(TASKS.items()):
-        description = task.description
+    crop(
+        options.source, options.topic, options.crop, options.task_file, options.output, options.image_size,
+        options.window,
+    )  # fmt: skip
+
+
+def tasks(options: Options, _interruption: Interruption) -> None:
+    """List the tasks of a robot."""
+    from robofume_bringup.task_files import task_description, task_names
+
+    for name in task_names(options.robot):
+        description = task_description(options.robot, name)
         print(
             f"{name}\n    forward:  {description.forward_instruction}\n    backward: "
             f"{description.backward_instruction}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from robofume_bringup.cli import commands
 from robofume_bringup.run_config import RunConfig
+from robofume_bringup.task_files import ROBOTS
 
 DESCRIPTION = (
     "A robot arm learns a task: demonstrations, reward model, pre-training, practice without resets, report."
@@ -207,7 +208,25 @@ def build_parser() -> argparse.ArgumentParser:
     )
     record.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
-    add("tasks", commands.tasks, "list the tasks")
+    camera = subparsers.add_parser("camera", help="set up the camera", description="The camera.")
+    camera_commands = camera.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    crop = add(
+        "crop",
+        commands.camera_crop,
+        "choose the part of the picture that the policy sees; with a window, or with a grid and numbers",
+        'robofume camera crop --source 0 --crop "80 0 480 480" --task-file my_task.yaml',
+        camera_commands,
+    )
+    crop.add_argument("--source", default="0", help="device number, picture, video file or URL (default: 0)")
+    crop.add_argument("--topic", default="", help="image topic of a running driver, in place of --source")
+    crop.add_argument("--crop", default="", help="x y width height in pixels (default: drawn, typed, or the middle)")
+    crop.add_argument("--task-file", type=Path, help="task file that the crop is written to")
+    crop.add_argument("--output", type=Path, default=Path(), help="folder for the pictures (default: this one)")
+    crop.add_argument("--image-size", type=int, default=64, help="of the policy's picture in pixels (default: 64)")
+    crop.add_argument("--no-window", dest="window", action="store_false", help="grid and numbers, display or not")
+
+    tasks = add("tasks", commands.tasks, "list the tasks", "robofume tasks --robot widowx")
+    tasks.add_argument("--robot", choices=ROBOTS, default="mujoco", help="default: mujoco")
     add(
         "doctor",
         commands.doctor,
@@ -250,7 +269,7 @@ def add_run_options(
     if not settings:
         return
     fields = {field.name: field for field in dataclasses.fields(RunConfig)}
-    for name in ("task", "seed", "image_size", *amounts):
+    for name in ("task", "robot", "seed", "image_size", *amounts):
         field = fields[name]
         run.add_argument(
             f"--{name.replace('_', '-')}",
