@@ -79,6 +79,7 @@ def launch_actions(node: NodeDescription, namespace: str, restarts_left: int | N
         package=node.package,
         executable=node.executable,
         name=node.name,
+        exec_name=node.name,  # in the log, also behind a prefix
         namespace=namespace,
         parameters=[node.ros_parameters()] if node.ros_parameters() else [],
         remappings=list(node.remappings.items()),
