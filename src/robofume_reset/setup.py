@@ -17,6 +17,9 @@ setup(
     description="Forward/backward task switching, stuck handling and assisted resets of RoboFuME.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": ["switcher = robofume_reset.nodes.switcher:main"],
+        "console_scripts": [
+            "switcher = robofume_reset.nodes.switcher:main",
+            "verdict = robofume_reset.nodes.verdict:main",
+        ],
     },
 )

@@ -15,7 +15,7 @@ from robofume_common.task import TaskDescription
 
 from robofume_bringup.node_table import NODES, NodeDescription
 from robofume_bringup.run_directory import RunDirectory
-from robofume_bringup.task_files import ROBOTS, task_description
+from robofume_bringup.task_files import task_description
 from robofume_bringup.views import view_nodes
 
 MODES = ("collect", "practice", "evaluate", "replay")
@@ -182,9 +182,8 @@ def _remappings(settings: GraphSettings) -> dict[str, dict[str, str]]:
         for node, name in zip(_extra_cameras(settings), settings.extra_cameras, strict=True)
     }
     if settings.robot != "mujoco":
-        nodes["arm"] = {"joint_states": f"/{settings.robot_name}/joint_states"}
-        nodes["gazebo_scene"] = dict(nodes["arm"])
-        nodes["replay"] = dict(nodes["arm"])
+        # A living arm's joint states are put into the graph's terms by the interbotix or the gazebo_arm node.
+        nodes["replay"] = {"joint_states": f"/{settings.robot_name}/joint_states"}
     if settings.robot == "gazebo":
         image = image or "/camera/image_raw"
     if image:
@@ -264,7 +263,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "session": mode,
         },
     }
-    if mode == "collect":
+    if mode == "collect" and settings.judged:
         # A person goes on for a moment after a success: the reward model needs pictures of it, and the policy learns
         # to let go clearly.
         nodes["switcher"] |= {"successes_needed": SUCCESSES_SHOWN, "verdict_window": SUCCESSES_SHOWN}

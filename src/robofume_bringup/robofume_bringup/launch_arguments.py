@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import yaml
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.graph import MODES, GraphSettings
+from robofume_bringup.run_config import RunConfig, open_run
+from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.task_files import ROBOTS
 
 BOOLEAN = ("true", "false")
@@ -87,3 +89,22 @@ def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
         except (OSError, yaml.YAMLError) as error:
             raise RobofumeError(f"The parameter file {file} cannot be read: {error}") from error
     return GraphSettings(**texts, **typed)
+
+
+def join_run(settings: GraphSettings) -> GraphSettings:
+    """The settings as the run has them.
+
+    Where the run is new its config.yaml is written, so that the `robofume` commands find it; where it is not, its seed
+    and picture size stand unless others are asked for.
+
+    Raises RobofumeError where the run belongs to another task or robot, or cannot be written.
+    """
+    if settings.run_directory is None:
+        return settings
+    task = str(Path(settings.task).resolve()) if settings.task.endswith((".yaml", ".yml")) else settings.task
+    given: dict[str, Any] = {"task": task, "robot": settings.robot}
+    for name in ("seed", "image_size"):
+        if getattr(settings, name) != getattr(RunConfig, name):
+            given[name] = getattr(settings, name)
+    run = open_run(RunDirectory(settings.run_directory), given)
+    return replace(settings, seed=run.seed, image_size=run.image_size)

@@ -23,7 +23,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from robofume_bringup.graph import GraphSettings, build_graph
-from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, settings_from_arguments
+from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, join_run, settings_from_arguments
 from robofume_bringup.node_table import PARTS, NodeDescription
 from robofume_bringup.views import shared_file
 
@@ -50,10 +50,9 @@ def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
     values = {
         argument.name: LaunchConfiguration(argument.name).perform(context) for argument in LAUNCH_ARGUMENTS
     }
-    settings = settings_from_arguments(values)
     if parts == ("rviz",):
         values["use_rviz"] = "true"
-        settings = settings_from_arguments(values)
+    settings = join_run(settings_from_arguments(values))
     nodes = [node for node in build_graph(settings) if node.part in parts]
     for node in nodes:
         node.check_parameters()

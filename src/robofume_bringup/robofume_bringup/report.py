@@ -50,11 +50,11 @@ class RunResults:
 
 def collect_results(directory: RunDirectory) -> RunResults:
     """Read what the run directory holds so far; a part that is not there yet is left out."""
-    from robofume_sim.tasks import TASKS
+    from robofume_bringup.task_files import task_description
 
     directory.need()
     config = directory.read_config()
-    description = TASKS[config["task"]].description
+    description = task_description(config.get("robot", "mujoco"), config["task"])
     evaluations = {}
     for path in sorted(directory.evaluations.glob("*.json")):
         try:

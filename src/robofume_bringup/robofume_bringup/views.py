@@ -26,7 +26,7 @@ def shared_file(name: str) -> Path:
             return path
     path = Path(__file__).resolve().parents[1] / name
     if not path.is_file():
-        raise RobofumeError(f"{name} of robofume_bringup is not installed: run `make setup`, and source install/setup.bash.")
+        raise RobofumeError(f"{name} of robofume_bringup is missing: run `make setup`, and source install/setup.bash.")
     return path
 
 
@@ -36,7 +36,8 @@ def view_nodes(settings: GraphSettings, task: TaskDescription) -> list[NodeDescr
 
     # Several robots share one tree of frames, so each has its own prefix in it.
     prefix = f"{settings.namespace.strip('/')}/" if settings.namespace.strip("/") else ""
-    joint_states = {} if settings.robot == "mujoco" else {"joint_states": f"/{settings.robot_name}/joint_states"}
+    replayed = settings.mode == "replay" and settings.robot != "mujoco"
+    joint_states = {"joint_states": f"/{settings.robot_name}/joint_states"} if replayed else {}
     gazebo = settings.robot == "gazebo" and settings.mode != "replay"
     markers = {
         "frame": prefix + BASE_FRAME,

@@ -81,8 +81,8 @@ def test_a_real_arm_moves_inside_its_task_file_and_slower():
     task, arm = task_description("widowx", TASK), nodes["arm"].parameters
     assert arm["workspace_minimum"] == task.workspace_minimum and arm["translation_limit"] == task.translation_limit
     assert arm["velocity_scale"] <= 0.5 and arm["home_velocity_scale"] <= 0.2
-    assert nodes["arm"].remappings == {"joint_states": "/wx250s/joint_states"}
-    assert nodes["interbotix"].restarts == 0
+    assert nodes["arm"].remappings == {}, "the interbotix node relays the driver's joint states"
+    assert nodes["interbotix"].restarts == 0 and nodes["interbotix"].parameters["robot_name"] == "wx250s"
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
@@ -127,6 +127,7 @@ def test_replay_cannot_move_anything_and_records_demonstrations():
     nodes = {node.name: node for node in graph("replay", robot="widowx")}
     assert nodes["recorder"].parameters["directory"] == RunDirectory(Path("/run")).bags("demos")
     assert nodes["replay"].parameters["session"] == "old"
+    assert nodes["replay"].remappings == {"joint_states": "/wx250s/joint_states"}
     with pytest.raises(RobofumeError, match="needs a bag"):
         graph("replay", bag="")
 

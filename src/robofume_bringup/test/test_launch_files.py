@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from robofume_bringup.graph import MODES, GraphSettings, build_graph
-from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, settings_from_arguments
+from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, join_run, settings_from_arguments
 from robofume_bringup.node_table import PARTS
+from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.task_files import ROBOTS
 from robofume_common.errors import RobofumeError
 
@@ -40,6 +41,19 @@ def test_two_robots_keep_their_runs_apart():
         settings_from_arguments({**DEFAULTS, "namespace": name}).run_directory.name for name in ("", "left", "/right/")
     }
     assert runs == {"pot_pick_and_place", "left", "right"}
+
+
+def test_a_launch_makes_a_run_that_the_commands_know(tmp_path):
+    arguments = {**DEFAULTS, "run_directory": str(tmp_path / "lid"), "task": "pot_lid", "image_size": "96"}
+    settings = settings_from_arguments(arguments)
+    assert join_run(settings) == settings
+    stored = RunDirectory(tmp_path / "lid").read_config()
+    assert (stored["task"], stored["robot"], stored["image_size"]) == ("pot_lid", "mujoco", 96)
+    again = join_run(settings_from_arguments({**arguments, "image_size": "64"}))
+    assert again.image_size == 96, "the run's own size stands where none is asked for"
+    for name, value in (("task", "pot_pick_and_place"), ("robot", "gazebo"), ("image_size", "128")):
+        with pytest.raises(RobofumeError, match=f"was started with {name}"):
+            join_run(settings_from_arguments({**arguments, name: value}))
 
 
 def test_each_part_has_a_launch_file():

@@ -59,10 +59,11 @@ def test_rviz_shows_topics_and_a_frame_that_exist():
 def test_markers_over_dds(ros_domain):
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
-    from robofume_common import qos
-    from robofume_interfaces.msg import Reward, Task
     from sensor_msgs.msg import JointState
     from visualization_msgs.msg import Marker, MarkerArray
+
+    from robofume_common import qos
+    from robofume_interfaces.msg import Reward, Task
 
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=ros_domain)

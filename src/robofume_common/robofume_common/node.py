@@ -132,8 +132,8 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
         _attempt(node.destroy_node)
     _attempt(rclpy.try_shutdown)
     sys.stdout.flush()
-    # Ctrl+C under `ros2 launch` comes twice, from the terminal and from launch; everything is done by now, and the second
-    # one must not make a calm end look like a death.
+    # Ctrl+C under `ros2 launch` comes twice, from the terminal and from launch. Everything is done by now, and the
+    # second one must not make a calm end look like a death.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     return code

@@ -24,7 +24,7 @@ def decode_picture(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> 
     """RGB picture (h, w, 3) of a JPEG or PNG. Raises RobofumeError where it is neither."""
     picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if len(data) else None
     if picture is None:
-        raise RobofumeError("A compressed picture is neither JPEG nor PNG: set the driver's image transport to one of them.")
+        raise RobofumeError("A compressed picture is neither JPEG nor PNG: set the driver's transport to one of them.")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -147,7 +147,8 @@ class CameraWatch:
                 "start the camera, or check its topic name and its cable." + self._why()
             )
         if self.images > 0 and silent > self._config.image_deadline:
-            return f"The camera has stopped: no image from {origin} for {self._config.image_deadline:g} s." + self._why()
+            deadline = f"{self._config.image_deadline:g} s"
+            return f"The camera has stopped: no image from {origin} for {deadline}." + self._why()
         return ""
 
     def warning(self) -> str:

@@ -41,11 +41,11 @@ class ReplayConfig:
     session: str = setting("replay", "Prefix of the episode ids; the same recording must keep the same one")
     step_limit: int = setting(0, "Actions after which an episode is cut; 0: never", minimum=0, maximum=10_000)
     gap: float = setting(2.0, "Time between two pictures that ends an episode", unit="s", minimum=0.1, maximum=3600.0)
-    silence: float = setting(3.0, "Wall time without a picture that ends an episode", unit="s", minimum=0.1, maximum=600)
+    silence: float = setting(3.0, "Wall time without a picture that ends an episode", unit="s", minimum=0.1)
     max_state_age: float = setting(
         0.5, "Age at which a joint state no longer belongs to a picture", unit="s", minimum=0.01, maximum=10.0
     )
-    translation_limit: float = setting(0.05, "Larger translations of a step are cut", unit="m", minimum=0.001, maximum=1.0)
+    translation_limit: float = setting(0.05, "Larger translations of a step are cut", unit="m", minimum=0.001)
     rotation_limit: float = setting(0.25, "Larger rotations of a step are cut", unit="rad", minimum=0.01, maximum=3.2)
     step_listeners: int = setting(1, "Nodes that must have found `step` before anything is made", minimum=0)
 

@@ -31,7 +31,7 @@ class Calibration:
         if self.model not in MODELS:
             raise RobofumeError(f"Cannot undo the distortion model {self.model!r}; known are {', '.join(MODELS)}.")
         if len(self.k) != 9 or not np.isfinite(self.k).all() or self.k[0] <= 0.0 or self.k[4] <= 0.0:
-            raise RobofumeError("The camera is not calibrated: its matrix k holds no focal lengths. Calibrate it first.")
+            raise RobofumeError("The camera is not calibrated: its matrix k has no focal lengths. Calibrate it first.")
 
     @staticmethod
     def load(path: str) -> Calibration:

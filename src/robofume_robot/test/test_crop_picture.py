@@ -67,9 +67,10 @@ def test_pictures_come_from_files_and_what_is_none_is_one_sentence(tmp_path):
 
 
 def test_a_snapshot_of_a_topic(graph, tmp_path):
-    from robofume_common import qos
     from robofume_common.conversion import array_to_image
     from sensor_msgs.msg import Image
+
+    from robofume_common import qos
 
     file = tmp_path / "shot.png"
     publisher = graph.node.create_publisher(Image, "usb_cam/image_raw", qos.IMAGE)

@@ -26,7 +26,8 @@ STATE_NAMESPACE = "/gazebo"
 def scene_model(task: str) -> mujoco.MjModel:
     """The whole scene of a task, as MuJoCo has it."""
     look = Appearance()
-    return mujoco.MjModel.from_xml_string(build(make_task(task).bodies(look), look, timestep=0.002, width=64, height=64))
+    bodies = make_task(task).bodies(look)
+    return mujoco.MjModel.from_xml_string(build(bodies, look, timestep=0.002, width=64, height=64))
 
 
 def world_sdf(task: str) -> str:
@@ -43,7 +44,7 @@ def world_sdf(task: str) -> str:
 <scene><ambient>0.5 0.5 0.5 1</ambient><background>{background}</background><shadows>false</shadows></scene>
 <light name="lamp" type="directional"><pose>{numbers(np.array(look.light_position))} 0 0 0</pose>
 <diffuse>0.7 0.7 0.7 1</diffuse><specular>0 0 0 1</specular><direction>{numbers(np.array(light))}</direction></light>
-{_fixed_model(model, task)}
+{_fixed_model(model)}
 {objects}
 {_camera_model(model)}
 <plugin name="gazebo_ros_state" filename="libgazebo_ros_state.so">
@@ -78,7 +79,7 @@ def object_model(model: mujoco.MjModel, name: str, place: np.ndarray) -> str:
 </model>"""
 
 
-def _fixed_model(model: mujoco.MjModel, task: str) -> str:
+def _fixed_model(model: mujoco.MjModel) -> str:
     """The table and everything of the task that does not move."""
     return f"""<model name="table">
 <static>true</static>

@@ -7,7 +7,7 @@ from xml.sax.saxutils import quoteattr
 
 import mujoco
 import numpy as np
-from robofume_robot.kinematics import ARM_JOINT_NAMES, EFFORT_LIMITS, FINGER_JOINT_NAMES, VELOCITY_LIMITS
+from robofume_robot.kinematics import ARM_JOINT_NAMES, EFFORT_LIMITS, VELOCITY_LIMITS
 
 from robofume_sim import robot_model
 
@@ -72,8 +72,8 @@ def _link(model: mujoco.MjModel, body: int) -> str:
 
 
 def _visual(model: mujoco.MjModel, geom: int) -> str:
-    colour = numbers(model.geom_rgba[geom])
-    material = f'<material name="{model.body(int(model.geom_bodyid[geom])).name}_{geom}"><color rgba="{colour}"/></material>'
+    colour, link = numbers(model.geom_rgba[geom]), model.body(int(model.geom_bodyid[geom])).name
+    material = f'<material name="{link}_{geom}"><color rgba="{colour}"/></material>'
     place = origin(model.geom_pos[geom], model.geom_quat[geom])
     return f"  <visual>{place}<geometry>{shape(model, geom)}</geometry>{material}</visual>"
 

@@ -106,7 +106,7 @@ def test_gazebo_camera_looks_where_the_simulated_one_does():
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     np.testing.assert_allclose((x, y, z), data.camera("third_person").xpos, atol=1e-5)
-    right, up, backward = data.camera("third_person").xmat.reshape(3, 3).T
+    right, _, backward = data.camera("third_person").xmat.reshape(3, 3).T
     cp, sp, cy, sy = math.cos(pitch), math.sin(pitch), math.cos(yaw), math.sin(yaw)
     np.testing.assert_allclose((cy * cp, sy * cp, -sp), -backward, atol=1e-4)  # Gazebo looks along x ...
     assert roll == pytest.approx(0.0, abs=1e-4) and right[2] == pytest.approx(0.0, abs=1e-6)  # ... with the sky above
@@ -285,12 +285,12 @@ def test_scene_node_over_real_services(ros_domain):
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
-    from robofume_interfaces.msg import GroundTruth
-    from robofume_interfaces.srv import ResetScene
     from robofume_robot.kinematics import JOINT_NAMES
     from sensor_msgs.msg import Image, JointState
 
     from robofume_common import qos
+    from robofume_interfaces.msg import GroundTruth
+    from robofume_interfaces.srv import ResetScene
 
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=ros_domain)
@@ -344,15 +344,20 @@ def test_scene_node_over_real_services(ros_domain):
 @pytest.mark.skipif(find_spec("gazebo_msgs") is not None, reason="gazebo_msgs is installed here")
 def test_without_gazebo_msgs_the_node_says_what_to_install(ros_domain):
     done = subprocess.run(
-        [sys.executable, "-m", "robofume_sim.nodes.gazebo_scene"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "robofume_sim.nodes.gazebo_scene"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 1 and "needs gazebo_msgs" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_gazebo_arm_node_splits_trajectories(ros_domain):
+def test_gazebo_arm_node_splits_trajectories_and_relays_joint_states(ros_domain):
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from robofume_robot.kinematics import FINGER_JOINT_NAMES, JOINT_NAMES
+    from sensor_msgs.msg import JointState
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
     from robofume_common import qos
@@ -370,21 +375,26 @@ def test_gazebo_arm_node_splits_trajectories(ros_domain):
             lambda message, name=name: parts.__setitem__(name, message),
             qos.COMMAND,
         )
+    relayed: list[JointState] = []
+    node.create_subscription(JointState, "joint_states", relayed.append, qos.STATE)
+    states = node.create_publisher(JointState, "/wx250s/joint_states", qos.STATE)
     publisher = node.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND)
     process = subprocess.Popen([sys.executable, "-m", "robofume_sim.nodes.gazebo_arm"])
     try:
         end = time.monotonic() + 60.0
-        while len(parts) < 2 and time.monotonic() < end:
+        while (len(parts) < 2 or not relayed) and time.monotonic() < end:
+            states.publish(JointState(name=["gripper", *JOINT_NAMES], position=[9.0, *HOME[:7].tolist(), -0.03]))
             message = JointTrajectory(joint_names=list(reversed(JOINT_NAMES)))
             message.header.stamp.sec = 5
-            message.points = [JointTrajectoryPoint(positions=[float(i) for i in range(8)])]
+            message.points = [JointTrajectoryPoint(positions=[float(i + 1) for i in range(8)])]
             publisher.publish(message)
             executor.spin_once(timeout_sec=0.2)
         assert parts["arm_controller"].joint_names == list(ARM_JOINT_NAMES)
-        assert list(parts["arm_controller"].points[0].positions) == [7.0, 6.0, 5.0, 4.0, 3.0, 2.0]
+        assert list(parts["arm_controller"].points[0].positions) == [8.0, 7.0, 6.0, 5.0, 4.0, 3.0]
         assert parts["gripper_controller"].joint_names == list(FINGER_JOINT_NAMES)
-        assert list(parts["gripper_controller"].points[0].positions) == [1.0, 0.0]
+        assert list(parts["gripper_controller"].points[0].positions) == [2.0, -1.0]
         assert parts["arm_controller"].header.stamp.sec == 0
+        assert relayed[-1].name == list(JOINT_NAMES) and list(relayed[-1].position) == [*HOME[:7].tolist(), 0.03]
     finally:
         process.terminate()
         process.wait(30)

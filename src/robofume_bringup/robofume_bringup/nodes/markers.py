@@ -62,7 +62,7 @@ class MarkersNode(Node):
 
     def _show(self) -> None:
         board, now = self._board, time.monotonic()
-        judged = now - board.judged <= self._config.silence
+        verdict = board.verdict if now - board.judged <= self._config.silence else Verdict.UNKNOWN
         low, high = self._config.workspace_minimum, self._config.workspace_maximum
         markers = [self._trail_marker()]
         if low:
@@ -70,7 +70,7 @@ class MarkersNode(Node):
         top = high[2] if high else 0.3
         lines = (
             ("instruction", f"{board.phase.name.lower()}: {board.instruction or '-'}", (1.0, 1.0, 1.0)),
-            ("reward", board.reward_text(now, self._config.silence), _COLOURS[board.verdict if judged else Verdict.UNKNOWN]),
+            ("reward", board.reward_text(now, self._config.silence), _COLOURS[verdict]),
             ("success_rate", f"success {board.rate_text()}", (0.9, 0.9, 0.6)),
         )
         for row, (name, text, colour) in enumerate(lines):

@@ -10,6 +10,7 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.stages.context import StageContext
+from robofume_bringup.task_files import task_description
 
 STAGE = "pretrain"
 RETRAIN = "retrain"
@@ -96,10 +97,9 @@ def _train(
         ReplayConfig,
     )
     from robofume_policy.pretraining import pretrain
-    from robofume_sim.tasks import TASKS
 
     config = context.config
-    action_space = TASKS[config.task].description.action_space
+    action_space = task_description(config.robot, config.task).action_space
     options = from_dict(
         PretrainingConfig, {"seed": config.seed, **config.of("pretraining"), "updates": updates}
     )

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image, JointState
 
 from robofume_common import qos
 from robofume_interfaces.msg import ArmCommand, Episode, Step, Task
-from robofume_robot.kinematics import JOINT_NAMES
+from robofume_robot.interbotix_joints import JointReader
 from robofume_robot.replay import Event, Replay, ReplayConfig, ReplayStep
 
 
@@ -32,6 +32,7 @@ class ReplayNode(Node):
         if not self._config.task:
             raise RobofumeError("The replay needs the parameter task: the name of what the recording shows.")
         self._replay = Replay(self._config)
+        self._reader = JointReader()
         self._announced = ""
         self._tasks = self.create_publisher(Task, "task", qos.LATCHED)
         self._steps = self.create_publisher(Step, "step", qos.STEP)
@@ -44,12 +45,10 @@ class ReplayNode(Node):
         self.create_timer(0.2, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_joint_states(self, message: JointState) -> None:
-        names = list(message.name)
-        if any(name not in names for name in JOINT_NAMES) or len(message.position) != len(names):
+        positions = self._reader.positions(message.name, message.position)
+        if positions is None:
             self.get_logger().error("A joint state lacks joints of the arm: ignored.", throttle_duration_sec=10.0)
             return
-        order = [names.index(name) for name in JOINT_NAMES]
-        positions = np.frombuffer(message.position, dtype=np.float64)[order]
         self._replay.joint_state(to_nanoseconds(message.header.stamp), positions)
 
     def _on_command(self, message: ArmCommand) -> None:

@@ -1,4 +1,4 @@
-"""Saves one picture of an image topic as a file: `snapshot --ros-args -r image:=/usb_cam/image_raw -p output:=a.png`."""
+"""Saves one picture of an image topic: `snapshot --ros-args -r image:=/usb_cam/image_raw -p output:=camera.png`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""A person's word on the newest step, over DDS."""
+
+import subprocess
+import sys
+import time
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from robofume_common import qos
+from robofume_interfaces.msg import Label, Step, Task
+
+COMMAND = [sys.executable, "-m", "robofume_reset.nodes.verdict", "--ros-args"]
+
+
+def test_said_once_it_labels_the_newest_step(ros_domain):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    node = rclpy.create_node("graph", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    labels: list[Label] = []
+    node.create_subscription(Label, "label", labels.append, qos.REWARD)
+    node.create_publisher(Task, "task", qos.LATCHED).publish(Task(phase=1, episode_id="demo-7"))
+    steps = node.create_publisher(Step, "step", qos.STEP)
+    process = subprocess.Popen([*COMMAND, "-p", "verdict:=success"], stdin=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60.0
+        while not labels and time.monotonic() < end:
+            steps.publish(Step(episode_id="demo-7", index=12))
+            executor.spin_once(timeout_sec=0.1)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert (labels[0].episode_id, labels[0].verdict, labels[0].author) == ("demo-7", 1, "person")
+    assert labels[0].index in (12, -1)  # -1: it heard of the episode before it heard a step
+
+
+def test_without_a_terminal_it_says_what_it_needs(ros_domain):
+    done = subprocess.run(COMMAND, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "Keys need a terminal" in done.stderr and "Traceback" not in done.stderr
