@@ -1,4 +1,8 @@
-"""Launch descriptions from the graph, for the files in launch/. They come with a ROS installation, not from PyPI."""
+"""Launch descriptions from the graph, for the files in launch/.
+
+The packages for it (launch, launch_ros, ros2launch, and ros2bag for the replay) come with a ROS installation, not from
+PyPI.
+"""
 
 from __future__ import annotations
 

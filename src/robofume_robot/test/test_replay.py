@@ -95,12 +95,14 @@ def test_a_recorded_robot_becomes_steps_through_the_graph(graph):
     from sensor_msgs.msg import Image, JointState
 
     from robofume_common import qos
-    from robofume_interfaces.msg import Episode, Step
+    from robofume_interfaces.msg import Episode, Reward, Step
 
     steps: list[Step] = []
     episodes: list[Episode] = []
     graph.node.create_subscription(Step, "step", steps.append, qos.STEP)
     graph.node.create_subscription(Episode, "episode", episodes.append, qos.EPISODE)
+    rewards: list[Reward] = []
+    graph.node.create_subscription(Reward, "reward", rewards.append, qos.REWARD)
     images = graph.node.create_publisher(Image, "camera/image_raw", qos.IMAGE)
     states = graph.node.create_publisher(JointState, "joint_states", qos.STATE)
     graph.start("camera", rate=5.0, exit_when_lost=False)
@@ -134,4 +136,5 @@ def test_a_recorded_robot_becomes_steps_through_the_graph(graph):
     stamps = [to_nanoseconds(step.stamp) for step in steps]
     assert (np.diff(stamps) >= PERIOD).all()
     assert episodes[0].outcome == Episode.OUTCOME_SUCCESS and episodes[0].success_index == episodes[0].num_steps
+    assert [(r.index, r.verdict, r.source) for r in rewards] == [(len(steps) - 1, 1, Reward.SOURCE_HUMAN)]
     assert graph.stop(process)[0] == 0

@@ -18,7 +18,7 @@ from robofume_common.parameters import declare
 from sensor_msgs.msg import Image, JointState
 
 from robofume_common import qos
-from robofume_interfaces.msg import ArmCommand, Episode, Step, Task
+from robofume_interfaces.msg import ArmCommand, Episode, Reward, Step, Task
 from robofume_robot.interbotix_joints import JointReader
 from robofume_robot.replay import Event, Replay, ReplayConfig, ReplayStep
 
@@ -36,6 +36,7 @@ class ReplayNode(Node):
         self._announced = ""
         self._tasks = self.create_publisher(Task, "task", qos.LATCHED)
         self._steps = self.create_publisher(Step, "step", qos.STEP)
+        self._rewards = self.create_publisher(Reward, "reward", qos.REWARD)
         self._episodes = self.create_publisher(Episode, "episode", qos.EPISODE)
         self._diagnostics = Diagnostics(self, self._replay.counters)
         # A bag is played at its own speed, and no picture of it may be missing.
@@ -88,6 +89,18 @@ class ReplayNode(Node):
                 self._steps.publish(step)
                 continue
             success = event.outcome == Outcome.SUCCESS
+            # How it ended was said by a person, and the last step is what shows it.
+            verdict = Reward.VERDICT_SUCCESS if success else Reward.VERDICT_FAILURE
+            self._rewards.publish(
+                Reward(
+                    stamp=self.get_clock().now().to_msg(),
+                    episode_id=event.episode_id,
+                    index=event.num_steps,
+                    probability=float(success),
+                    verdict=verdict,
+                    source=Reward.SOURCE_HUMAN,
+                )
+            )
             self._episodes.publish(
                 Episode(
                     stamp=self.get_clock().now().to_msg(),
@@ -103,7 +116,7 @@ class ReplayNode(Node):
     def close(self) -> None:
         """End the episode in progress, and let it arrive."""
         self._publish(self._replay.end())
-        for publisher in (self._steps, self._episodes):
+        for publisher in (self._steps, self._rewards, self._episodes):
             publisher.wait_for_all_acked(Duration(seconds=2.0))
 
 
