@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robofume_common.errors import RobofumeError
-from robofume_common.task import TaskDescription
+
+if TYPE_CHECKING:
+    from robofume_common.task import TaskDescription
 
 ROBOTS = ("mujoco", "gazebo", "widowx")
 FOLDER = Path(__file__).parent / "tasks"
@@ -28,6 +31,8 @@ def task_description(robot: str, task: str) -> TaskDescription:
 
     Raises RobofumeError, naming the known ones, for another robot or task.
     """
+    from robofume_common.task import TaskDescription
+
     names = task_names(robot)
     if task not in names:
         if robot == "widowx" and task.endswith((".yaml", ".yml")):
