@@ -19,8 +19,9 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 
 COMMANDS = [
-    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["pretrain"],
-    ["practice"],    ["evaluate"], ["report"], ["data"], ["data", "info"], ["data", "check"], ["tasks"], ["doctor"],
+    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"],
+    ["reward", "rescore"], ["label"], ["pretrain"],
+    ["practice"], ["evaluate"], ["report"], ["data"], ["data", "info"], ["data", "check"], ["tasks"], ["doctor"],
 ]  # fmt: skip
 
 
