@@ -156,13 +156,13 @@ def by_a_person(episode: EpisodeData) -> EpisodeData:
     return mining.with_labels([episode], {episode.episode_id: {-1: verdict}})[0]
 
 
-def labels(runs: Sequence[Path]) -> None:
+def labels(runs: Sequence[Path], counts: Sequence[int]) -> None:
     """Labelled are the episodes of the first half of practice that the judge doubted most; measured is the second."""
     table = Table("reward_label_efficiency", ("run", "labelled", "direction"))
     for run in runs:
         episodes = decided(run)
         first, second = episodes[: len(episodes) // 2], episodes[len(episodes) // 2 :]
-        for count in (0, *LABELLED):
+        for count in counts:
             if table.has(run=run.name, labelled=count, direction="backward"):
                 continue
             chosen = [by_a_person(episode) for episode in mining.most_doubtful(first, count)]
@@ -220,9 +220,9 @@ def scenes(task: str, look: Appearance, count: int, seed: int, size: int = 64) -
 def shift(runs: Sequence[Path], task: str, count: int) -> None:
     """Gate: precision at least 0.90, or more abstention; then 20 labelled pictures repair it."""
     table = Table("reward_shift", ("run", "look", "labelled", "direction"))
-    for run in runs:
-        for look, appearance in looks().items():
-            for labelled in (0, 20):
+    for labelled in (0, 20):
+        for run in runs:
+            for look, appearance in looks().items():
                 row_key = {"run": run.name, "look": look, "labelled": labelled}
                 if (look == "plain" and labelled) or table.has(**row_key, direction="backward"):
                     continue
@@ -459,6 +459,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=["pot_pick_and_place"], help="names of finished runs")
     parser.add_argument("--baselines", action="store_true", help="also train and measure the baselines")
     parser.add_argument("--count", type=int, default=200, help="pictures of shift and adversarial")
+    parser.add_argument("--labelled", nargs="+", type=int, default=[0, *LABELLED], help="labelled episodes to add")
     parser.add_argument("--devices", nargs="+", default=["cpu"])
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -467,7 +468,7 @@ def main() -> None:
     if options.part == "practice":
         practice(runs, options.baselines)
     elif options.part == "labels":
-        labels(runs)
+        labels(runs, options.labelled)
     elif options.part == "shift":
         shift(runs, options.task, options.count)
     elif options.part == "adversarial":

@@ -105,6 +105,10 @@ class RewardModel:
                 else "give a directory, or set allow_download where there is a network"
             )
             raise RobofumeError(f"The reward model {source} cannot be loaded: {hint}. ({reason})") from error
+        if config.device == "cpu":
+            # Out of the mapped file: whoever writes over it would end this process in the middle of a judgement.
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data = tensor.data.clone()
         name = directory.name if local else str(source)
         calibration, view = (Calibration.read(directory), View.read(directory)) if local else (None, None)
         return cls(model, processor, config, calibration or Calibration(), name, view)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .saved import CALIBRATION_FILE
+from .saved import CALIBRATION_FILE, VIEW_FILE
 
-_WATCHED = ("config.json", "model.safetensors", CALIBRATION_FILE)
+_WATCHED = ("config.json", CALIBRATION_FILE, VIEW_FILE, "*.safetensors")
 
 
 class ModelWatch:
@@ -57,10 +57,15 @@ class ModelWatch:
         with self._lock:
             self._loaded, self.failure = model, ""
 
-    def _signature(self) -> tuple[tuple[int, int, int], ...] | None:
-        """Identity, time and size of the files; None while one is missing, as in the moment of a replacement."""
+    def _signature(self) -> tuple[tuple[str, int, int, int], ...] | None:
+        """Identity, time and size of the files; None while the model is not whole, as in the moment of a
+        replacement.
+        """
         try:
-            facts = [(self._directory / name).stat() for name in _WATCHED]
+            paths = [path for pattern in _WATCHED for path in sorted(self._directory.glob(pattern))]
+            facts = [(path.name, path.stat()) for path in paths]
         except OSError:
             return None
-        return tuple((fact.st_ino, fact.st_mtime_ns, fact.st_size) for fact in facts)
+        names = {name for name, _ in facts}
+        whole = "config.json" in names and any(name.endswith(".safetensors") for name in names)
+        return tuple((name, f.st_ino, f.st_mtime_ns, f.st_size) for name, f in facts) if whole else None
