@@ -153,6 +153,7 @@ def train_on_episodes(
     in_the_loop = in_the_loop.select(in_the_loop.own)
     odds = evaluation.log_odds(reward, in_the_loop)
     reward.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
+    measured = evaluation.evaluate_episodes(reward, held_episodes)
     summary = {
         "options": asdict(options),
         "dataset": asdict(data),
@@ -167,11 +168,11 @@ def train_on_episodes(
         "best_update": best,
         "calibration": dict(reward.calibration.__dict__),
         "seconds": round(time.monotonic() - started, 1),
-        "held_out": evaluation.evaluate_episodes(reward, held_episodes),
+        "held_out": measured,
     }
     if options.method == "lora":
         reward.model = reward.model.merge_and_unload()
-    worst_frames.write(partial, summary["held_out"]["most_wrong"], held_episodes)
+    worst_frames.write(partial, measured["most_wrong"], held_episodes)
     reward.save(partial)
     (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     if output.exists():

@@ -251,6 +251,15 @@ def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, star
     loop.step(1, 200)
     loop.wait(lambda: len(loop.rewards) == 2, "the next reward")
     assert loop.rewards[1].source == Reward.SOURCE_VLM
+    black = array_to_image(np.zeros((64, 64, 3), np.uint8))
+    loop.steps.publish(
+        Step(
+            stamp=to_time(300), episode_id="episode-1", index=2, direction=1, instruction=INSTRUCTION, image=black,
+            proprioception=[0.0] * 7,
+        )
+    )  # fmt: skip
+    loop.wait(lambda: len(loop.rewards) == 3, "the reward of the black picture")
+    assert (loop.rewards[2].verdict, loop.rewards[2].source) == (Reward.VERDICT_UNKNOWN, Reward.SOURCE_NONE)
 
 
 def test_a_missing_model_ends_the_node_with_one_sentence(loop: Loop, start: Callable, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from robofume_reward.dataset import DatasetConfig
 from robofume_reward.frame_history import FrameHistory
 from robofume_reward.judge import EpisodeJudge, JudgeConfig, first_success
 from robofume_reward.labels import LabelBook
+from robofume_reward.picture_check import PictureCheck
 from robofume_reward.saved import Calibration, View
 from robofume_reward.waiting import WaitingStep, WaitingSteps
 from synthetic_episodes import INSTRUCTIONS
@@ -257,6 +258,21 @@ def test_the_history_gives_what_the_view_asks_for() -> None:
     assert seen == [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 3), (0, 2, 4), (1, 3, 5)]
     assert history.add("b", 0, 9) == (9, 9, 9)
     assert history.add("b", 3, 12) == (9, 12, 12)  # steps 1 and 2 were lost
+
+
+def test_a_blank_picture_and_a_frozen_camera_show_nothing() -> None:
+    check = PictureCheck()
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
+    still, moved = np.zeros(7, np.float32), np.array([0.02, 0, 0, 0, 0, 0, 0], np.float32)
+    assert check.problem(np.full((16, 16, 3), 7, np.uint8), still) == "blank"
+    assert check.problem(first, still) == "" and check.problem(first.copy(), still) == ""
+    assert check.problem(first.copy(), moved) == "frozen"
+    assert check.problem(second, moved) == "" and check.problem(second.copy(), moved) == ""
+    closed = np.append(moved[:6], np.float32(1.0))
+    assert check.problem(second.copy(), closed) == "frozen"
+    slowly = [check.problem(second.copy(), moved + np.float32(0.003 * i)) for i in range(5)]
+    assert slowly[0] == "" and slowly[-1] == "frozen"  # measured from where the picture first came
 
 
 def test_measures_against_hand_made_figures() -> None:

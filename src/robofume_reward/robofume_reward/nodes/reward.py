@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import Direction, RewardSource, Verdict
@@ -35,6 +36,7 @@ from ..frame_history import FrameHistory
 from ..judge import EpisodeJudge, JudgeConfig
 from ..labels import LabelBook
 from ..model_watch import ModelWatch
+from ..picture_check import PictureCheck
 from ..saved import View
 from ..waiting import WaitingStep, WaitingSteps
 
@@ -92,10 +94,13 @@ class RewardNode(Node):
             JudgeConfig(self.config.needed, self.config.window, self.config.hold, self.config.minimum_index)
         )
         self._history = FrameHistory(View())
+        self._check = PictureCheck()
+        self._blind = False
         self._waiting = WaitingSteps(self.config.queue_limit, self.config.deadline)
         self._truths: OrderedDict[int, tuple[bool, bool]] = OrderedDict()
         self._latencies: deque[float] = deque(maxlen=200)
-        self._counts = {"judged": 0, "successes": 0, "unknown": 0, "skipped": 0, "dropped": 0, "late": 0, "labels": 0}
+        self._counts = {"judged": 0, "successes": 0, "unknown": 0, "skipped": 0, "blind": 0, "dropped": 0, "late": 0,
+                        "labels": 0}  # fmt: skip
         self._failure = ""
         self._lock = threading.Lock()  # of judge, labels, counts and publishing: the worker publishes too
         self._model: Any = None
@@ -169,12 +174,30 @@ class RewardNode(Node):
             self._counts["skipped"] += 1
             self._publish(step.episode_id, step.index, math.nan, Verdict.UNKNOWN, RewardSource.NONE, "", 0.0)
             return
+        if self._model is not None and self._shows_nothing(message):
+            self._counts["blind"] += 1
+            self._answer(step, None)
+            return
         dropped = self._waiting.add(step)
         if dropped is not None:
             self._counts["dropped"] += 1
             self._answer(dropped, None)
         if self.config.judge == "ground_truth":
             self._match_truths()
+
+    def _shows_nothing(self, message: Step) -> bool:
+        """Whether the picture is blank or the camera frozen; a picture that cannot be read is left to the judging."""
+        if len(message.proprioception) != PHYSICAL_DIMENSION:
+            return False
+        try:
+            picture = image_to_array(message.image)
+        except RobofumeError:
+            return False
+        problem = self._check.problem(picture, np.asarray(message.proprioception, np.float32))
+        if problem and not self._blind:
+            self.get_logger().warning(f"The camera's picture is {problem}; its steps are unknown until it is not.")
+        self._blind = bool(problem)
+        return self._blind
 
     def _on_truth(self, message: GroundTruth) -> None:
         self._truths[to_nanoseconds(message.stamp)] = (message.forward_success, message.backward_success)
