@@ -27,7 +27,8 @@ class EpisodeSummary:
     true_success: bool | None
     """Ground truth on the step that decided the outcome; None where it was not recorded."""
     true_positives: int
-    """Steps judged a success that were one; the next three fields alike. All 0 without ground truth."""
+    """Steps judged a success that were one; the next three fields alike. All 0 without ground truth. A success that
+    was left unknown is a false negative too: it was not found."""
     false_positives: int
     false_negatives: int
     true_negatives: int
@@ -71,7 +72,7 @@ def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
         true_success=true_success,
         true_positives=int((says_success & truth).sum()),
         false_positives=int((says_success & ~truth).sum()),
-        false_negatives=int((says_failure & truth).sum()),
+        false_negatives=int((~says_success & truth).sum()),
         true_negatives=int((says_failure & ~truth).sum()),
         unknown=int((episode.verdicts == Verdict.UNKNOWN).sum()),
         closed=episode.closed / 1e9 if episode.closed else float("nan"),

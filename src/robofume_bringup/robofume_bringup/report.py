@@ -108,6 +108,8 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         practice=practice_facts(results),
         stages=[(STAGES[name], record.get("seconds")) for name, record in results.stages.items() if record],
         held_out=results.stages.get("reward", {}).get("held_out"),
+        baselines=compared(results),
+        most_wrong=most_wrong(directory),
         figures={name: embed(png) for name, png in drawn.items()},
         strips={caption: embed(png) for caption, png in strips.items()},
         written=time.strftime("%Y-%m-%d %H:%M"),
@@ -225,6 +227,30 @@ def reward_in_use(results: RunResults) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def compared(results: RunResults) -> dict[str, Any]:
+    """The reward model and its baselines where `reward evaluate --baselines` has measured both, by name."""
+    evaluated = results.stages.get("reward", {}).get("evaluated", {})
+    found = evaluated.get("baselines", {})
+    named = {name.replace("_", " "): result for name, result in found.items()}
+    return {"the model": evaluated, **named} if found else {}
+
+
+def most_wrong(directory: RunDirectory) -> list[dict[str, Any]]:
+    """The pictures that the reward model got most wrong when it was measured last, worst first."""
+    pictures = []
+    for name in ("evaluation.json", "training.json"):
+        path = directory.reward / name
+        if not path.is_file():
+            continue
+        content = json.loads(path.read_text())
+        for record in content.get("held_out", content).get("most_wrong", []):
+            file = directory.reward / record.get("file", "")
+            if file.is_file():
+                pictures.append({**record, "picture": embed(file.read_bytes())})
+        return pictures
+    return pictures
 
 
 def practice_facts(results: RunResults) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class RunDirectory:
         return self.path / "reward"
 
     @property
+    def labels(self) -> Path:
+        """A person's verdicts on recorded episodes."""
+        return self.path / "labels.json"
+
+    @property
     def pretrained(self) -> Path:
         """The pre-trained policy."""
         return self.path / "pretrained"

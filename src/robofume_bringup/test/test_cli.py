@@ -19,9 +19,9 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 
 COMMANDS = [
-    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["pretrain"], ["retrain"],
-    ["practice"],    ["evaluate"], ["report"], ["data"], ["data", "info"], ["data", "check"], ["tasks"], ["doctor"],
-    ["teleop"], ["workspace"], ["workspace", "record"],
+    [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["reward", "rescore"],
+    ["label"], ["pretrain"], ["retrain"], ["practice"], ["evaluate"], ["report"], ["data"], ["data", "info"],
+    ["data", "check"], ["tasks"], ["doctor"], ["teleop"], ["workspace"], ["workspace", "record"], ["camera", "crop"],
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The report, from a synthetic run."""
 
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -122,3 +123,22 @@ def test_interventions_and_their_share_of_the_actions(tmp_path):
     results.practice[3] = replace(results.practice[3], takeovers=2, person_steps=7)
     facts = practice_facts(results)
     assert facts["interventions"] == 2 and facts["person_share"] == pytest.approx(7 / facts["steps"])
+
+
+def test_the_most_wrong_frames_and_the_baselines_are_shown(tmp_path):
+    from PIL import Image
+
+    directory = RunDirectory(tmp_path / "new")
+    (directory.reward / "most_wrong").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(directory.reward / "most_wrong" / "00.png")
+    record = {"episode_id": "practice-7", "index": 3, "direction": "forward", "instruction": "put it in",
+              "probability": 0.97, "truth": False, "file": "most_wrong/00.png"}  # fmt: skip
+    (directory.reward / "training.json").write_text(json.dumps({"held_out": {"most_wrong": [record]}}))
+    shares = {"precision": 0.5, "precision_interval": [0, 1], "recall": None, "recall_interval": [0, 1]}
+    measured = {name: {**shares, "from_home": shares, "episodes": shares} for name in ("forward", "backward")}
+    stages = {"reward": {"held_out": measured, "evaluated": {**measured, "baselines": {"film_cnn": measured}}}}
+    results = RunResults("new", RunConfig().to_dict(), {"forward": "a", "backward": "b"}, stages=stages)
+    write_page(results, directory, {})
+    page = directory.report.read_text()
+    assert "said 97%, is no success" in page and "practice-7, step 3" in page
+    assert "film cnn, measured last" in page and "the model, measured last" in page

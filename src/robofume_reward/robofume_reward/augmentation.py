@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from robofume_common.parameters import setting
 from torch import Tensor
 
@@ -46,3 +48,12 @@ def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generat
     if config.noise > 0:
         changed = changed + (config.noise * torch.randn(images.shape, generator=generator)).to(changed)
     return changed.reshape(pixels.shape)
+
+
+def augment_images(
+    images: NDArray[np.uint8], config: AugmentationConfig, generator: torch.Generator
+) -> NDArray[np.uint8]:
+    """`augment` for pictures (..., H, W, 3), for models whose own view of them has another layout."""
+    scaled = torch.from_numpy(np.moveaxis(images, -1, -3).astype(np.float32)) / 127.5 - 1
+    changed = augment(scaled, config, generator)
+    return np.moveaxis(((changed + 1) * 127.5).round().clamp(0, 255).byte().numpy(), -3, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .model import Calibration
+from .saved import Calibration
 
 RECALL_KEPT = 0.5
 """Share of the recall at P(yes) > 0.5 that the threshold must leave."""
@@ -45,8 +45,35 @@ def choose_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool
     return best
 
 
+def choose_failure_threshold(
+    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float, threshold: float
+) -> float:
+    """The highest threshold in [0.01, 0.5], and not above `threshold`, with the stated precision of "failure" among
+    the held-out answers at or below it, where successes and failures weigh the same.
+
+    Failures are many, so that without the weights nearly any answer would be precise. Where no threshold reaches the
+    precision, the lowest one.
+    """
+    if labels.all() or not labels.any():
+        return min(0.5, threshold)
+    for candidate in np.round(np.arange(0.5, 0.005, -0.01), 2):
+        kept, lost = np.mean(probabilities[~labels] <= candidate), np.mean(probabilities[labels] <= candidate)
+        if kept + lost > 0 and kept / (kept + lost) >= target_precision:
+            return min(float(candidate), threshold)
+    return 0.01
+
+
 def calibrate(log_odds: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float) -> Calibration:
-    """Temperature, then threshold, from held-out log-odds (M,) and labels (M,)."""
+    """Temperature, then thresholds, from held-out log-odds (M,) and labels (M,)."""
     temperature = fit_temperature(log_odds, labels)
-    probabilities = 1.0 / (1.0 + np.exp(-np.clip(log_odds / temperature, -60, 60)))
-    return Calibration(temperature, choose_threshold(probabilities, labels, target_precision), target_precision)
+    probabilities = Calibration(temperature).probabilities(log_odds)
+    threshold = choose_threshold(probabilities, labels, target_precision)
+    called = probabilities >= threshold
+    return Calibration(
+        temperature,
+        threshold,
+        target_precision,
+        choose_failure_threshold(probabilities, labels, target_precision, threshold),
+        float(labels[called].mean()) if called.any() else 0.0,
+        float(called.sum()),
+    )

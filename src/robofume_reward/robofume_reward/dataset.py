@@ -14,7 +14,7 @@ nothing follows get no label.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +25,9 @@ from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_data.episode import EpisodeData
+
+from . import mining
+from .saved import View
 
 EARLY_STEPS = 2
 """A success called this many steps before it comes true is early rather than wrong."""
@@ -56,6 +59,7 @@ class _Row(NamedTuple):
     direction: int
     episode: int
     own: bool
+    mined: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ class LabelledFrames:
     Per frame: `images` (F, H, W, 3) uint8 and `proprioception` (F, 7) as in EpisodeData. Per question: `frames` (M,)
     index into images, `instructions` (M,) sentences, `labels` (M,) True where the answer is yes, `directions` (M,)
     the direction the question is about, `episodes` (M,) number of the episode, `own` (M,) True where it is the
-    question that the loop asks of the frame.
+    question that the loop asks of the frame, `mined` (M,) True where the label was mined from practice
+    or the episode's end was judged by a person.
+    `starts` (F,): the first frame of each frame's episode.
     """
 
     images: NDArray[np.uint8]
@@ -76,20 +82,29 @@ class LabelledFrames:
     directions: NDArray[np.uint8]
     episodes: NDArray[np.int64]
     own: NDArray[np.bool_]
+    mined: NDArray[np.bool_]
+    starts: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, keep: NDArray[np.bool_]) -> LabelledFrames:
         """The questions where `keep` (M,) is True; the images stay."""
-        columns = ("frames", "instructions", "labels", "directions", "episodes", "own")
+        columns = ("frames", "instructions", "labels", "directions", "episodes", "own", "mined")
         return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in columns})
 
+    def seen(self, rows: NDArray[np.int64] | slice, view: View) -> NDArray[np.int64]:
+        """Indices into images of what the model looks at for some questions: (B,), or (B, F) for several frames."""
+        newest = self.frames[rows]
+        return newest if view.frames == 1 else view.indices(newest, self.starts[newest])
 
-def own_labels(episode: EpisodeData, margin: int) -> NDArray[np.int8]:
+
+def own_labels(episode: EpisodeData, margin: int, agreed: Collection[str] = ()) -> NDArray[np.int8]:
     """Answers (N+1,) to the episode's own question: 1 yes, 0 no, -1 no label. A person's verdicts come
-    first.
+    first; for `agreed`, and what a model judged, see `mining`.
     """
+    if mining.is_self_judged(episode):
+        return mining.practice_labels(episode, agreed)
     count = len(episode.images)
     labels = np.full(count, -1, np.int8)
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
@@ -158,8 +173,10 @@ def release(
     return previous.proprioception[int(closed[-1]) + 1, :3]
 
 
-def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> LabelledFrames:
-    """Labels recorded episodes, which must be in the order of recording.
+def label(
+    episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int, agreed: Collection[str] = ()
+) -> LabelledFrames:
+    """Labels recorded episodes, which must be in the order of recording. `agreed`: see `mining`.
 
     Raises RobofumeError where nothing can be labelled.
     """
@@ -171,23 +188,38 @@ def label(episodes: Iterable[EpisodeData], config: DatasetConfig, seed: int) -> 
     previous: EpisodeData | None = None
     released_at: NDArray[np.float32] | None = None
     for number, episode in enumerate(ordered):
-        own = own_labels(episode, config.margin)
-        released_at = release(previous, released_at, episode, config.clearance)
-        other = other_labels(episode, released_at, config.clearance)
+        own = own_labels(episode, config.margin, agreed)
+        self_judged = mining.is_self_judged(episode)
+        mined = self_judged or episode.sources[-1] == RewardSource.HUMAN
+        if self_judged:
+            released_at = None
+            # One goal is the other's start, so where one is reached the other is not; no more than that is known.
+            other = np.where(own == 1, 0, -1).astype(np.int8)
+        else:
+            released_at = release(previous, released_at, episode, config.clearance)
+            other = other_labels(episode, released_at, config.clearance)
         reverse = Direction(episode.direction).opposite
         reverse_instruction = instructions.get((episode.task, int(reverse)))
         foreign = [text for (task, _), text in instructions.items() if task != episode.task]
         for index in range(len(episode.images)):
-            frame = offset + index
+            row = _Row(offset + index, "", False, Direction.NONE, number, False, mined)
             if own[index] >= 0:
-                rows.append(_Row(frame, episode.instruction, bool(own[index]), episode.direction, number, True))
+                rows.append(
+                    row._replace(
+                        instruction=episode.instruction,
+                        label=bool(own[index]),
+                        direction=episode.direction,
+                        own=True,
+                    )
+                )
             if other[index] >= 0 and reverse_instruction is not None:
-                rows.append(_Row(frame, reverse_instruction, bool(other[index]), reverse, number, False))
+                rows.append(
+                    row._replace(instruction=reverse_instruction, label=bool(other[index]), direction=reverse)
+                )
             if foreign and generator.random() < config.other_task_share:
-                text = str(generator.choice(foreign))
-                rows.append(_Row(frame, text, False, Direction.NONE, number, False))
+                rows.append(row._replace(instruction=str(generator.choice(foreign)), mined=False))
         offset += len(episode.images)
-        previous = episode
+        previous = None if self_judged else episode
     return _assemble(ordered, rows)
 
 
@@ -275,7 +307,8 @@ def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row]) -> LabelledFram
         raise RobofumeError("No recorded episode gives a labelled frame; record demonstrations and failures first.")
     if len({episode.images.shape[1:] for episode in episodes}) != 1:
         raise RobofumeError("The recorded images differ in size; use bags that were recorded with one image size.")
-    frames, texts, labels, directions, numbers, own = zip(*rows, strict=True)
+    frames, texts, labels, directions, numbers, own, mined = zip(*rows, strict=True)
+    lengths = [len(episode.images) for episode in episodes]
     return LabelledFrames(
         np.concatenate([episode.images for episode in episodes]),
         np.concatenate([episode.proprioception for episode in episodes]),
@@ -285,4 +318,6 @@ def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row]) -> LabelledFram
         np.array(directions, np.uint8),
         np.array(numbers, np.int64),
         np.array(own, bool),
+        np.array(mined, bool),
+        np.repeat(np.cumsum([0, *lengths[:-1]]), lengths),
     )

@@ -1,85 +1,47 @@
-"""How good the reward model is on recorded episodes that it was not trained on.
+"""How good a judge is on recorded episodes that it was not trained on.
 
-Per direction, over the frames with the question that the loop asks of them; and over episodes, by the rule
-of the loop: an episode ends at the first frame that is called a success. The second is what practice lives
-on: one wrong frame among forty ends an episode wrongly. And from home, by the rule P(yes) > P(no): where the loop
-confirms, only that verdict counts.
+Per direction, and per task where there are several, over the frames with the question that the loop asks of them;
+and over episodes, by the rule of the loop: an episode ends at the first frame that is called a success. The second is
+what practice lives on: one wrong frame among forty ends an episode wrongly. And from home, by the rule
+P(yes) > P(no): where the loop confirms, only that verdict counts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.enums import Direction
+from robofume_common.enums import Direction, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 
-from . import dataset
-from .dataset import EARLY_STEPS, DatasetConfig
+from . import dataset, mining, worst_frames
+from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .judge import JudgeConfig, first_success
+from .measures import measure, proportion
 from .model import ModelConfig, RewardModel
+from .saved import Calibration, View
 
 EVALUATION_FILE = "evaluation.json"
+HOME_THRESHOLD = 0.5
+"""P(yes) that the loop asks of the view from home."""
 _DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 
 
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a proportion; (0, 1) without trials."""
-    if trials == 0:
-        return 0.0, 1.0
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+class Judge(Protocol):
+    """What can be evaluated: a RewardModel or a baseline."""
 
+    calibration: Calibration
+    view: View
 
-def area_under_curve(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> float | None:
-    """Area under the ROC curve (the Mann-Whitney statistic, ties count half); None where one class is
-    missing.
-    """
-    positives, negatives = int(labels.sum()), int((~labels).sum())
-    if not positives or not negatives:
-        return None
-    _, inverse, counts = np.unique(probabilities, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error of P(success) over equal bins: mean |P - share of successes|, weighted by
-    size.
-    """
-    if not len(labels):
-        return 0.0
-    index = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = [abs(probabilities[index == b].sum() - labels[index == b].sum()) for b in range(bins)]
-    return float(np.sum(gaps) / len(labels))
-
-
-def measure(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, Any]:
-    """Confusion, precision and recall with 95% intervals, AUC and calibration error of verdicts (M,)."""
-    true_positives, false_positives = int((called & labels).sum()), int((called & ~labels).sum())
-    false_negatives, true_negatives = int((~called & labels).sum()), int((~called & ~labels).sum())
-    count = len(labels)
-    return {
-        "frames": count,
-        "true_positives": true_positives,
-        "false_positives": false_positives,
-        "false_negatives": false_negatives,
-        "true_negatives": true_negatives,
-        **_proportion("precision", true_positives, true_positives + false_positives),
-        **_proportion("recall", true_positives, true_positives + false_negatives),
-        **_proportion("accuracy", true_positives + true_negatives, count),
-        "area_under_curve": area_under_curve(probabilities, labels),
-        "calibration_error": calibration_error(probabilities, labels),
-    }
+    def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
+        """Uncalibrated log-odds (B,) of success."""
 
 
 def evaluate(
@@ -88,90 +50,132 @@ def evaluate(
     model: ModelConfig | None = None,
     judge: JudgeConfig | None = None,
     only_held_out: bool = True,
+    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
 ) -> dict[str, Any]:
-    """Measures a saved model on the episodes in `bags` and writes evaluation.json beside the model.
+    """Measures a saved model on the episodes in `bags`; writes evaluation.json and the frames it got most wrong
+    beside the model.
 
-    `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it).
+    `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it). `labels`: a
+    person's verdicts on recorded episodes.
     """
     reward = RewardModel.load(model_directory, model)
-    episodes = list(read_episodes(list(bags)))
-    trained_on = _trained_on(Path(model_directory)) if only_held_out else set()
-    episodes = [episode for episode in episodes if episode.episode_id not in trained_on]
-    if not episodes:
-        raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
+    episodes = unseen(model_directory, bags, only_held_out, labels)
     result = evaluate_episodes(reward, episodes, judge)
     result["model_version"] = reward.version
     if Path(model_directory).is_dir():
+        worst_frames.write(Path(model_directory), result["most_wrong"], episodes)
         (Path(model_directory) / EVALUATION_FILE).write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 
+def unseen(
+    model_directory: str | Path,
+    bags: Sequence[str | Path],
+    only_held_out: bool = True,
+    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
+) -> list[EpisodeData]:
+    """The episodes in `bags` that a saved model was not trained on. RobofumeError where there is none."""
+    trained_on = _trained_on(Path(model_directory)) if only_held_out else set()
+    episodes = [episode for episode in read_episodes(list(bags)) if episode.episode_id not in trained_on]
+    if not episodes:
+        raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
+    return mining.with_labels(episodes, labels or {})
+
+
 def evaluate_episodes(
-    reward: RewardModel,
+    reward: Judge,
     episodes: Sequence[EpisodeData],
     judge: JudgeConfig | None = None,
     batch_size: int = 64,
 ) -> dict[str, Any]:
-    """`evaluate` for a loaded model and episodes in memory. Keys: `forward`, `backward`, each with frame
-    measures, `episodes` and `from_home`; and the rule that was used.
+    """`evaluate` for a loaded judge and episodes in memory. Keys: `forward`, `backward`, each with frame measures,
+    `episodes` and `from_home`; `tasks`, the same for each task where there are several; `most_wrong`; and the rule
+    that was used.
     """
     judge = judge or JudgeConfig()
     frames = dataset.truth(episodes, DatasetConfig(margin=0))
-    probabilities = _probabilities(reward, frames, batch_size)
     at_home = dataset.from_home(episodes, DatasetConfig(margin=0))
-    from_home = _probabilities(reward, at_home, batch_size)
-    threshold = max(0.5, reward.calibration.threshold)
-    called = np.array([reward.is_success(float(value)) for value in probabilities])
-    result: dict[str, Any] = {"rule": {"threshold": threshold, **asdict(judge)}}
-    for name, direction in _DIRECTIONS.items():
-        chosen = frames.directions == direction
-        result[name] = measure(probabilities[chosen], frames.labels[chosen], called[chosen])
-        result[name]["at_one_half"] = {
-            key: value
-            for key, value in measure(probabilities[chosen], frames.labels[chosen], probabilities[chosen] > 0.5).items()
-            if key in ("precision", "recall", "accuracy")
+    asked = Answers(reward, frames, judge, batch_size), Answers(reward, at_home, judge, batch_size, HOME_THRESHOLD)
+    tasks = [episode.task for episode in episodes]
+    result: dict[str, Any] = {
+        "rule": {"threshold": max(0.5, reward.calibration.threshold), **asdict(judge)},
+        "failure_threshold": reward.calibration.failure_threshold,
+        **_by_direction(*asked, np.ones(len(episodes), bool)),
+        "most_wrong": worst_frames.find(asked[0].probabilities, frames, episodes),
+    }
+    if len(set(tasks)) > 1:
+        result["tasks"] = {
+            task: _by_direction(*asked, np.array([name == task for name in tasks])) for task in sorted(set(tasks))
         }
-        numbers = np.unique(frames.episodes[chosen])
-        per_episode = [
-            (called[frames.episodes == number], frames.labels[frames.episodes == number]) for number in numbers
-        ]
-        result[name]["episodes"] = _measure_episodes(per_episode, judge)
-        asked = at_home.directions == direction
-        result[name]["from_home"] = measure(from_home[asked], at_home.labels[asked], from_home[asked] > 0.5)
     return result
 
 
-def _probabilities(reward: RewardModel, frames: dataset.LabelledFrames, batch_size: int) -> NDArray[np.float64]:
+class Answers:
+    """What a judge says to labelled questions."""
+
+    def __init__(
+        self, reward: Judge, frames: LabelledFrames, judge: JudgeConfig, batch_size: int, threshold: float = 0.0
+    ) -> None:
+        self.frames = frames
+        self.judge = judge
+        calibration = reward.calibration
+        self.probabilities = calibration.probabilities(log_odds(reward, frames, batch_size))
+        self.verdicts = np.array([calibration.verdict(float(p), threshold) for p in self.probabilities], np.uint8)
+
+    def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        """The measures of some of the questions."""
+        return measure(self.probabilities[chosen], self.frames.labels[chosen], self.verdicts[chosen])
+
+    def at_one_half(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        """What the rule P(yes) > P(no) would give."""
+        rule = np.where(self.probabilities[chosen] > 0.5, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8)
+        measured = measure(self.probabilities[chosen], self.frames.labels[chosen], rule)
+        return {key: value for key, value in measured.items() if key in ("precision", "recall", "accuracy")}
+
+    def per_episode(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        """What ending each episode at its first success verdict would have given."""
+        right = wrong = early = reached = count = 0
+        for number in np.unique(self.frames.episodes[chosen]):
+            of_episode = self.frames.episodes == number
+            labels = self.frames.labels[of_episode]
+            first = first_success(self.verdicts[of_episode], self.judge)
+            count += 1
+            reached += bool(labels[self.judge.minimum_index :].any())
+            if first >= 0:
+                right += bool(labels[first])
+                wrong += not labels[first]
+                early += not labels[first] and bool(labels[first : first + EARLY_STEPS + 1].any())
+        return {
+            "episodes": count,
+            "called_success": right + wrong,
+            "called_early": early,  # wrong ones that came true within EARLY_STEPS
+            **proportion("precision", right, right + wrong),
+            **proportion("recall", right, max(reached, right)),
+        }
+
+
+def log_odds(reward: Judge, frames: LabelledFrames, batch_size: int = 64) -> NDArray[np.float64]:
+    """Log-odds (M,) of a judge on labelled questions."""
     parts: list[NDArray[np.float64]] = [np.zeros(0)]
     for start in range(0, len(frames), batch_size):
         rows = slice(start, start + batch_size)
-        parts.append(reward.probabilities(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
+        parts.append(reward.log_odds(frames.images[frames.seen(rows, reward.view)], frames.instructions[rows].tolist()))
     return np.concatenate(parts)
 
 
-def _measure_episodes(
-    episodes: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]], judge: JudgeConfig
-) -> dict[str, Any]:
-    """What ending each episode at its first success verdict would have given."""
-    right = wrong = early = reached = 0
-    for called, labels in episodes:
-        first = first_success(called, judge)
-        reached += bool(labels[judge.minimum_index :].any())
-        if first >= 0:
-            right += bool(labels[first])
-            wrong += not labels[first]
-            early += not labels[first] and bool(labels[first : first + EARLY_STEPS + 1].any())
-    return {
-        "episodes": len(episodes),
-        "called_success": right + wrong,
-        "called_early": early,  # wrong ones that came true within EARLY_STEPS
-        **_proportion("precision", right, right + wrong),
-        **_proportion("recall", right, max(reached, right)),
-    }
-
-
-def _proportion(name: str, successes: int, trials: int) -> dict[str, Any]:
-    return {name: successes / trials if trials else None, f"{name}_interval": list(wilson(successes, trials))}
+def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]) -> dict[str, Any]:
+    """Measures of each direction over the chosen episodes (E,)."""
+    result: dict[str, Any] = {}
+    for name, direction in _DIRECTIONS.items():
+        chosen = (frames.frames.directions == direction) & episodes[frames.frames.episodes]
+        home = (at_home.frames.directions == direction) & episodes[at_home.frames.episodes]
+        result[name] = {
+            **frames.measure(chosen),
+            "at_one_half": frames.at_one_half(chosen),
+            "episodes": frames.per_episode(chosen),
+            "from_home": at_home.measure(home),
+        }
+    return result
 
 
 def _trained_on(directory: Path) -> set[str]:
@@ -183,30 +187,46 @@ def _trained_on(directory: Path) -> set[str]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as a table for the terminal."""
+    lines = [
+        f"{'':22}{'precision (95%)':20}{'recall (95%)':20}{'AUC':8}{'ECE':8}{'TP/FP/FN/TN':20}unknown",
+        *_rows(result, ""),
+    ]
+    for task, directions in result.get("tasks", {}).items():
+        lines += [f"{task}:", *_rows(directions, "  ")]
+    lines.append(
+        f"Success from P {result['rule']['threshold']:.2f} on, failure up to P {result['failure_threshold']:.2f}, "
+        f"unknown between them; from home success over P {HOME_THRESHOLD:.2f}."
+    )
+    return "\n".join(lines)
 
-    def share(values: dict[str, Any], name: str) -> str:
-        if values[name] is None:
-            return "none called" if name == "precision" else "none there"
-        low, high = values[f"{name}_interval"]
-        return f"{values[name]:.3f} ({low:.2f}-{high:.2f})"
 
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
-
-    lines = [f"{'':22}{'precision (95%)':20}{'recall (95%)':20}{'AUC':8}{'ECE':8}{'TP/FP/FN/TN'}"]
+def _rows(result: dict[str, Any], indent: str) -> list[str]:
+    lines = []
     for name in _DIRECTIONS:
         values = result[name]
         for what, frames in (("frames", values), ("from home", values["from_home"])):
             confusion = "/".join(
                 str(frames[key]) for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
             )
+            unknown = frames["unknown_positives"] + frames["unknown_negatives"]
             lines.append(
-                f"{name + ' ' + what:22}{share(frames, 'precision'):20}{share(frames, 'recall'):20}"
-                f"{number(frames['area_under_curve']):8}{number(frames['calibration_error']):8}{confusion}"
+                f"{f'{indent}{name} {what}':22}{_share(frames, 'precision'):20}{_share(frames, 'recall'):20}"
+                f"{_number(frames['area_under_curve']):8}{_number(frames['calibration_error']):8}{confusion:20}{unknown}"
             )
         episodes = values["episodes"]
         lines.append(
-            f"{name + ' episodes':22}{share(episodes, 'precision'):20}{share(episodes, 'recall'):20}"
+            f"{f'{indent}{name} episodes':22}{_share(episodes, 'precision'):20}{_share(episodes, 'recall'):20}"
             f"{'':16}{episodes['episodes']} episodes, {episodes['called_early']} called early"
         )
-    return "\n".join(lines)
+    return lines
+
+
+def _share(values: dict[str, Any], name: str) -> str:
+    if values[name] is None:
+        return "none called" if name == "precision" else "none there"
+    low, high = values[f"{name}_interval"]
+    return f"{values[name]:.3f} ({low:.2f}-{high:.2f})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,41 +19,51 @@ class JudgeConfig:
 
     needed: int = setting(1, "Answers of the last `window` that must say success", minimum=1)
     window: int = setting(1, "Answers that are looked at; 1 judges each frame alone", minimum=1)
+    hold: int = setting(1, "Newest answers in a row that must say success", minimum=1)
     minimum_index: int = setting(0, "First step of an episode that may be called a success", minimum=0)
 
     def __post_init__(self) -> None:
-        if self.needed > self.window:
-            raise RobofumeError(f"needed ({self.needed}) must not exceed window ({self.window}).")
+        for name in ("needed", "hold"):
+            if getattr(self, name) > self.window:
+                raise RobofumeError(f"{name} ({getattr(self, name)}) must not exceed window ({self.window}).")
 
 
 class EpisodeJudge:
-    """Verdicts for the steps of one episode after another. An unknown answer counts as none at all."""
+    """Verdicts for the steps of one episode after another.
+
+    An unknown answer stays unknown: it is no failure, it fills no place among the answers that are looked at, and it
+    breaks what has to be held.
+    """
 
     def __init__(self, config: JudgeConfig) -> None:
         self.config = config
         self._episode = ""
         self._answers: deque[bool] = deque(maxlen=config.window)
+        self._held = 0
 
-    def verdict(self, episode_id: str, index: int, says_success: bool | None) -> Verdict:
-        """The verdict on a step; `says_success` None where the model gave no answer in time.
+    def verdict(self, episode_id: str, index: int, answer: Verdict) -> Verdict:
+        """The verdict on a step, from the answer about its image alone.
 
         Steps of an episode are given in order; another `episode_id` starts afresh.
         """
         if episode_id != self._episode:
-            self._episode = episode_id
+            self._episode, self._held = episode_id, 0
             self._answers.clear()
-        if says_success is None:
+        if answer == Verdict.UNKNOWN:
+            self._held = 0
             return Verdict.UNKNOWN
-        self._answers.append(says_success and index >= self.config.minimum_index)
+        success = answer == Verdict.SUCCESS and index >= self.config.minimum_index
+        self._answers.append(success)
+        self._held = self._held + 1 if success else 0
         # The newest answer must agree: what ends the episode is what the last image shows.
-        success = self._answers[-1] and sum(self._answers) >= self.config.needed
-        return Verdict.SUCCESS if success else Verdict.FAILURE
+        enough = sum(self._answers) >= self.config.needed and self._held >= self.config.hold
+        return Verdict.SUCCESS if success and enough else Verdict.FAILURE
 
 
-def first_success(called: NDArray[np.bool_], config: JudgeConfig) -> int:
+def first_success(answers: Sequence[int] | NDArray[np.uint8], config: JudgeConfig) -> int:
     """Index of the first success verdict for the answers (N+1,) of an episode; -1 where there is none."""
     judge = EpisodeJudge(config)
-    for index, says_success in enumerate(called):
-        if judge.verdict("episode", index, bool(says_success)) == Verdict.SUCCESS:
+    for index, answer in enumerate(answers):
+        if judge.verdict("episode", index, Verdict(answer)) == Verdict.SUCCESS:
             return index
     return -1

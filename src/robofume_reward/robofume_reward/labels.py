@@ -49,6 +49,10 @@ class LabelBook:
         entry = self._episodes.get(episode_id)
         return None if entry is None else entry.verdicts.get(index)
 
+    def knows(self, episode_id: str) -> bool:
+        """Whether a step of the episode was seen, among the newest ones."""
+        return episode_id in self._episodes and self._episodes[episode_id].newest_index >= 0
+
     def _entry(self, episode_id: str) -> _EpisodeLabels:
         entry = self._episodes.setdefault(episode_id, _EpisodeLabels())
         self._episodes.move_to_end(episode_id)

@@ -7,7 +7,6 @@ generated. Any model that AutoModelForImageTextToText loads can be used, by dire
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import warnings
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from robofume_common.parameters import setting
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from . import questions
+from . import families, questions
+from .saved import Calibration, View
 
-CALIBRATION_FILE = "calibration.json"
 # Tracing copies the weights, and pays only where the cost of a step is Python rather than arithmetic.
 _TRACE_PARAMETERS = 20_000_000
 
@@ -43,46 +42,29 @@ class ModelConfig:
     trace: bool = setting(True, "Trace a small model on the CPU: the same answers with less time per frame")
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What fine-tuning learnt about its own answers on held-out episodes."""
-
-    temperature: float = 1.0  # divides the difference of the logits of yes and no
-    threshold: float = 0.5  # success needs P(yes) >= threshold; 0.5 is the rule P(yes) > P(no)
-    target_precision: float = 0.0  # that the threshold was chosen for; 0: not chosen on data
-
-    @classmethod
-    def read(cls, directory: Path) -> Calibration:
-        """The calibration saved with a model; the neutral one where there is none."""
-        path = directory / CALIBRATION_FILE
-        if not path.is_file():
-            return cls()
-        try:
-            values = json.loads(path.read_text())
-            calibration = cls(**{name: float(values[name]) for name in cls.__dataclass_fields__})
-        except (ValueError, KeyError, TypeError) as error:
-            raise RobofumeError(f"{path} is not a calibration file ({error}); train the reward model again.") from error
-        if not (calibration.temperature > 0 and 0 <= calibration.threshold <= 1):
-            raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
-        return calibration
-
-    def write(self, directory: Path) -> None:
-        """Saves the calibration beside the model."""
-        (directory / CALIBRATION_FILE).write_text(json.dumps(self.__dict__, indent=2) + "\n")
-
-
 class RewardModel:
     """Answers "is the task done?" about images. Not thread-safe."""
 
-    def __init__(self, model: Any, processor: Any, config: ModelConfig, calibration: Calibration, name: str) -> None:
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        config: ModelConfig,
+        calibration: Calibration,
+        name: str,
+        view: View | None = None,
+    ) -> None:
         self.model = model.eval()
         self.processor = processor
         self.config = config
         self.calibration = calibration
+        self.view = view or View()
         self.name = name
+        self.family = families.of(model.config.model_type)
+        self.question = questions.canonical
         self.device = torch.device(config.device)
-        self._yes, self._no = _answer_tokens(processor.tokenizer)
-        self._prompts: dict[tuple[str, tuple[int, int]], list[int] | None] = {}
+        self._yes, self._no = answer_tokens(processor.tokenizer, "yes"), answer_tokens(processor.tokenizer, "no")
+        self._prompts: dict[tuple[str, tuple[int, ...]], list[int] | None] = {}
         self._traced: dict[tuple[int, ...], Any] = {}
         self._version = ""
 
@@ -93,7 +75,7 @@ class RewardModel:
         `source`: a directory, or a hub name that is in the local cache (or may be fetched, see ModelConfig).
         Raises RobofumeError where there is no usable model.
         """
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText
 
         config = config or ModelConfig()
         directory = Path(source)
@@ -111,7 +93,7 @@ class RewardModel:
             torch.set_num_threads(config.threads)
         options: dict[str, Any] = {"local_files_only": local or not config.allow_download, "trust_remote_code": False}
         try:
-            processor = AutoProcessor.from_pretrained(source, **options)
+            _, processor = families.load(source, options)
             model = AutoModelForImageTextToText.from_pretrained(
                 source, dtype=getattr(torch, config.dtype), **options
             ).to(config.device)  # type: ignore[arg-type]  # `to`, as wrapped there, loses its self
@@ -123,19 +105,29 @@ class RewardModel:
                 else "give a directory, or set allow_download where there is a network"
             )
             raise RobofumeError(f"The reward model {source} cannot be loaded: {hint}. ({reason})") from error
-        calibration = Calibration.read(directory) if local else Calibration()
-        return cls(model, processor, config, calibration, directory.name if local else str(source))
+        if config.device == "cpu":
+            # Out of the mapped file: whoever writes over it would end this process in the middle of a judgement.
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data = tensor.data.clone()
+        name = directory.name if local else str(source)
+        calibration, view = (Calibration.read(directory), View.read(directory)) if local else (None, None)
+        return cls(model, processor, config, calibration or Calibration(), name, view)
 
     @property
     def version(self) -> str:
-        """Name and a hash of the weights and the calibration."""
+        """Name and a hash of the weights, the calibration and the view."""
         if not self._version:
-            digest = hashlib.sha256(repr(self.calibration).encode())
+            digest = hashlib.sha256(repr((self.calibration, self.view)).encode())
             for name, value in self.model.state_dict().items():
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
             self._version = f"{self.name}@{digest.hexdigest()[:12]}"
         return self._version
+
+    def answer_with(self, yes: list[int], no: list[int]) -> None:
+        """Other tokens than those of yes and no."""
+        self._yes, self._no = yes, no
+        self.forget_traces()
 
     def forget_traces(self) -> None:
         """To be called after the weights were changed from outside."""
@@ -143,24 +135,31 @@ class RewardModel:
         self._version = ""
 
     def encode(self, images: NDArray[np.uint8], asked: list[str], pixels: Tensor | None = None) -> dict[str, Tensor]:
-        """Model inputs for images (B, H, W, 3) and one question each; `pixels` where they are at hand
-        already.
+        """Model inputs for images (B, H, W, 3), or some of an episode each (B, F, H, W, 3), oldest first, and one
+        question each; `pixels` where they are at hand already.
         """
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise RobofumeError(f"Images must be uint8 of shape (B, H, W, 3); got {images.dtype} {images.shape}.")
+        if images.ndim not in (4, 5) or images.shape[-1] != 3 or images.dtype != np.uint8:
+            raise RobofumeError(
+                f"Images must be uint8 of shape (B, H, W, 3) or (B, F, H, W, 3); got {images.dtype} {images.shape}."
+            )
         if len(images) != len(asked):
             raise RobofumeError(f"{len(images)} images came with {len(asked)} instructions; each needs one.")
-        tokens = [self._prompt(question, images[0]) for question in asked]
+        clips = images[:, None] if images.ndim == 4 else images
+        tokens = [self._prompt(question, clips[0]) for question in asked]
         if any(row is None for row in tokens):
-            return self._process(images, asked)
+            return self._process(clips, asked)
         batch = pad_left([row for row in tokens if row is not None], self.processor.tokenizer.pad_token_id or 0)
-        batch["pixel_values"] = self.pixels(images) if pixels is None else pixels
+        batch["pixel_values"] = self.pixels(clips.reshape(-1, *clips.shape[2:])) if pixels is None else pixels
         return {name: value.to(self.device) for name, value in batch.items()}
 
     def pixels(self, images: NDArray[np.uint8]) -> Tensor:
-        """The processor's view of images (B, H, W, 3), in the model's precision."""
+        """The processor's view of images (N, H, W, 3), in the model's precision."""
         pixels = self.processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
         return pixels.to(self.device, self.model.dtype)
+
+    def has_plain_pixels(self, image: NDArray[np.uint8]) -> bool:
+        """Whether the model sees pictures as they are, so that its view of them can be kept and augmented."""
+        return self._prompt(self.question("look"), image[None]) is not None
 
     def answer_logit(self, batch: dict[str, Tensor]) -> Tensor:
         """Log-odds (B,) of "yes" against "no", in one forward pass, without calibration."""
@@ -176,41 +175,36 @@ class RewardModel:
         return logits[:, self._yes].logsumexp(-1) - logits[:, self._no].logsumexp(-1)
 
     def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
-        """Uncalibrated log-odds (B,) of success for images (B, H, W, 3) uint8 and one instruction each."""
+        """Uncalibrated log-odds (B,) of success for images (B, H, W, 3) or (B, F, H, W, 3) uint8 and one instruction
+        each.
+        """
         if len(images) == 0:
             return np.zeros(0)
-        batch = self.encode(images, [questions.canonical(instruction) for instruction in instructions])
+        batch = self.encode(images, [self.question(instruction) for instruction in instructions])
         with torch.inference_mode():
             odds = self._traced_logit(batch) if len(images) == 1 else self.answer_logit(batch)
         return odds.cpu().numpy().astype(np.float64)
 
     def probabilities(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
-        """Calibrated P(success) (B,) in [0, 1] for images (B, H, W, 3) uint8 and one instruction each."""
-        odds = self.log_odds(images, instructions) / self.calibration.temperature
-        return 1.0 / (1.0 + np.exp(-np.clip(odds, -60, 60)))
-
-    def is_success(self, probability: float) -> bool:
-        """The verdict rule: P(yes) > P(no) and P(yes) at least the calibrated threshold."""
-        return probability > 0.5 and probability >= self.calibration.threshold
+        """Calibrated P(success) (B,) in [0, 1]; the arguments are those of `log_odds`."""
+        return self.calibration.probabilities(self.log_odds(images, instructions))
 
     def save(self, directory: Path) -> None:
-        """Writes weights, processor and calibration, so that `load` gives the same answers."""
+        """Writes weights, processor, calibration and view, so that `load` gives the same answers."""
         directory.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(directory)
         self.processor.save_pretrained(directory)
         self.calibration.write(directory)
+        self.view.write(directory)
 
-    def _text(self, question: str) -> str:
-        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
-        return str(self.processor.apply_chat_template([message], add_generation_prompt=True))
-
-    def _process(self, images: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
+    def _process(self, clips: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
         batch = self.processor(
-            images=[[image] for image in images],
-            text=[self._text(question) for question in asked],
+            images=[list(clip) for clip in clips],
+            text=[self.family.text(self.processor, question, clips.shape[1]) for question in asked],
             padding=True,
             padding_side="left",
             return_tensors="pt",
+            **self.family.options,
         )
         batch.pop("labels", None)
         return {
@@ -218,15 +212,15 @@ class RewardModel:
             for name, value in batch.items()
         }
 
-    def _prompt(self, question: str, image: NDArray[np.uint8]) -> list[int] | None:
-        """Tokens of the prompt, kept per question and image size; None where they depend on more."""
-        key = (question, (image.shape[0], image.shape[1]))
+    def _prompt(self, question: str, clip: NDArray[np.uint8]) -> list[int] | None:
+        """Tokens of the prompt, kept per question and shape (F, H, W, 3); None where they depend on more."""
+        key = (question, clip.shape)
         if key not in self._prompts:
-            first = self._process(image[None], [question])
-            second = self._process(255 - image[None], [question])
+            first = self._process(clip[None], [question])
+            second = self._process(255 - clip[None], [question])
             simple = set(first) == {"input_ids", "attention_mask", "pixel_values"}
             same = simple and torch.equal(first["input_ids"], second["input_ids"])
-            same = same and torch.equal(first["pixel_values"], self.pixels(image[None]))
+            same = same and torch.equal(first["pixel_values"], self.pixels(clip))
             self._prompts[key] = first["input_ids"][0].tolist() if same else None
         return self._prompts[key]
 
@@ -281,14 +275,11 @@ def pad_left(rows: list[list[int]], padding: int) -> dict[str, Tensor]:
     }
 
 
-def _answer_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The single tokens that mean yes and no, in the spellings that the tokenizer has."""
-    answers: list[list[int]] = []
-    for word in ("yes", "no"):
-        spellings = (word, word.capitalize(), " " + word, " " + word.capitalize())
-        encoded = [tokenizer.encode(spelling, add_special_tokens=False) for spelling in spellings]
-        tokens = sorted({row[0] for row in encoded if len(row) == 1 and row[0] != tokenizer.unk_token_id})
-        if not tokens:
-            raise RobofumeError(f'This model cannot be a reward model: its tokenizer has no single token for "{word}".')
-        answers.append(tokens)
-    return answers[0], answers[1]
+def answer_tokens(tokenizer: Any, word: str) -> list[int]:
+    """The single tokens that mean `word`, in the spellings that the tokenizer has; RobofumeError where none does."""
+    spellings = (word, word.capitalize(), " " + word, " " + word.capitalize())
+    encoded = [tokenizer.encode(spelling, add_special_tokens=False) for spelling in spellings]
+    tokens = sorted({row[0] for row in encoded if len(row) == 1 and row[0] != tokenizer.unk_token_id})
+    if not tokens:
+        raise RobofumeError(f'This model cannot be a reward model: its tokenizer has no single token for "{word}".')
+    return tokens

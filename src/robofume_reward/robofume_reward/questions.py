@@ -10,6 +10,8 @@ import random
 
 CANONICAL = "Has the robot completed the task: {instruction}?"
 
+TRAINING_FREE = "The robot was told to: {instruction}. The picture shows that this is done. True or false?"
+
 POSITIVE = (
     CANONICAL,
     "Is the task done: {instruction}?",
@@ -29,6 +31,11 @@ def clean(instruction: str) -> str:
 def canonical(instruction: str) -> str:
     """The question that the loop asks; "yes" means success."""
     return CANONICAL.format(instruction=clean(instruction))
+
+
+def training_free(instruction: str) -> str:
+    """A statement to be called true or false, for models that were not fine-tuned."""
+    return TRAINING_FREE.format(instruction=clean(instruction))
 
 
 def sample(

@@ -14,28 +14,32 @@ import logging
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from robofume_common.enums import Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_data.bag_reader import read_episodes
 
-from . import dataset, evaluation, questions, tiny_model
-from .augmentation import AugmentationConfig, augment
+from . import dataset, evaluation, mining, questions, tiny_model, worst_frames
+from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .model import ModelConfig, RewardModel
+from .pose_head import PoseHead
+from .sampling import Sampler
+from .saved import View
 
 logger = logging.getLogger(__name__)
 
 TRAINING_FILE = "training.json"
 _PREPARED_BYTES = 1_000_000_000
+_PROJECTORS = ("projector", "connector", "merger")  # as the families name it
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
@@ -48,13 +52,18 @@ class TrainingConfig:
     updates: int = setting(800, "Gradient updates", minimum=1)
     batch_size: int = setting(32, "Questions per update", minimum=2)
     learning_rate: float = setting(
-        1.5e-3, "Peak learning rate of AdamW; about 1e-4 for a pre-trained base", minimum=0.0
+        1.5e-3,
+        "Peak learning rate of AdamW; about 1e-4 for a pre-trained base and 3e-4 to go on with a tiny model",
+        minimum=0.0,
     )
     weight_decay: float = setting(0.05, "Weight decay of AdamW", minimum=0.0)
     averaging: float = setting(0.99, "Decay per update of the averaged weights that are kept; 0: none",
                                minimum=0.0, maximum=0.9999)  # fmt: skip
     yes_share: float = setting(0.4, "Questions of a batch whose answer is success", minimum=0.05, maximum=0.95)
     other_share: float = setting(0.4, "Questions of a batch about the other direction", minimum=0.0, maximum=0.9)
+    mined_share: float = setting(
+        0.3, "Questions of a batch with labels mined from practice, where there are some", minimum=0.0, maximum=0.9
+    )
     hard_share: float = setting(0.5, "Questions drawn by how badly they are still answered", minimum=0.0, maximum=1.0)
     pose_weight: float = setting(
         0.3, "Weight of the auxiliary loss that reads the arm's pose off the image; 0: none", minimum=0.0
@@ -66,6 +75,12 @@ class TrainingConfig:
     patience: int = setting(4, "Looks without improvement after which training stops", minimum=1)
     target_precision: float = setting(0.95, "Precision on held-out frames for which the threshold is chosen",
                                       minimum=0.5, maximum=1.0)  # fmt: skip
+    frames: int = setting(1, "Images of an episode that the model looks at, the newest included", minimum=1, maximum=8)
+    frame_stride: int = setting(3, "Distance of two of those images", unit="steps", minimum=1)
+    accumulation: int = setting(1, "Parts in which a batch is computed, to save memory", minimum=1)
+    agreement: float = setting(
+        0.95, "P of a second judge that an outcome of practice needs to count as a label", minimum=0.5, maximum=1.0
+    )
     lora_rank: int = setting(8, "Rank of the LoRA adapters", minimum=1)
     threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0)
     device: str = setting("cpu", "Torch device")
@@ -82,16 +97,21 @@ def train(
     progress: Progress | None = None,
     data: DatasetConfig | None = None,
     augmentation: AugmentationConfig | None = None,
+    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
+    second_judge: Any = None,
 ) -> dict[str, Any]:
     """Fine-tunes on the episodes in `bags`, saves the model to `output_directory`, and returns the summary
     saved beside it. `progress(update, updates, metrics)` is called after each update.
 
-    Raises RobofumeError for unusable bags or a base model that cannot be loaded.
+    `labels`: a person's verdicts on recorded episodes, by episode id and index. `second_judge`: a RewardModel or a
+    baseline whose agreement makes an outcome of practice a label (see `mining`). Raises RobofumeError for unusable bags
+    or a base model that cannot be loaded.
     """
     episodes = list(read_episodes(list(bags)))
     if not episodes:
         raise RobofumeError("The bags hold no finished episode; record demonstrations first.")
-    return train_on_episodes(episodes, output_directory, options, progress, data, augmentation)
+    episodes = mining.with_labels(episodes, labels or {})
+    return train_on_episodes(episodes, output_directory, options, progress, data, augmentation, second_judge)
 
 
 def train_on_episodes(
@@ -101,13 +121,16 @@ def train_on_episodes(
     progress: Progress | None = None,
     data: DatasetConfig | None = None,
     augmentation: AugmentationConfig | None = None,
+    second_judge: Any = None,
 ) -> dict[str, Any]:
     """`train` for episodes (EpisodeData, in the order of recording) that are in memory."""
     started = time.monotonic()
     options = options or TrainingConfig()
     data = data or DatasetConfig()
     augmentation = augmentation or AugmentationConfig()
-    labelled = dataset.label(episodes, data, options.seed)
+    agreed = mining.agreed(episodes, second_judge, options.agreement) if second_judge is not None else set()
+    episodes = [episode for episode in episodes if mining.gives_labels(episode, agreed)]
+    labelled = dataset.label(episodes, data, options.seed, agreed)
     if labelled.labels.all() or not labelled.labels.any():
         raise RobofumeError("All recorded frames have the same answer; the reward model needs successes and failures.")
     held = dataset.held_out(episodes, options.held_out_share, options.seed)
@@ -126,9 +149,11 @@ def train_on_episodes(
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
     lenient = dataclasses.replace(data, margin=max(data.margin, EARLY_STEPS))
-    in_the_loop = dataset.label(held_episodes, lenient, options.seed)
+    in_the_loop = dataset.label(held_episodes, lenient, options.seed, agreed)
     in_the_loop = in_the_loop.select(in_the_loop.own)
-    reward.calibration = calibrate(reward_log_odds(reward, in_the_loop), in_the_loop.labels, options.target_precision)
+    odds = evaluation.log_odds(reward, in_the_loop)
+    reward.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
+    measured = evaluation.evaluate_episodes(reward, held_episodes)
     summary = {
         "options": asdict(options),
         "dataset": asdict(data),
@@ -138,13 +163,16 @@ def train_on_episodes(
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
         "training_questions": len(training),
         "held_out_questions": len(checking),
+        "mined_questions": int(training.mined.sum()),
+        "agreed_episodes": sorted(agreed),
         "best_update": best,
         "calibration": dict(reward.calibration.__dict__),
         "seconds": round(time.monotonic() - started, 1),
-        "held_out": evaluation.evaluate_episodes(reward, held_episodes),
+        "held_out": measured,
     }
     if options.method == "lora":
         reward.model = reward.model.merge_and_unload()
+    worst_frames.write(partial, measured["most_wrong"], held_episodes)
     reward.save(partial)
     (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     if output.exists():
@@ -153,13 +181,13 @@ def train_on_episodes(
     return summary
 
 
-def reward_log_odds(reward: RewardModel, frames: LabelledFrames, batch_size: int = 64) -> NDArray[np.float64]:
-    """Log-odds (M,) of the model on labelled questions."""
-    parts: list[NDArray[np.float64]] = [np.zeros(0)]
-    for start in range(0, len(frames), batch_size):
-        rows = slice(start, start + batch_size)
-        parts.append(reward.log_odds(frames.images[frames.frames[rows]], frames.instructions[rows].tolist()))
-    return np.concatenate(parts)
+def read_summary(directory: Path) -> dict[str, Any]:
+    """What was saved about the training of a model: options, split, calibration. RobofumeError where it is not."""
+    path = directory / TRAINING_FILE
+    if not path.is_file():
+        raise RobofumeError(f"{directory} does not say how its model was trained ({TRAINING_FILE}); train it again.")
+    summary: dict[str, Any] = json.loads(path.read_text())
+    return summary
 
 
 def _base(options: TrainingConfig, directory: Path) -> RewardModel:
@@ -175,6 +203,7 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
     else:
         tiny_model.save(directory, tiny_model.TinyModelConfig(), options.seed)
         reward = RewardModel.load(directory, config)
+    reward.view = View(options.frames, options.frame_stride)
     if options.method == "lora":
         from peft import LoraConfig, get_peft_model
 
@@ -188,69 +217,11 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
     elif options.method == "projector":
         found = False
         for name, parameter in reward.model.named_parameters():
-            parameter.requires_grad = "projector" in name or "connector" in name
+            parameter.requires_grad = any(part in name for part in _PROJECTORS)
             found = found or parameter.requires_grad
         if not found:
-            raise RobofumeError("This base model has no part named projector or connector; use full or lora.")
+            raise RobofumeError("This base model has no part named projector, connector or merger; use full or lora.")
     return reward
-
-
-class _Sampler:
-    """Draws questions so that answers, directions and kinds keep their shares in every batch.
-
-    Within a kind, questions that the model still answers badly come more often: most frames are easy soon, and the
-    few around grasp and release decide how good the verdicts are.
-    """
-
-    def __init__(self, frames: LabelledFrames, options: TrainingConfig) -> None:
-        self._groups: list[tuple[NDArray[np.int64], float]] = []
-        self._hard_share = options.hard_share
-        self._losses = np.full(len(frames), 0.7)
-        for label in (True, False):
-            for own in (True, False):
-                of_kind = (frames.labels == label) & (frames.own == own)
-                share = options.yes_share if label else 1 - options.yes_share
-                share *= 1 - options.other_share if own else options.other_share
-                directions = np.unique(frames.directions[of_kind])
-                for direction in directions:
-                    group = np.flatnonzero(of_kind & (frames.directions == direction))
-                    self._groups.append((group, share / len(directions)))
-
-    def draw(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Indices (count,) of questions."""
-        weights = np.zeros(len(self._losses))
-        for group, share in self._groups:
-            losses = self._losses[group]
-            weights[group] = share * ((1 - self._hard_share) / len(group) + self._hard_share * losses / losses.sum())
-        cumulative = np.cumsum(weights / weights.sum())
-        # One draw from each of `count` equal slices: the shares hold in each batch, not only on average.
-        points = (np.arange(count) + generator.random(count)) / count
-        return np.searchsorted(cumulative, points).clip(0, len(cumulative) - 1)
-
-    def saw(self, rows: NDArray[np.int64], losses: NDArray[np.float32]) -> None:
-        """Notes the losses (B,) of drawn questions."""
-        self._losses[rows] = 0.5 * self._losses[rows] + 0.5 * losses + 1e-3
-
-
-class _PoseHead(torch.nn.Module):
-    """Reads the arm's proprioception off the image features while training, and is thrown away after it.
-
-    Every frame comes with it for free, and to tell a held object from a released one the vision tower must see where
-    the gripper is: this teaches it much sooner than the few answers alone.
-    """
-
-    def __init__(self, frames: LabelledFrames, features: int) -> None:
-        super().__init__()
-        values = torch.from_numpy(frames.proprioception[frames.frames])
-        self.mean, self.spread = values.mean(0), values.std(0)
-        self.used = torch.nonzero(self.spread > 0.02).flatten()  # m, rad or opening: what can be seen
-        self.linear = torch.nn.Linear(features, len(self.used))
-
-    def loss(self, features: torch.Tensor, proprioception: NDArray[np.float32]) -> torch.Tensor:
-        """Mean squared error in units of the spread of each value that varies."""
-        wanted = ((torch.from_numpy(proprioception) - self.mean) / self.spread.clamp_min(1e-3))[:, self.used]
-        seen = self.linear(features.float().reshape(len(wanted), -1))
-        return torch.nn.functional.mse_loss(seen, wanted.to(seen))
 
 
 def _fit(
@@ -265,8 +236,9 @@ def _fit(
     generator = np.random.default_rng(options.seed)
     words = random.Random(options.seed)
     light = torch.Generator().manual_seed(options.seed)
-    prepared = _prepare(reward, training)
-    sampler = _Sampler(training, options)
+    plain = reward.has_plain_pixels(training.images[0])
+    prepared = _prepare(reward, training) if plain else None
+    sampler = Sampler(training, options)
     model = reward.model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     pose = _pose_head(reward, training, options)
@@ -294,29 +266,38 @@ def _fit(
                 for row in rows
             ]
             yes = training.labels[rows] == np.array([positive for _, positive in asked])
-            batch = reward.encode(
-                training.images[training.frames[rows]],
-                [question for question, _ in asked],
-                None if prepared is None else prepared[training.frames[rows]],
-            )
-            batch["pixel_values"] = augment(batch["pixel_values"], augmentation, light)
             model.train()
-            with torch.autocast(reward.device.type, torch.bfloat16, enabled=options.mixed_precision):
-                outputs = reward.outputs(batch)
-            logit = reward.logit_of(outputs)
-            losses = torch.nn.functional.binary_cross_entropy_with_logits(
-                logit, torch.from_numpy(yes.astype(np.float32)).to(logit.device), reduction="none"
-            )
-            sampler.saw(rows, losses.detach().cpu().numpy())
-            loss = losses.mean()
-            metrics["loss"] = 0.95 * metrics.get("loss", loss.item()) + 0.05 * loss.item()
-            if pose is not None:
-                proprioception = training.proprioception[training.frames[rows]]
-                pose_loss = pose.loss(outputs.image_hidden_states, proprioception)
-                metrics["pose_loss"] = 0.95 * metrics.get("pose_loss", 1.0) + 0.05 * pose_loss.item()
-                loss = loss + options.pose_weight * pose_loss
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            losses = np.zeros(len(rows), np.float32)
+            pose_losses = 0.0
+            for part in np.array_split(np.arange(len(rows)), options.accumulation):
+                seen = training.seen(rows[part], reward.view)
+                pixels, images = None, training.images[seen]
+                if prepared is not None:
+                    pixels = prepared[seen].flatten(0, seen.ndim - 1)
+                elif not plain:
+                    images = augment_images(images, augmentation, light)
+                batch = reward.encode(images, [asked[i][0] for i in part], pixels)
+                if plain:
+                    batch["pixel_values"] = augment(batch["pixel_values"], augmentation, light)
+                with torch.autocast(reward.device.type, torch.bfloat16, enabled=options.mixed_precision):
+                    outputs = reward.outputs(batch)
+                logit = reward.logit_of(outputs)
+                part_losses = torch.nn.functional.binary_cross_entropy_with_logits(
+                    logit, torch.from_numpy(yes[part].astype(np.float32)).to(logit.device), reduction="none"
+                )
+                losses[part] = part_losses.detach().cpu().numpy()
+                loss = part_losses.mean()
+                if pose is not None:
+                    proprioception = training.proprioception[training.frames[rows[part]]]
+                    pose_loss = pose.loss(outputs.image_hidden_states, proprioception)
+                    pose_losses += pose_loss.item() * len(part) / len(rows)
+                    loss = loss + options.pose_weight * pose_loss
+                (loss * (len(part) / len(rows))).backward()
+            sampler.saw(rows, losses)
+            metrics["loss"] = 0.95 * metrics.get("loss", float(losses.mean())) + 0.05 * float(losses.mean())
+            if pose is not None:
+                metrics["pose_loss"] = 0.95 * metrics.get("pose_loss", 1.0) + 0.05 * pose_losses
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             schedule.step()
@@ -358,19 +339,19 @@ def _prepare(reward: RewardModel, frames: LabelledFrames) -> torch.Tensor | None
     return prepared
 
 
-def _pose_head(reward: RewardModel, frames: LabelledFrames, options: TrainingConfig) -> _PoseHead | None:
+def _pose_head(reward: RewardModel, frames: LabelledFrames, options: TrainingConfig) -> PoseHead | None:
     """The auxiliary head, where the model is trained whole and hands out its image features."""
     if options.pose_weight == 0 or options.method != "full":
         return None
-    first = frames.frames[:1]
     with torch.inference_mode():
-        outputs = reward.outputs(reward.encode(frames.images[first], [questions.canonical("look")]))
+        images = frames.images[frames.seen(slice(1), reward.view)]
+        outputs = reward.outputs(reward.encode(images, [questions.canonical("look")]))
     features = getattr(outputs, "image_hidden_states", None)
     if not isinstance(features, torch.Tensor):
         return None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        return _PoseHead(frames, features.numel()).to(reward.device)
+        return PoseHead(frames, features.numel()).to(reward.device)
 
 
 def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
@@ -384,7 +365,7 @@ def _held_out_loss(reward: RewardModel, checking: LabelledFrames) -> float:
     if not len(checking):
         return 0.0
     reward.model.eval()
-    odds = reward_log_odds(reward, checking)
+    odds = evaluation.log_odds(reward, checking)
     losses = np.logaddexp(0.0, np.where(checking.labels, -odds, odds))
     means = [float(losses[checking.labels == answer].mean()) for answer in (True, False)
              if (checking.labels == answer).any()]  # fmt: skip

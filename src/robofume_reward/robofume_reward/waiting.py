@@ -10,8 +10,8 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class WaitingStep:
-    """A step that wants a verdict; `arrived` in seconds of a monotonic clock, `stamp` in ns, `image` as
-    received.
+    """A step that wants a verdict; `arrived` in seconds of a monotonic clock, `stamp` in ns, `images` as received:
+    what the model looks at, oldest first.
     """
 
     episode_id: str
@@ -19,7 +19,7 @@ class WaitingStep:
     direction: int
     instruction: str
     stamp: int
-    image: Any
+    images: tuple[Any, ...]
     arrived: float
     is_last: bool = False
 

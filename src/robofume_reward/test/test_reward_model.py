@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from robofume_common.errors import RobofumeError
-from robofume_reward.model import Calibration, ModelConfig, RewardModel
+from robofume_reward.model import ModelConfig, RewardModel
+from robofume_reward.saved import Calibration, View
 from robofume_reward.tiny_model import TinyModelConfig
 from synthetic_episodes import draw
 
@@ -76,10 +77,10 @@ def test_tracing_changes_nothing(directory: Path) -> None:
 
 def test_saving_and_loading_is_exact(directory: Path, tmp_path: Path) -> None:
     reward = RewardModel.load(directory)
-    reward.calibration = Calibration(1.7, 0.8, 0.95)
+    reward.calibration, reward.view = Calibration(1.7, 0.8, 0.95, 0.1), View(2, 5)
     reward.save(tmp_path / "copy")
     again = RewardModel.load(tmp_path / "copy")
-    assert again.calibration == reward.calibration
+    assert (again.calibration, again.view) == (reward.calibration, reward.view)
     frames = images(2)
     assert (again.probabilities(frames, INSTRUCTIONS) == reward.probabilities(frames, INSTRUCTIONS)).all()
     assert again.version.split("@")[1] == reward.version.split("@")[1]
@@ -117,6 +118,25 @@ def test_a_broken_calibration_is_one_sentence(directory: Path, tmp_path: Path) -
     (tmp_path / "calibration.json").write_text("{}")
     with pytest.raises(RobofumeError, match="calibration"):
         Calibration.read(tmp_path)
+
+
+def test_a_calibration_of_the_first_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text('{"temperature": 2.0, "threshold": 0.9, "target_precision": 0.95}')
+    assert Calibration.read(tmp_path) == Calibration(2.0, 0.9, 0.95)
+    (tmp_path / "view.json").write_text('{"frames": 0, "stride": 1}')
+    with pytest.raises(RobofumeError, match="out of range"):
+        View.read(tmp_path)
+
+
+def test_earlier_frames_change_the_answer(directory: Path) -> None:
+    reward = RewardModel.load(directory)
+    frames = images(4)
+    clips = np.stack([frames[:2], frames[2:]])
+    together = reward.probabilities(clips, INSTRUCTIONS)
+    alone = [reward.probabilities(clips[i : i + 1], INSTRUCTIONS[i : i + 1])[0] for i in range(2)]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    backwards = reward.probabilities(clips[:, ::-1].copy(), INSTRUCTIONS)
+    assert np.abs(backwards - together).min() > 1e-5
 
 
 def test_a_hub_name_is_not_fetched_without_leave() -> None:

@@ -11,12 +11,17 @@ from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_reward.augmentation import AugmentationConfig, augment
 from robofume_reward.dataset import DatasetConfig
+from robofume_reward.frame_history import FrameHistory
 from robofume_reward.judge import EpisodeJudge, JudgeConfig, first_success
 from robofume_reward.labels import LabelBook
+from robofume_reward.picture_check import PictureCheck
+from robofume_reward.saved import Calibration, View
 from robofume_reward.waiting import WaitingStep, WaitingSteps
 from synthetic_episodes import INSTRUCTIONS
 
-from robofume_reward import calibration, dataset, evaluation, questions
+from robofume_reward import calibration, dataset, measures, questions
+
+YES, NO, UNKNOWN = Verdict.SUCCESS, Verdict.FAILURE, Verdict.UNKNOWN
 
 
 def pair() -> list:
@@ -159,7 +164,7 @@ def test_questions() -> None:
 def test_a_vote_needs_k_of_n_and_the_newest_answer() -> None:
     judge = EpisodeJudge(JudgeConfig(needed=2, window=3))
     said = [True, False, True, False, False, True, True]
-    verdicts = [judge.verdict("a", i, answer) for i, answer in enumerate(said)]
+    verdicts = [judge.verdict("a", i, YES if answer else NO) for i, answer in enumerate(said)]
     assert [verdict == Verdict.SUCCESS for verdict in verdicts] == [
         False,
         False,
@@ -173,17 +178,33 @@ def test_a_vote_needs_k_of_n_and_the_newest_answer() -> None:
 
 def test_unknown_is_a_verdict_of_its_own_and_episodes_start_afresh() -> None:
     judge = EpisodeJudge(JudgeConfig(needed=2, window=2))
-    assert judge.verdict("a", 0, True) == Verdict.FAILURE
-    assert judge.verdict("a", 1, None) == Verdict.UNKNOWN
-    assert judge.verdict("b", 0, True) == Verdict.FAILURE
-    assert judge.verdict("b", 1, True) == Verdict.SUCCESS
+    assert judge.verdict("a", 0, YES) == NO
+    assert judge.verdict("a", 1, UNKNOWN) == UNKNOWN
+    assert judge.verdict("b", 0, YES) == NO
+    assert judge.verdict("b", 1, YES) == YES
+
+
+def test_a_success_can_be_asked_to_hold() -> None:
+    judge = EpisodeJudge(JudgeConfig(needed=2, window=4, hold=2))
+    said = [YES, NO, YES, YES, UNKNOWN, YES, YES]
+    assert [judge.verdict("a", i, answer) for i, answer in enumerate(said)] == [NO, NO, NO, YES, UNKNOWN, NO, YES]
 
 
 def test_early_steps_cannot_succeed() -> None:
-    assert first_success(np.array([True, True, True]), JudgeConfig(minimum_index=2)) == 2
-    assert first_success(np.zeros(3, bool), JudgeConfig()) == -1
-    with pytest.raises(RobofumeError, match="window"):
-        JudgeConfig(needed=3, window=2)
+    assert first_success([YES, YES, YES], JudgeConfig(minimum_index=2)) == 2
+    assert first_success([NO, UNKNOWN, NO], JudgeConfig()) == -1
+    for wrong in ({"needed": 3, "window": 2}, {"hold": 2}):
+        with pytest.raises(RobofumeError, match="window"):
+            JudgeConfig(**wrong)
+
+
+def test_between_the_thresholds_the_verdict_is_unknown() -> None:
+    calibration = Calibration(1.0, 0.8, 0.95, 0.2)
+    said = [calibration.verdict(p) for p in (0.1, 0.2, 0.21, 0.79, 0.8, 1.0)]
+    assert said == [NO, NO, UNKNOWN, UNKNOWN, YES, YES]
+    # A threshold of the loop's own takes the place of the calibrated one, and failure never reaches above it.
+    assert [calibration.verdict(p, 0.5) for p in (0.2, 0.4, 0.5, 0.51)] == [NO, UNKNOWN, UNKNOWN, YES]
+    assert Calibration().verdict(0.5) == NO and Calibration().verdict(0.51) == YES
 
 
 def test_temperature_and_threshold_follow_the_data() -> None:
@@ -194,6 +215,8 @@ def test_temperature_and_threshold_follow_the_data() -> None:
     chosen = calibration.calibrate(odds, labels, 0.75)
     called = 1 / (1 + np.exp(-odds / chosen.temperature)) >= chosen.threshold
     assert chosen.threshold > 0.5 and labels[called].mean() >= 0.75
+    assert chosen.held_out_precision == pytest.approx(labels[called].mean())
+    assert chosen.held_out_verdicts == called.sum() and chosen.target_precision == 0.75
     evenly = np.linspace(0, 1, 101)
     spoilt = (evenly > 0.6) & (evenly < 1.0)  # the surest answer of all is wrong: full precision is out of reach
     assert calibration.choose_threshold(evenly, spoilt, 1.0) == pytest.approx(0.6, abs=0.02)
@@ -204,20 +227,69 @@ def test_temperature_and_threshold_follow_the_data() -> None:
     assert separable == 0.5
 
 
+def test_failure_is_called_where_it_is_as_precise() -> None:
+    probabilities = np.array([0.05, 0.15, 0.3, 0.45, 0.45, 0.9])
+    labels = np.array([False, False, False, True, False, True])
+    assert calibration.choose_failure_threshold(probabilities, labels, 0.95, 0.7) == 0.44
+    assert calibration.choose_failure_threshold(probabilities, labels, 0.5, 0.7) == 0.5
+    assert calibration.choose_failure_threshold(probabilities, ~labels, 0.95, 0.7) == 0.01
+    assert calibration.choose_failure_threshold(probabilities, labels > 1, 0.95, 0.5) == 0.5
+
+
+def test_unknown_counts_against_recall_and_not_against_precision() -> None:
+    labels = np.array([True, True, False, False])
+    result = measures.measure(np.array([0.9, 0.6, 0.6, 0.1]), labels, np.array([YES, UNKNOWN, UNKNOWN, NO]))
+    assert (result["precision"], result["recall"], result["accuracy"], result["abstention"]) == (1.0, 0.5, 1.0, 0.5)
+    assert (result["unknown_positives"], result["unknown_negatives"]) == (1, 1)
+
+
+def test_a_view_stays_within_its_episode() -> None:
+    view = View(frames=3, stride=2)
+    assert view.indices(np.array([11, 16]), np.array([10, 10])).tolist() == [[10, 10, 11], [12, 14, 16]]
+    frames = dataset.label(pair(), DatasetConfig(), seed=0)
+    seen = frames.seen(np.flatnonzero(frames.frames == 17)[:1], view)
+    assert seen.tolist() == [[17, 17, 17]]  # the first frame of the second episode
+    assert frames.seen(slice(3), View()).tolist() == frames.frames[:3].tolist()
+
+
+def test_the_history_gives_what_the_view_asks_for() -> None:
+    history = FrameHistory(View(frames=3, stride=2))
+    seen = [history.add("a", index, index) for index in range(6)]
+    assert seen == [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 3), (0, 2, 4), (1, 3, 5)]
+    assert history.add("b", 0, 9) == (9, 9, 9)
+    assert history.add("b", 3, 12) == (9, 12, 12)  # steps 1 and 2 were lost
+
+
+def test_a_blank_picture_and_a_frozen_camera_show_nothing() -> None:
+    check = PictureCheck()
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
+    still, moved = np.zeros(7, np.float32), np.array([0.02, 0, 0, 0, 0, 0, 0], np.float32)
+    assert check.problem(np.full((16, 16, 3), 7, np.uint8), still) == "blank"
+    assert check.problem(first, still) == "" and check.problem(first.copy(), still) == ""
+    assert check.problem(first.copy(), moved) == "frozen"
+    assert check.problem(second, moved) == "" and check.problem(second.copy(), moved) == ""
+    closed = np.append(moved[:6], np.float32(1.0))
+    assert check.problem(second.copy(), closed) == "frozen"
+    slowly = [check.problem(second.copy(), moved + np.float32(0.003 * i)) for i in range(5)]
+    assert slowly[0] == "" and slowly[-1] == "frozen"  # measured from where the picture first came
+
+
 def test_measures_against_hand_made_figures() -> None:
     probabilities = np.array([0.9, 0.8, 0.6, 0.3, 0.2])
     labels = np.array([True, True, False, True, False])
-    result = evaluation.measure(probabilities, labels, probabilities > 0.5)
+    rule = np.where(probabilities > 0.5, YES, NO)
+    result = measures.measure(probabilities, labels, rule)
     assert (result["precision"], result["recall"], result["accuracy"]) == (2 / 3, 2 / 3, 3 / 5)
     assert result["area_under_curve"] == pytest.approx(5 / 6)
     assert result["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.6 + 0.7 + 0.2) / 5)
-    low, high = evaluation.wilson(9, 10)
+    low, high = measures.wilson(9, 10)
     assert (low, high) == (pytest.approx(0.596, abs=1e-3), pytest.approx(0.982, abs=1e-3))
-    assert evaluation.measure(probabilities, np.zeros(5, bool), probabilities > 1)["precision"] is None
+    assert measures.measure(probabilities, np.zeros(5, bool), np.full(5, NO))["precision"] is None
 
 
 def step(index: int, arrived: float = 0.0) -> WaitingStep:
-    return WaitingStep("episode", index, 1, "", 0, None, arrived)
+    return WaitingStep("episode", index, 1, "", 0, (), arrived)
 
 
 def test_a_full_queue_drops_the_oldest() -> None:

@@ -1,17 +1,20 @@
 """Fine-tuning on drawn episodes: short, but it must learn."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic_episodes
+from robofume_common.enums import RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_reward.model import RewardModel
+from robofume_reward.saved import View
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig
 
-from robofume_reward import evaluation, tiny_model, training
+from robofume_reward import evaluation, mining, tiny_model, training
 
 UPDATES = 250
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
@@ -81,6 +84,38 @@ def test_small_methods_change_the_model_and_save_a_whole_one(
     images, asked = EPISODES[0].images[:2], [EPISODES[0].instruction] * 2
     assert not np.allclose(before.log_odds(images, asked), after.log_odds(images, asked))
     assert set(before.model.state_dict()) == set(after.model.state_dict())
+
+
+class SureOfSuccess:
+    """A second judge that calls everything a success."""
+
+    view = View()
+
+    def probabilities(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+        return np.ones(len(images))
+
+
+def test_practice_counts_where_somebody_else_has_judged_it(tmp_path: Path) -> None:
+    practice = [
+        dataclasses.replace(
+            episode, episode_id=f"practice-{i}", sources=np.full_like(episode.sources, RewardSource.VLM),
+            success_index=16 if episode.is_success else -1,
+        )
+        for i, episode in enumerate(synthetic_episodes.episodes(6, seed=5, failure_share=0.5))
+    ]  # fmt: skip
+    successes = {episode.episode_id for episode in practice if episode.is_success}
+    failure = next(episode.episode_id for episode in practice if not episode.is_success)
+    labelled = mining.with_labels(practice, {failure: {-1: Verdict.FAILURE}})
+    tiny_model.save(tmp_path / "base", TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    options = TrainingConfig(base=str(tmp_path / "base"), updates=2, batch_size=8, threads=1)
+    alone = training.train_on_episodes([*EPISODES[:8], *practice], tmp_path / "alone", options)
+    assert alone["mined_questions"] == 0 and len(alone["trained_on"]) + len(alone["held_out_episodes"]) == 8
+    judged = training.train_on_episodes(
+        [*EPISODES[:8], *labelled], tmp_path / "judged", options, second_judge=SureOfSuccess()
+    )
+    known = {*judged["trained_on"], *judged["held_out_episodes"]} - {e.episode_id for e in EPISODES}
+    assert known == {failure, *successes} and set(judged["agreed_episodes"]) == successes
+    assert judged["mined_questions"] > 0
 
 
 def test_one_kind_of_answer_is_refused(tmp_path: Path) -> None:

@@ -71,14 +71,34 @@ def reward_train(options: Options, interruption: Interruption) -> None:
     if context.directory.finished(STAGE) and not options.again:
         context.say("The reward model of this run is trained; --again trains it anew.")
         return
-    train_reward(context, options.model)
+    train_reward(context, options.model, options.bags, options.second_judge)
 
 
 def reward_evaluate(options: Options, interruption: Interruption) -> None:
     """Measure the reward model."""
     from robofume_bringup.stages.reward import evaluate_reward
 
-    evaluate_reward(open_context(options, interruption, existing=True), options.bags)
+    evaluate_reward(open_context(options, interruption, existing=True), options.bags, options.baselines)
+
+
+def reward_rescore(options: Options, interruption: Interruption) -> None:
+    """Judge recorded bags again."""
+    from robofume_bringup.stages.reward import rescore
+
+    rescore(open_context(options, interruption, existing=True), options.bags, options.model, options.output)
+
+
+def label(options: Options, interruption: Interruption) -> None:
+    """Keep a person's verdict, or show what is worth one."""
+    from robofume_bringup.stages.labelling import add_label, show_doubtful
+
+    context = open_context(options, interruption, existing=True)
+    if options.doubtful:
+        show_doubtful(context, options.doubtful)
+    elif options.episode and options.verdict:
+        add_label(context, options.episode, options.verdict, options.index)
+    else:
+        raise RobofumeError("Give an episode and its verdict, or --doubtful and how many to show.")
 
 
 def pretrain(options: Options, interruption: Interruption) -> None:

@@ -86,13 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_run_options(demos, amounts=("demonstrations", "failures", "restarts"))
 
     reward = subparsers.add_parser(
-        "reward", help="train or evaluate the reward model", description="The reward model."
+        "reward", help="train, evaluate or rescore with the reward model", description="The reward model."
     )
     reward_commands = reward.add_subparsers(title="commands", metavar="COMMAND", required=True)
     train = add(
         "train",
         commands.reward_train,
-        "fine-tune the reward model on the demonstrations and failures",
+        "fine-tune the reward model on the demonstrations and failures, and on labelled practice",
         "robofume reward train --run lid",
         reward_commands,
     )
@@ -100,16 +100,54 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--model", help="directory or hub name of a vision-language model (default: a tiny one, from scratch)"
     )
+    train.add_argument(
+        "--second-judge",
+        metavar="DIR",
+        help="another reward model: outcomes of practice that it confirms count as labels",
+    )
+    train.add_argument(
+        "bags", nargs="*", type=Path, help="bags or folders (default: demonstrations, and labelled practice)"
+    )
     evaluate_reward = add(
         "evaluate",
         commands.reward_evaluate,
-        "precision and recall on held-out or other episodes",
+        "precision, recall and calibration on held-out or other episodes",
         "robofume reward evaluate runs/lid/bags/practice --run lid",
         reward_commands,
     )
     add_run_options(evaluate_reward, amounts=())
     evaluate_reward.add_argument(
         "bags", nargs="*", type=Path, help="bags or folders (default: the held-out demonstrations)"
+    )
+    evaluate_reward.add_argument(
+        "--baselines",
+        action="store_true",
+        help="also train and measure a CNN with language, a linear probe and the untrained base model",
+    )
+    rescore = add(
+        "rescore",
+        commands.reward_rescore,
+        "judge recorded bags again with a reward model, into new bags",
+        "robofume reward rescore runs/lid/bags/practice --run lid",
+        reward_commands,
+    )
+    add_run_options(rescore, amounts=(), settings=False)
+    rescore.add_argument("bags", nargs="+", type=Path, help="bags or folders")
+    rescore.add_argument("--model", help="directory or hub name (default: the run's reward model)")
+    rescore.add_argument("--output", type=Path, help="folder for the new bags (default: rescored/ in the run)")
+
+    label = add(
+        "label",
+        commands.label,
+        "say whether a recorded episode was a success, for the next training of the reward model",
+        "robofume label practice-000061 failure --run lid",
+    )
+    add_run_options(label, amounts=(), settings=False)
+    label.add_argument("episode", nargs="?", help="id of the episode")
+    label.add_argument("verdict", nargs="?", choices=("success", "failure", "unknown"))
+    label.add_argument("--index", type=int, default=-1, help="the step that is meant (default: the last one)")
+    label.add_argument(
+        "--doubtful", type=int, default=0, metavar="COUNT", help="show the episodes the judge was least sure of"
     )
 
     pretrain = add(

@@ -1,44 +1,60 @@
-"""Fine-tunes the reward model on the demonstrations, and measures it on episodes it has not seen."""
+"""Fine-tunes the reward model on recorded episodes, measures it on those it has not seen, and judges bags again."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.stages.context import StageContext
 
+if TYPE_CHECKING:
+    from robofume_reward.training import TrainingConfig
+
 STAGE = "reward"
 
 
-def train_reward(context: StageContext, base: str | None = None) -> None:
+def train_reward(
+    context: StageContext,
+    base: str | None = None,
+    bags: Sequence[Path] = (),
+    second_judge: str | None = None,
+) -> None:
     """Train into `reward/` and print precision and recall on held-out episodes.
 
-    `base` is a model directory or hub name; None trains the default tiny model.
+    `base` is a model directory or hub name; None trains the default tiny model. `bags`: what to train on; by default
+    the demonstrations, and the practice where a person or a second judge (the directory of another model) has given
+    labels for it.
     """
     from robofume_common.parameters import from_dict
     from robofume_reward.dataset import DatasetConfig
     from robofume_reward.evaluation import table
-    from robofume_reward.training import TrainingConfig, train
+    from robofume_reward.mining import read_labels
+    from robofume_reward.model import RewardModel
+    from robofume_reward.training import train
 
-    bags = _bags(context)
-    values = {"seed": context.config.seed, **context.config.of("reward_training")}
-    options = from_dict(TrainingConfig, {**values, "base": base} if base else values)
+    options = training_options(context, base)
     data = from_dict(DatasetConfig, context.config.of("reward_data"))
+    labels = read_labels(context.directory.labels)
+    used = list(bags) or _demonstrations(context)
+    if not bags and (labels or second_judge):
+        used += context.directory.bag_files("practice")
     with (
         context.timed(STAGE),
         context.interruption.immediately(),
         context.bar("Training the reward model", options.updates, "update") as bar,
     ):
         summary = train(
-            bags,
+            used,
             context.directory.reward,
             options,
             context.training_progress(bar, ("loss", "held_out_loss")),
             data=data,
+            labels=labels,
+            second_judge=RewardModel.load(second_judge) if second_judge else None,
         )
     context.say(
         f"Reward model: trained on {summary['training_episodes']} episodes; on "
@@ -46,26 +62,85 @@ def train_reward(context: StageContext, base: str | None = None) -> None:
         f"held-out episodes:\n{table(summary['held_out'])}"
     )
     context.directory.note(
-        STAGE, finished=True, held_out=summary["held_out"], options=dataclasses.asdict(options)
+        STAGE, finished=True, held_out=summary["held_out"], options=dataclasses.asdict(options), baselines={}
     )
 
 
-def evaluate_reward(context: StageContext, bags: Sequence[Path]) -> dict[str, Any]:
-    """Measure the run's reward model on bags (default: the held-out demonstrations) and print the table."""
-    from robofume_reward.evaluation import evaluate, table
+def evaluate_reward(context: StageContext, bags: Sequence[Path], baselines: bool = False) -> dict[str, Any]:
+    """Measure the run's reward model on bags (default: the held-out demonstrations) and print the table.
 
+    `baselines`: train and measure those too, on the same episodes; key `baselines` of the result.
+    """
+    from robofume_reward.evaluation import evaluate, table
+    from robofume_reward.mining import read_labels
+
+    _need_reward(context)
+    used = list(bags) or _demonstrations(context)
+    with context.interruption.immediately():
+        result = evaluate(context.directory.reward, used, labels=read_labels(context.directory.labels))
+        context.say(table(result))
+        if baselines:
+            result["baselines"] = _evaluate_baselines(context, used)
+    context.directory.note(STAGE, evaluated=result)
+    return result
+
+
+def rescore(context: StageContext, bags: Sequence[Path], model: str | None, output: Path | None) -> None:
+    """Write `bags` again with the verdicts of the run's reward model, or of `model`."""
+    from robofume_reward.model import RewardModel
+    from robofume_reward.rescoring import rescore as rescore_bags
+
+    if model is None:
+        _need_reward(context)
+    reward = RewardModel.load(model or context.directory.reward)
+    target = output or context.directory.path / "rescored" / reward.version.replace("/", "_")
+    with context.interruption.immediately(), context.bar("Judging again", None, "episode") as bar:
+        result = rescore_bags(reward, bags, target, progress=lambda done: bar.update(done - bar.n))
+    context.say(
+        f"{result['episodes']} episodes with {result['steps']} steps are in {target}, judged by "
+        f"{result['model_version']}: {result['changed']} verdicts differ; {result['unknown_after']} are unknown "
+        f"({result['unknown_before']} before)."
+    )
+
+
+def training_options(context: StageContext, base: str | None) -> TrainingConfig:
+    """The settings of the training: the run's seed, what was --set, and the base model."""
+    from robofume_common.parameters import from_dict
+    from robofume_reward.training import TrainingConfig
+
+    values = {"seed": context.config.seed, **context.config.of("reward_training")}
+    return from_dict(TrainingConfig, {**values, "base": base} if base else values)
+
+
+def _evaluate_baselines(context: StageContext, bags: list[Path]) -> dict[str, Any]:
+    from robofume_data.bag_reader import read_episodes
+    from robofume_reward.evaluation import evaluate_episodes, table, unseen
+    from robofume_reward.training import read_summary
+
+    from robofume_reward import baselines
+
+    summary = read_summary(context.directory.reward)
+    options = training_options(context, summary["options"]["base"] or None)
+    recorded = list(read_episodes(_demonstrations(context)))
+    training = [episode for episode in recorded if episode.episode_id in set(summary["trained_on"])]
+    held = [episode for episode in recorded if episode.episode_id in set(summary["held_out_episodes"])]
+    episodes = unseen(context.directory.reward, bags)
+    results = {}
+    for name in baselines.NAMES:
+        results[name] = evaluate_episodes(baselines.train(name, training, held, options), episodes)
+        context.say(f"\n{name}:\n{table(results[name])}")
+    return results
+
+
+def _need_reward(context: StageContext) -> None:
     if not context.directory.reward.is_dir():
         raise RobofumeError(
             f"The run {context.directory.name} has no reward model yet: "
             f"run `robofume reward train --run {context.directory.name}` first."
         )
-    with context.interruption.immediately():
-        result = evaluate(context.directory.reward, list(bags) or _bags(context))
-    context.say(table(result))
-    return result
 
 
-def _bags(context: StageContext) -> list[Path]:
+def _demonstrations(context: StageContext) -> list[Path]:
     bags = context.directory.bag_files("demos")
     if not bags:
         raise RobofumeError(

@@ -1,8 +1,9 @@
 """The reward node: answers every `step` with a `reward`.
 
 `judge: vlm` asks the reward model, in a thread of its own, about all steps that wait; `judge: ground_truth`
-takes the simulation's truth with the step's stamp. What gets no answer in time, or none at all, is unknown.
-A person's `label` comes before either.
+takes the simulation's truth with the step's stamp. What gets no answer in time, or none at all, is unknown, and so
+is what the model is not sure of. A person's `label`, by topic or service, comes before either. A newer version of
+the model's directory is taken over while judging goes on.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import threading
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import Direction, RewardSource, Verdict
@@ -27,9 +30,14 @@ from robofume_common.parameters import declare, setting
 
 from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
+from robofume_interfaces.srv import LabelStep
 
+from ..frame_history import FrameHistory
 from ..judge import EpisodeJudge, JudgeConfig
 from ..labels import LabelBook
+from ..model_watch import ModelWatch
+from ..picture_check import PictureCheck
+from ..saved import View
 from ..waiting import WaitingStep, WaitingSteps
 
 _TRUTHS_KEPT = 512
@@ -55,12 +63,22 @@ class RewardNodeConfig:
         minimum=0.0,
         maximum=1.0,
     )
+    abstain: bool = setting(
+        True, "Between the calibrated thresholds of success and failure the verdict is unknown; false: failure"
+    )
+    every: int = setting(
+        1, "Steps of an episode of which one is judged, besides the last; the others are unknown at once", minimum=1
+    )
     needed: int = setting(1, "Answers of the last `window` that must say success", minimum=1, maximum=100)
     window: int = setting(1, "Answers that are looked at; 1 judges each image alone", minimum=1, maximum=100)
+    hold: int = setting(1, "Newest answers in a row that must say success", minimum=1, maximum=100)
     minimum_index: int = setting(0, "First step of an episode that may be called a success", minimum=0, maximum=10000)
     batch_limit: int = setting(16, "Most steps that are judged at once", minimum=1, maximum=1024)
     queue_limit: int = setting(
         64, "Most steps that wait; when full, the oldest is answered unknown", minimum=1, maximum=100000
+    )
+    reload_every: float = setting(
+        2.0, "Time between two looks for a newer version of the model; 0: none", unit="s", minimum=0.0, maximum=3600.0
     )
     deadline: float = setting(5.0, "Age at which a step is answered unknown", unit="s", minimum=0.01, maximum=3600.0)
 
@@ -72,14 +90,22 @@ class RewardNode(Node):
         super().__init__("reward")
         self.config = declare(self, RewardNodeConfig)
         self._labels = LabelBook()
-        self._judge = EpisodeJudge(JudgeConfig(self.config.needed, self.config.window, self.config.minimum_index))
+        self._judge = EpisodeJudge(
+            JudgeConfig(self.config.needed, self.config.window, self.config.hold, self.config.minimum_index)
+        )
+        self._history = FrameHistory(View())
+        self._check = PictureCheck()
+        self._blind = False
         self._waiting = WaitingSteps(self.config.queue_limit, self.config.deadline)
         self._truths: OrderedDict[int, tuple[bool, bool]] = OrderedDict()
         self._latencies: deque[float] = deque(maxlen=200)
-        self._counts = {"judged": 0, "successes": 0, "unknown": 0, "dropped": 0, "labels": 0}
+        self._counts = {"judged": 0, "successes": 0, "unknown": 0, "skipped": 0, "blind": 0, "dropped": 0, "late": 0,
+                        "labels": 0}  # fmt: skip
         self._failure = ""
         self._lock = threading.Lock()  # of judge, labels, counts and publishing: the worker publishes too
         self._model: Any = None
+        self._watch: ModelWatch | None = None
+        self._next_look = 0.0
         self._worker: threading.Thread | None = None
         self.model_version = ""
         if self.config.judge == "vlm":
@@ -89,6 +115,8 @@ class RewardNode(Node):
         if self.config.judge == "ground_truth":
             self.create_subscription(GroundTruth, "ground_truth", self._on_truth, qos.GROUND_TRUTH)
         self.create_subscription(Label, "label", self._on_label, qos.REWARD)
+        self._label_publisher = self.create_publisher(Label, "label", qos.REWARD)
+        self.create_service(LabelStep, "label_step", self._on_label_request)
         self.create_subscription(Step, "step", self._on_step, qos.STEP)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(min(0.5, self.config.deadline / 2), self._expire, clock=steady)
@@ -100,10 +128,15 @@ class RewardNode(Node):
     def _load_model(self) -> None:
         if not self.config.model:
             raise RobofumeError("The judge vlm needs a reward model; set the parameter model to its directory.")
+        self._take_over(self._read_model())
+        if self.config.reload_every > 0 and Path(self.config.model).is_dir():
+            self._watch = ModelWatch(self.config.model, self._read_model)
+
+    def _read_model(self) -> Any:
         # Importing torch and transformers takes seconds, which the other judge does not need.
         from ..model import ModelConfig, RewardModel
 
-        self._model = RewardModel.load(
+        model = RewardModel.load(
             self.config.model,
             ModelConfig(
                 device=self.config.device,
@@ -112,24 +145,38 @@ class RewardNode(Node):
                 allow_download=self.config.allow_download,
             ),
         )
-        self.model_version = self._model.version
+        _ = model.version  # takes a moment, and is kept
+        return model
+
+    def _take_over(self, model: Any) -> None:
+        self._model, self.model_version = model, model.version
+        self._history.view = model.view
 
     def _on_step(self, message: Step) -> None:
+        is_last = not message.action
         step = WaitingStep(
             episode_id=message.episode_id,
             index=message.index,
             direction=message.direction,
             instruction=message.instruction,
             stamp=to_nanoseconds(message.stamp),
-            image=message.image,
+            images=self._history.add(message.episode_id, message.index, message.image),
             arrived=time.monotonic(),
-            is_last=not message.action,
+            is_last=is_last,
         )
         with self._lock:
-            self._labels.saw_step(step.episode_id, step.index, is_last=len(message.action) == 0)
+            self._labels.saw_step(step.episode_id, step.index, is_last)
             labelled = self._labels.verdict(step.episode_id, step.index)
         if labelled is not None:
             self._publish_label(step.episode_id, step.index, labelled)
+            return
+        if self._model is not None and step.index % self.config.every and not is_last:
+            self._counts["skipped"] += 1
+            self._publish(step.episode_id, step.index, math.nan, Verdict.UNKNOWN, RewardSource.NONE, "", 0.0)
+            return
+        if self._model is not None and self._shows_nothing(message):
+            self._counts["blind"] += 1
+            self._answer(step, None)
             return
         dropped = self._waiting.add(step)
         if dropped is not None:
@@ -137,6 +184,20 @@ class RewardNode(Node):
             self._answer(dropped, None)
         if self.config.judge == "ground_truth":
             self._match_truths()
+
+    def _shows_nothing(self, message: Step) -> bool:
+        """Whether the picture is blank or the camera frozen; a picture that cannot be read is left to the judging."""
+        if len(message.proprioception) != PHYSICAL_DIMENSION:
+            return False
+        try:
+            picture = image_to_array(message.image)
+        except RobofumeError:
+            return False
+        problem = self._check.problem(picture, np.asarray(message.proprioception, np.float32))
+        if problem and not self._blind:
+            self.get_logger().warning(f"The camera's picture is {problem}; its steps are unknown until it is not.")
+        self._blind = bool(problem)
+        return self._blind
 
     def _on_truth(self, message: GroundTruth) -> None:
         self._truths[to_nanoseconds(message.stamp)] = (message.forward_success, message.backward_success)
@@ -162,13 +223,34 @@ class RewardNode(Node):
         if index is not None:
             self._publish_label(message.episode_id, index, verdict)
 
+    def _on_label_request(self, request: LabelStep.Request, response: LabelStep.Response) -> LabelStep.Response:
+        """Passes a label on to everybody, this node and the recorder included."""
+        label = request.label
+        if label.verdict not in set(Verdict) or not label.episode_id:
+            response.message = "A label needs an episode and a verdict: unknown 0, success 1 or failure 2."
+            return response
+        with self._lock:
+            known = self._labels.knows(label.episode_id)
+        self._label_publisher.publish(label)
+        response.accepted = True
+        response.message = "" if known else f"No step of episode {label.episode_id} has been seen here yet."
+        return response
+
     def _publish_label(self, episode_id: str, index: int, verdict: Verdict) -> None:
         probability = {Verdict.SUCCESS: 1.0, Verdict.FAILURE: 0.0}.get(verdict, math.nan)
         self._publish(episode_id, index, probability, verdict, RewardSource.HUMAN, "", 0.0)
 
     def _expire(self) -> None:
         self._diagnostics.report(ERROR if self._failure else OK, self._failure or "judging")
-        for step in self._waiting.expire(time.monotonic()):
+        now = time.monotonic()
+        if self._watch is not None and now >= self._next_look:
+            self._next_look = now + self.config.reload_every
+            self._watch.poll()
+            if self._watch.failure:
+                self.get_logger().warning(f"The newer reward model is not used: {self._watch.failure}")
+                self._watch.failure = ""
+        for step in self._waiting.expire(now):
+            self._counts["late"] += 1
             self._answer(step, None)
 
     def _work(self) -> None:
@@ -178,6 +260,7 @@ class RewardNode(Node):
             torch.set_num_threads(self.config.threads)  # torch counts threads per calling thread
         while batch := self._waiting.take(self.config.batch_limit):
             try:
+                self._swap_model()
                 for steps, probabilities in self._ask(batch):
                     for step, probability in zip(steps, probabilities, strict=True):
                         if self._waiting.finish(step):
@@ -189,12 +272,19 @@ class RewardNode(Node):
                     if self._waiting.finish(step):
                         self._answer(step, None)
 
+    def _swap_model(self) -> None:
+        newer = self._watch.take() if self._watch is not None else None
+        if newer is not None:
+            self._take_over(newer)
+            self.get_logger().info(f"Judging by the newer {self.model_version} from now on.")
+
     def _ask(self, batch: list[WaitingStep]) -> list[tuple[list[WaitingStep], Any]]:
         """Steps with their probabilities; images of one size go through the model together."""
         by_shape: dict[tuple[int, ...], list[tuple[WaitingStep, np.ndarray]]] = {}
         for step in batch:
-            image = image_to_array(step.image)
-            by_shape.setdefault(image.shape, []).append((step, image))
+            images = [image_to_array(image) for image in step.images]
+            clip = np.stack(images) if len(images) > 1 else images[0]
+            by_shape.setdefault(clip.shape, []).append((step, clip))
         answers = []
         for group in by_shape.values():
             steps = [step for step, _ in group]
@@ -209,7 +299,7 @@ class RewardNode(Node):
         with self._lock:
             if self._labels.verdict(step.episode_id, step.index) is not None:
                 return
-            verdict = self._judge.verdict(step.episode_id, step.index, self._says_success(probability, step.is_last))
+            verdict = self._judge.verdict(step.episode_id, step.index, self._says(probability, step.is_last))
             vlm = self.config.judge == "vlm"
             source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
             latency = time.monotonic() - step.arrived
@@ -233,15 +323,14 @@ class RewardNode(Node):
             self.get_logger().error(failure)
         self._failure = failure
 
-    def _says_success(self, probability: float | None, is_last: bool) -> bool | None:
+    def _says(self, probability: float | None, is_last: bool) -> Verdict:
         if probability is None:
-            return None
+            return Verdict.UNKNOWN
         if self._model is None:
-            return probability > 0.5
+            return Verdict.SUCCESS if probability > 0.5 else Verdict.FAILURE
         threshold = self.config.last_threshold if is_last and self.config.last_threshold > 0 else self.config.threshold
-        if threshold > 0:
-            return probability > 0.5 and probability >= threshold
-        return bool(self._model.is_success(probability))
+        verdict: Verdict = self._model.calibration.verdict(probability, threshold)
+        return Verdict.FAILURE if verdict == Verdict.UNKNOWN and not self.config.abstain else verdict
 
     def _publish(
         self,
@@ -272,6 +361,7 @@ class RewardNode(Node):
                 "judge": self.config.judge,
                 "model_version": self.model_version,
                 "waiting": len(self._waiting),
+                "queue_limit": self.config.queue_limit,
                 "latency_median": f"{np.median(latencies):.4f}",
                 "latency_99": f"{np.quantile(latencies, 0.99):.4f}",
                 **self._counts,
@@ -282,6 +372,8 @@ class RewardNode(Node):
         self._waiting.close()
         if self._worker is not None:
             self._worker.join(timeout=5.0)
+        if self._watch is not None:
+            self._watch.close()
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""A person's verdicts on recorded episodes: kept in the run, and used by the next training of the reward model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from robofume_common.enums import Verdict
+from robofume_common.errors import RobofumeError
+
+from robofume_bringup.stages.context import StageContext
+
+if TYPE_CHECKING:
+    from robofume_data.episode import EpisodeData
+
+
+def add_label(context: StageContext, episode_id: str, verdict: str, index: int) -> None:
+    """Keep a verdict on a step (-1: the last one) of a recorded episode. RobofumeError where there is none."""
+    from robofume_reward.mining import read_labels, with_labels, write_labels
+
+    episodes = [episode for episode in _recorded(context) if episode.episode_id == episode_id]
+    if not episodes:
+        raise RobofumeError(
+            f"The run {context.directory.name} has no recorded episode {episode_id}; "
+            f"`robofume label --doubtful 20 --run {context.directory.name}` names some."
+        )
+    given = {episode_id: {index: Verdict[verdict.upper()]}}
+    with_labels(episodes, given)
+    labels = read_labels(context.directory.labels)
+    labels.setdefault(episode_id, {}).update(given[episode_id])
+    write_labels(context.directory.labels, labels)
+    context.say(
+        f"Noted: {episode_id} is a {verdict} ({len(labels)} labelled episodes). "
+        f"`robofume reward train --again --run {context.directory.name}` learns from it."
+    )
+
+
+def show_doubtful(context: StageContext, count: int) -> None:
+    """Write the last images of the episodes that the judge was least sure of, and name them."""
+    from robofume_reward.mining import most_doubtful, read_labels
+    from robofume_reward.worst_frames import save_picture
+
+    known = read_labels(context.directory.labels)
+    episodes = [episode for episode in _recorded(context) if episode.episode_id not in known]
+    folder = context.directory.path / "doubtful"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for episode in most_doubtful(episodes, count):
+        picture = folder / f"{episode.episode_id}.png"
+        save_picture(episode.images[-1], picture, enlarged=6)
+        said = "success" if episode.is_success else "failure"
+        probability = float(episode.probabilities[-1])
+        context.say(f"{episode.episode_id}  P {probability:.2f}, {said}: {episode.instruction}  {picture}")
+
+
+def _recorded(context: StageContext) -> list[EpisodeData]:
+    from robofume_data.bag_reader import read_episodes
+
+    bags = context.directory.bag_files("practice")
+    if not bags:
+        raise RobofumeError(f"The run {context.directory.name} has not practised yet; there is nothing to label.")
+    return list(read_episodes(bags))

@@ -1,0 +1,67 @@
+"""`robofume label` and `robofume reward rescore` on a recorded run."""
+
+import numpy as np
+import pytest
+from robofume_bringup.cli import main
+from robofume_bringup.run_directory import RunDirectory
+from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
+from robofume_data.bag_reader import read_episodes
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import write_episodes
+
+from robofume_reward import mining, tiny_model
+
+
+def practised(name: str, probability: float) -> EpisodeData:
+    count = 4
+    return EpisodeData(
+        episode_id=name, task="pot_pick_and_place", instruction="put the pot into the tray", phase=Phase.FORWARD,
+        direction=Direction.FORWARD, outcome=Outcome.TIMEOUT, success_index=-1, assisted_reset_before=False,
+        images=np.zeros((count, 32, 32, 3), np.uint8), proprioception=np.zeros((count, 7), np.float32),
+        actions=np.zeros((count - 1, 7), np.float32), actors=np.ones(count - 1, np.uint8),
+        policy_versions=np.zeros(count, np.uint64), stamps=np.arange(count, dtype=np.int64),
+        verdicts=np.full(count, Verdict.FAILURE, np.uint8), probabilities=np.full(count, probability, np.float32),
+        sources=np.full(count, RewardSource.VLM, np.uint8),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    directory = RunDirectory(tmp_path / "lid")
+    directory.bags("practice").mkdir(parents=True)
+    directory.config_file.write_text("task: pot_pick_and_place\n")
+    episodes = [practised("practice-1", 0.1), practised("practice-2", 0.45)]
+    write_episodes(directory.bags("practice") / "practice_0000.mcap", episodes)
+    return directory
+
+
+def robofume(run, *words) -> int:
+    return main([*map(str, words), "--run", run.name, "--runs", str(run.path.parent)])
+
+
+def test_a_label_is_kept_and_what_is_labelled_is_not_asked_again(run, capsys):
+    assert robofume(run, "label", "--doubtful", 1) == 0
+    assert "practice-2" in capsys.readouterr().out
+    assert [path.name for path in (run.path / "doubtful").iterdir()] == ["practice-2.png"]
+    assert robofume(run, "label", "practice-2", "success") == 0
+    assert robofume(run, "label", "practice-2", "failure", "--index", 1) == 0
+    assert mining.read_labels(run.labels) == {"practice-2": {-1: Verdict.SUCCESS, 1: Verdict.FAILURE}}
+    capsys.readouterr()
+    assert robofume(run, "label", "--doubtful", 5) == 0
+    assert "practice-1" in (out := capsys.readouterr().out) and "practice-2" not in out
+
+
+@pytest.mark.parametrize("words", [("practice-9", "success"), ("practice-1", "success", "--index", "77"), ()])
+def test_a_label_that_fits_nothing_is_one_sentence(run, capsys, words):
+    assert robofume(run, "label", *words) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("robofume: ") and len(error.splitlines()) == 1
+    assert not run.labels.exists()
+
+
+def test_rescoring_writes_beside_the_original(run, capsys):
+    tiny_model.save(run.reward, tiny_model.TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    assert robofume(run, "reward", "rescore", run.bags("practice")) == 0
+    assert "2 episodes with 8 steps" in capsys.readouterr().out
+    (copy,) = (run.path / "rescored").rglob("*.mcap")
+    assert [episode.episode_id for episode in read_episodes([copy])] == ["practice-1", "practice-2"]

@@ -1,0 +1,153 @@
+"""Labels from practice, where the verdicts are the model's own and so prove nothing.
+
+An episode of practice gives labels only where a person has given its verdict, or where a second judge, asked about
+the same image, agrees with confidence: `agreed` names those episodes. Then the last image, seen from home where the
+loop confirms, carries the verdict, and in a success everything before the last release is not yet one. What lies
+between is left out: the loop may have looked away from a success that came earlier.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from robofume_common.action import GRIPPER
+from robofume_common.enums import Outcome, RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_data.episode import EpisodeData
+
+Labels = dict[str, dict[int, Verdict]]
+"""A person's verdicts: episode id -> index of the step (-1: the last) -> verdict."""
+
+
+def is_self_judged(episode: EpisodeData) -> bool:
+    """Whether a model judged the episode while it went on."""
+    return bool((episode.sources == RewardSource.VLM).any())
+
+
+def practice_labels(episode: EpisodeData, agreed: Collection[str] = ()) -> NDArray[np.int8]:
+    """Answers (N+1,) to the own question of an episode of practice: 1 yes, 0 no, -1 no label."""
+    labels = np.full(len(episode.images), -1, np.int8)
+    person = episode.sources == RewardSource.HUMAN
+    if person[-1] or episode.episode_id in agreed:
+        if episode.outcome == Outcome.SUCCESS:
+            closed = np.flatnonzero(episode.actions[:, GRIPPER] < 0.5)
+            labels[: int(closed[-1]) + 1 if len(closed) else 0] = 0
+            labels[-1] = 1
+        elif episode.outcome == Outcome.TIMEOUT:
+            labels[-1] = 0
+    labels[person & (episode.verdicts == Verdict.SUCCESS)] = 1
+    labels[person & (episode.verdicts == Verdict.FAILURE)] = 0
+    labels[person & (episode.verdicts == Verdict.UNKNOWN)] = -1
+    return labels
+
+
+def gives_labels(episode: EpisodeData, agreed: Collection[str] = ()) -> bool:
+    """Whether anything about the episode is known from somebody else than the model that judged it."""
+    return not is_self_judged(episode) or bool((practice_labels(episode, agreed) >= 0).any())
+
+
+def agreed(episodes: Sequence[EpisodeData], judge: Any, confidence: float) -> set[str]:
+    """Ids of self-judged episodes whose outcome a second judge confirms on the last image.
+
+    `judge`: a RewardModel or a baseline, another one than that which judged. `confidence`: its P of the outcome that
+    is asked for, in [0.5, 1].
+    """
+    asked = [
+        episode
+        for episode in episodes
+        if is_self_judged(episode) and episode.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT)
+    ]
+    found = set()
+    for episode in asked:
+        last = len(episode.images) - 1
+        rows = judge.view.indices(np.array([last]), np.array([0]))[0]
+        images = episode.images[rows] if len(rows) > 1 else episode.images[last]
+        probability = float(judge.probabilities(images[None], [episode.instruction])[0])
+        right = probability if episode.outcome == Outcome.SUCCESS else 1.0 - probability
+        if right >= confidence:
+            found.add(episode.episode_id)
+    return found
+
+
+def with_labels(episodes: Sequence[EpisodeData], labels: Mapping[str, Mapping[int, Verdict]]) -> list[EpisodeData]:
+    """The same episodes with a person's verdicts in the place of the recorded ones; a verdict on the last step
+    decides the outcome.
+    """
+    return [_with_labels(episode, labels.get(episode.episode_id, {})) for episode in episodes]
+
+
+def _with_labels(episode: EpisodeData, labels: Mapping[int, Verdict]) -> EpisodeData:
+    if not labels:
+        return episode
+    verdicts, sources = episode.verdicts.copy(), episode.sources.copy()
+    probabilities = episode.probabilities.copy()
+    count = len(verdicts)
+    for index, verdict in labels.items():
+        place = index if index >= 0 else count - 1
+        if place >= count:
+            raise RobofumeError(f"Episode {episode.episode_id} has {count} steps; there is no step {index} to label.")
+        verdicts[place], sources[place] = verdict, RewardSource.HUMAN
+        probabilities[place] = {Verdict.SUCCESS: 1.0, Verdict.FAILURE: 0.0}.get(verdict, np.nan)
+    outcome, success_index = episode.outcome, episode.success_index
+    if sources[-1] == RewardSource.HUMAN:
+        if verdicts[-1] == Verdict.SUCCESS and outcome != Outcome.SUCCESS:
+            outcome, success_index = Outcome.SUCCESS, count - 1
+        elif verdicts[-1] == Verdict.FAILURE:
+            outcome, success_index = Outcome.TIMEOUT, -1
+    return dataclasses.replace(
+        episode,
+        verdicts=verdicts,
+        sources=sources,
+        probabilities=probabilities,
+        outcome=outcome,
+        success_index=success_index,
+    )
+
+
+def read_labels(path: Path) -> Labels:
+    """Labels that `write_labels` kept; none where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(path.read_text())
+        return {
+            episode: {int(index): Verdict[name.upper()] for index, name in steps.items()}
+            for episode, steps in stored.items()
+        }
+    except (ValueError, KeyError, AttributeError) as error:
+        raise RobofumeError(f"{path} is not a file of labels ({error}); remove it, or mend it.") from error
+
+
+def write_labels(path: Path, labels: Labels) -> None:
+    """Keeps labels as JSON that a person can read and edit."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {
+        episode: {str(index): verdict.name.lower() for index, verdict in steps.items()}
+        for episode, steps in labels.items()
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(plain, indent=2) + "\n")
+    partial.replace(path)
+
+
+def most_doubtful(
+    episodes: Sequence[EpisodeData], count: int
+) -> list[EpisodeData]:
+    """The self-judged episodes without a person's verdict whose last recorded probability is nearest to one half,
+    most doubtful first: what a person should look at first.
+    """
+    asked = [
+        episode
+        for episode in episodes
+        if is_self_judged(episode)
+        and episode.sources[-1] != RewardSource.HUMAN
+        and episode.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT)
+        and np.isfinite(episode.probabilities[-1])
+    ]
+    return sorted(asked, key=lambda episode: abs(float(episode.probabilities[-1]) - 0.5))[:count]

@@ -1,0 +1,93 @@
+"""Judges recorded episodes again with another model, and writes them to new bags."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from robofume_common.enums import RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_data.bag_reader import find_bags, read_episodes
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import write_episodes
+
+from .evaluation import HOME_THRESHOLD
+from .judge import EpisodeJudge, JudgeConfig
+from .model import RewardModel
+
+
+def rescore(
+    reward: RewardModel,
+    bags: Sequence[str | Path],
+    output: Path,
+    judge: JudgeConfig | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Writes each bag again, under its own name in `output`, with the verdicts of `reward` in the place of the
+    recorded ones. A person's verdicts stay, and so do the outcomes: they say what the loop did then.
+
+    The originals are only read. Returns how many steps were judged and how many verdicts changed. RobofumeError where
+    a bag of that name is in `output` already.
+    """
+    found = find_bags(list(bags))
+    targets = _targets(found, output)
+    counts = {"episodes": 0, "steps": 0, "changed": 0, "unknown_before": 0, "unknown_after": 0}
+
+    def judged(bag: Path) -> Iterable[EpisodeData]:
+        for episode in read_episodes([bag]):
+            again = rescored(reward, episode, judge or JudgeConfig())
+            counts["episodes"] += 1
+            counts["steps"] += len(again.verdicts)
+            counts["changed"] += int((again.verdicts != episode.verdicts).sum())
+            counts["unknown_before"] += int((episode.verdicts == Verdict.UNKNOWN).sum())
+            counts["unknown_after"] += int((again.verdicts == Verdict.UNKNOWN).sum())
+            if progress is not None:
+                progress(counts["episodes"])
+            yield again
+
+    output.mkdir(parents=True, exist_ok=True)
+    for bag, target in zip(found, targets, strict=True):
+        write_episodes(target, judged(bag))
+    return {**counts, "bags": [str(target) for target in targets], "model_version": reward.version}
+
+
+def rescored(
+    reward: RewardModel, episode: EpisodeData, config: JudgeConfig, batch_size: int = 64
+) -> EpisodeData:
+    """The episode with the verdicts that this model would give step by step."""
+    probabilities = _probabilities(reward, episode, batch_size)
+    judge = EpisodeJudge(config)
+    verdicts = np.zeros(len(probabilities), np.uint8)
+    for index, probability in enumerate(probabilities):
+        threshold = HOME_THRESHOLD if index == episode.length else 0.0
+        verdicts[index] = judge.verdict("", index, reward.calibration.verdict(float(probability), threshold))
+    person = episode.sources == RewardSource.HUMAN
+    return dataclasses.replace(
+        episode,
+        verdicts=np.where(person, episode.verdicts, verdicts).astype(np.uint8),
+        probabilities=np.where(person, episode.probabilities, probabilities).astype(np.float32),
+        sources=np.where(person, RewardSource.HUMAN, RewardSource.VLM).astype(np.uint8),
+    )
+
+
+def _probabilities(reward: RewardModel, episode: EpisodeData, batch_size: int) -> NDArray[np.float64]:
+    parts = []
+    for start in range(0, len(episode.images), batch_size):
+        newest = np.arange(start, min(start + batch_size, len(episode.images)))
+        seen = newest if reward.view.frames == 1 else reward.view.indices(newest, np.zeros_like(newest))
+        parts.append(reward.probabilities(episode.images[seen], [episode.instruction] * len(newest)))
+    return np.concatenate(parts)
+
+
+def _targets(bags: Sequence[Path], output: Path) -> list[Path]:
+    targets = [output / bag.name for bag in bags]
+    for bag, target in zip(bags, targets, strict=True):
+        if target.exists() or targets.count(target) > 1:
+            raise RobofumeError(
+                f"{target} would be written over or twice (from {bag}); give another folder, or one folder at a time."
+            )
+    return targets

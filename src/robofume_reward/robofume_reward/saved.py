@@ -1,0 +1,101 @@
+"""What is saved beside the weights of a reward model: how sure it must be, and what it looks at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from robofume_common.enums import Verdict
+from robofume_common.errors import RobofumeError
+
+CALIBRATION_FILE = "calibration.json"
+VIEW_FILE = "view.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What fine-tuning learnt about its own answers on held-out episodes."""
+
+    temperature: float = 1.0  # divides the difference of the logits of yes and no
+    threshold: float = 0.5  # success needs P(yes) >= threshold; 0.5 is the rule P(yes) > P(no)
+    target_precision: float = 0.0  # that the threshold was chosen for; 0: not chosen on data
+    failure_threshold: float = 0.5  # failure needs P(yes) <= failure_threshold; what lies between is unknown
+    held_out_precision: float = 0.0  # of the success verdicts on the held-out frames, with this threshold
+    held_out_verdicts: float = 0.0  # how many success verdicts that precision rests on
+
+    @classmethod
+    def read(cls, directory: Path) -> Calibration:
+        """The calibration saved with a model; the neutral one where there is none."""
+        path = directory / CALIBRATION_FILE
+        if not path.is_file():
+            return cls()
+        try:
+            values = json.loads(path.read_text())
+            needed = ("temperature", "threshold", "target_precision")  # the first version saved only these
+            names = [field.name for field in fields(cls) if field.name in needed or field.name in values]
+            calibration = cls(**{name: float(values[name]) for name in names})
+        except (ValueError, KeyError, TypeError) as error:
+            raise RobofumeError(f"{path} is not a calibration file ({error}); train the reward model again.") from error
+        in_range = 0 <= calibration.threshold <= 1 and 0 <= calibration.failure_threshold <= 1
+        if not (calibration.temperature > 0 and in_range):
+            raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
+        return calibration
+
+    def write(self, directory: Path) -> None:
+        """Saves the calibration beside the model."""
+        (directory / CALIBRATION_FILE).write_text(json.dumps(self.__dict__, indent=2) + "\n")
+
+    def probabilities(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """P(success) in [0, 1] of uncalibrated log-odds."""
+        return 1.0 / (1.0 + np.exp(-np.clip(log_odds / self.temperature, -60, 60)))
+
+    def verdict(self, probability: float, threshold: float = 0.0) -> Verdict:
+        """Success from the threshold on (and never below one half), failure up to the failure threshold, between
+        them unknown. `threshold` over 0 takes the place of the calibrated one.
+        """
+        needed = threshold if threshold > 0 else self.threshold
+        if probability > 0.5 and probability >= needed:
+            return Verdict.SUCCESS
+        return Verdict.FAILURE if probability <= min(self.failure_threshold, needed) else Verdict.UNKNOWN
+
+
+@dataclass(frozen=True)
+class View:
+    """Which images of an episode the model looks at: the newest, and earlier ones at equal distances."""
+
+    frames: int = 1  # how many, the newest included
+    stride: int = 3  # steps between two of them
+
+    @classmethod
+    def read(cls, directory: Path) -> View:
+        """The view saved with a model; the newest image alone where there is none."""
+        path = directory / VIEW_FILE
+        if not path.is_file():
+            return cls()
+        try:
+            values = json.loads(path.read_text())
+            view = cls(**{field.name: int(values[field.name]) for field in fields(cls)})
+        except (ValueError, KeyError, TypeError) as error:
+            raise RobofumeError(f"{path} is not a view file ({error}); train the reward model again.") from error
+        if view.frames < 1 or view.stride < 1:
+            raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
+        return view
+
+    def write(self, directory: Path) -> None:
+        """Saves the view beside the model."""
+        (directory / VIEW_FILE).write_text(json.dumps(self.__dict__, indent=2) + "\n")
+
+    @property
+    def reach(self) -> int:
+        """Steps from the oldest image to the newest."""
+        return (self.frames - 1) * self.stride
+
+    def indices(self, newest: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Frames (M, frames), oldest first, that are looked at for the `newest` (M,); never before `first` (M,),
+        the start of the episode, which is repeated instead.
+        """
+        back = self.stride * np.arange(self.frames - 1, -1, -1)
+        return np.maximum(newest[:, None] - back, first[:, None])

@@ -1,0 +1,56 @@
+"""Recorded bags judged again by another model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic_episodes
+from robofume_common.enums import RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_data.bag_reader import read_episodes
+from robofume_data.episode_writer import write_episodes
+from robofume_reward.judge import JudgeConfig
+from robofume_reward.model import RewardModel
+from robofume_reward.saved import Calibration, View
+from robofume_reward.tiny_model import TinyModelConfig
+
+from robofume_reward import rescoring, tiny_model
+
+
+def test_the_copy_has_the_new_verdicts_and_the_original_is_left_alone(tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    reward = RewardModel.load(tmp_path / "tiny")
+    episodes = synthetic_episodes.episodes(3, seed=0)
+    episodes[1].sources[4], episodes[1].verdicts[4] = RewardSource.HUMAN, Verdict.SUCCESS
+    bag = tmp_path / "bags" / "practice_0000.mcap"
+    bag.parent.mkdir()
+    write_episodes(bag, episodes)
+    before = bag.read_bytes()
+    result = rescoring.rescore(reward, [bag.parent], tmp_path / "again")
+    assert bag.read_bytes() == before
+    assert (result["episodes"], result["steps"], result["model_version"]) == (3, 51, reward.version)
+    copies = list(read_episodes([tmp_path / "again"]))
+    for original, copy in zip(read_episodes([bag]), copies, strict=True):
+        np.testing.assert_array_equal(copy.images, original.images)
+        assert (copy.episode_id, copy.outcome) == (original.episode_id, original.outcome)
+        model = copy.sources == RewardSource.VLM
+        expected = reward.probabilities(original.images, [original.instruction] * 17)
+        np.testing.assert_allclose(copy.probabilities[model], expected[model], atol=1e-5)
+    assert (copies[1].sources[4], copies[1].verdicts[4]) == (RewardSource.HUMAN, Verdict.SUCCESS)
+    assert result["changed"] == sum(
+        int((copy.verdicts != original.verdicts).sum()) for original, copy in zip(episodes, copies, strict=True)
+    )
+    with pytest.raises(RobofumeError, match="written over"):
+        rescoring.rescore(reward, [bag], tmp_path / "again")
+
+
+def test_the_view_from_home_has_the_rule_of_the_loop() -> None:
+    class Unsure:
+        view, calibration = View(), Calibration(1.0, 0.9, 0.95, 0.2)
+
+        def probabilities(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+            return np.full(len(images), 0.6)
+
+    episode = synthetic_episodes.episodes(1, seed=0)[0]
+    again = rescoring.rescored(Unsure(), episode, JudgeConfig())
+    assert set(again.verdicts[:-1].tolist()) == {Verdict.UNKNOWN} and again.verdicts[-1] == Verdict.SUCCESS
