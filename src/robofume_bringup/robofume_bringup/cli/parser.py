@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from robofume_bringup.cli import commands
+from robofume_bringup.cli import commands, importing
 from robofume_bringup.run_config import RunConfig
 
 DESCRIPTION = (
@@ -163,6 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("bags", nargs="+", type=Path, help="bags or folders")
 
+    importing.add_parser(add)
     add("tasks", commands.tasks, "list the tasks")
     add(
         "doctor",
