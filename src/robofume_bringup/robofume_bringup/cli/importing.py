@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from robofume_common.errors import RobofumeError
+from robofume_common.parameters import from_dict
+from robofume_data.importing.raw_bag_config import RawBagConfig
 
 from robofume_bringup.interruption import Interruption
 
@@ -24,7 +27,20 @@ def add_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
         "robofume import --rlds bridge_dataset/1.0.0 --conventions bridge --image-size 64 --output prior",
     )
     source = parser.add_argument_group("what to import (one of these)")
+    source.add_argument(
+        "bags", metavar="BAG", nargs="*", type=Path, help="rosbag2 recordings (MCAP, sqlite3), or folders of them"
+    )
     source.add_argument("--rlds", metavar="DIR", type=Path, help="folder of TFRecord files (RLDS, Open X)")
+    raw = parser.add_argument_group("recordings of a robot")
+    for field in dataclasses.fields(RawBagConfig):
+        if field.name != "image_size":
+            raw.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                metavar=field.name.split("_")[-1].upper(),
+                default=field.default,
+                type=type(field.default),
+                help=f"{field.metadata['meaning']} (default: {field.default or 'none'})",
+            )
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the bags")
     parser.add_argument(
         "--conventions", metavar="NAME_OR_FILE", help="what the numbers mean: a known data set or a YAML file"
@@ -73,14 +89,25 @@ def run_import(options: Options, interruption: Interruption) -> int:
 
 def _sources(options: Options) -> tuple[list[Any], Any]:
     """Sources and conventions that the options name."""
-    import dataclasses
-
     from robofume_data.importing import rlds
+    from robofume_data.importing.bag_messages import find_recordings
+    from robofume_data.importing.bags import BagImporter
     from robofume_data.importing.conventions import known_conventions, load_conventions
+    from robofume_data.importing.raw_bags import raw_conventions, recording_name
     from robofume_data.importing.run import Source
 
-    if options.rlds is None:
-        raise RobofumeError("Say what to import: --rlds DIR.")
+    if bool(options.bags) + bool(options.rlds) != 1:
+        raise RobofumeError("Say what to import: either BAG... or --rlds DIR.")
+    if options.bags:
+        from robofume_bringup.forward_kinematics import proprioception_of
+
+        names = [field.name for field in dataclasses.fields(RawBagConfig)]
+        config = from_dict(RawBagConfig, {name: getattr(options, name) for name in names})
+        labels = options.labels if options.labels in ("last", "none") else "none"
+        recordings = [found for path in options.bags for found in find_recordings(path)]
+        reader = BagImporter(config, proprioception_of)
+        sources = [Source(recording_name(path), path, reader) for path in recordings]
+        return sources, raw_conventions(config.rate, labels)
     if not options.conventions:
         raise RobofumeError(
             f"Say what the numbers of the data mean: --conventions with a YAML file or one of: "

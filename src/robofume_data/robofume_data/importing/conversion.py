@@ -135,9 +135,12 @@ def change(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[n
 
 def labels(trajectory: Trajectory, count: int, conventions: Conventions) -> tuple[Outcome, int, NDArray[np.uint8]]:
     """Outcome, success index and verdicts (S,) of the last `count` observations."""
-    if conventions.labels == "none":
+    kind = conventions.labels if trajectory.success is None else ("last" if trajectory.success else "failure")
+    if kind == "none":
         return Outcome.TIMEOUT, -1, np.full(count, Verdict.UNKNOWN, np.uint8)
-    if conventions.labels == "last":
+    if kind == "failure":
+        success = np.zeros(count, np.bool_)
+    elif kind == "last":
         success = np.arange(count) >= max(1, count - conventions.success_frames)
     elif trajectory.rewards is None:
         raise RobofumeError("it has no rewards; choose other labels than `given`")
@@ -170,6 +173,13 @@ def picture(image: bytes | NDArray[np.uint8], size: int = 0) -> NDArray[np.uint8
         if opened.size != (size, size):
             opened = opened.resize((size, size), method, box=square)
     return np.asarray(opened)
+
+
+def resized(episode: EpisodeData, size: int) -> EpisodeData:
+    """An episode with pictures of `size` x `size`; 0: as they are."""
+    if not size:
+        return episode
+    return dataclasses.replace(episode, images=np.stack([picture(image, size) for image in episode.images]))
 
 
 def with_labels(episode: EpisodeData, probabilities: NDArray[np.float32], successes: NDArray[np.bool_]) -> EpisodeData:

@@ -19,7 +19,7 @@ from robofume_data.bag_writer import BagWriter, DiskFullError, prepare_folder
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import EpisodeWriter
 from robofume_data.importing.conventions import Conventions
-from robofume_data.importing.conversion import ImportOptions, to_episode, with_labels
+from robofume_data.importing.conversion import ImportOptions, resized, to_episode, with_labels
 from robofume_data.importing.trajectory import ImportReport, Skipped, Trajectory
 
 DISK_FLOOR = 500_000_000
@@ -36,7 +36,7 @@ class Source:
     name: str
     """Name of the bag, without its ending."""
     path: Path
-    read: Callable[[Path, Conventions], Iterable[Trajectory | Skipped]]
+    read: Callable[[Path, Conventions], Iterable[EpisodeData | Trajectory | Skipped]]
     """A function or callable object that can be sent to another process."""
 
 
@@ -93,7 +93,10 @@ def _episodes(
             report.skipped.append(item)
             continue
         try:
-            yield to_episode(item, conventions, options, report)
+            if isinstance(item, EpisodeData):
+                yield resized(item, options.image_size)
+            else:
+                yield to_episode(item, conventions, options, report)
         except DiskFullError:
             raise
         except RobofumeError as error:

@@ -27,6 +27,8 @@ class Trajectory:
     """(S,) ns; None where the data carry no time."""
     rewards: NDArray[np.float64] | None = None
     """(S,)."""
+    success: bool | None = None
+    """Whether it ended in success, where somebody said so; it goes before the labels of the conventions."""
 
 
 @dataclass(frozen=True)
