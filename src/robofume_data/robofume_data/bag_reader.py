@@ -77,7 +77,7 @@ class Bag:
         """Raw and decoded messages. topics: last parts of topic names, such as `step`; None: all."""
         for raw in self._file:
             if topics is None or _kind(raw) in topics:
-                yield raw, self._decode(raw)
+                yield raw, self.decode(raw)
 
     def episodes(
         self, phases: Collection[Phase] | None = None, outcomes: Collection[Outcome] | None = None
@@ -124,7 +124,8 @@ class Bag:
         if self.incomplete:
             log.warning("%s: %d episodes are not whole and were skipped.", self.path, len(self.incomplete))
 
-    def _decode(self, raw: RawMessage) -> Any:
+    def decode(self, raw: RawMessage) -> Any:
+        """The content of a raw message."""
         typestore = self._typestores.get(raw.type_name)
         if typestore is None:
             typestore = get_typestore(Stores.EMPTY)

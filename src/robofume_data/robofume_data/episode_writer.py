@@ -28,10 +28,11 @@ class EpisodeWriter:
             self._typestore.register(get_types_from_msg(definition(TOPICS[topic]), TOPICS[topic]))
             writer.add_topic(self._prefix + topic, TOPICS[topic])
 
-    def add(self, episode: EpisodeData) -> None:
-        """Writes the steps, verdicts, ground truth and end of one episode, and puts them on the disk.
+    def add(self, episode: EpisodeData, commit: bool = True) -> None:
+        """Writes the steps, verdicts, ground truth and end of one episode.
 
-        The messages carry the wall time of `closed`, or of now where it is 0.
+        commit: put it on the disk at once; without it a kill may lose what was added since the last commit. The
+        messages carry the wall time of `closed`, or of now where it is 0.
         """
         episode.validate()
         log_time = episode.closed or time.time_ns()
@@ -42,7 +43,8 @@ class EpisodeWriter:
             if episode.sources[index] != RewardSource.NONE:
                 self._write("reward", self._reward(episode, index), log_time)
         self._write("episode", self._end(episode), log_time)
-        self._writer.commit()
+        if commit:
+            self._writer.commit()
 
     def _write(self, topic: str, message: Any, log_time: int) -> None:
         data = self._typestore.serialize_cdr(message, TOPICS[topic])

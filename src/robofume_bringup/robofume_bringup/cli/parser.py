@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from robofume_bringup.cli import commands
+from robofume_bringup.cli import commands, importing
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.task_files import ROBOTS
 
@@ -265,6 +265,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     tasks = add("tasks", commands.tasks, "list the tasks", "robofume tasks --robot widowx")
     tasks.add_argument("--robot", choices=ROBOTS, default="mujoco", help="default: mujoco")
+    importing.add_parser(add)
+    add("tasks", commands.tasks, "list the tasks")
     add(
         "doctor",
         commands.doctor,

@@ -1,0 +1,1 @@
+"""Recordings of other robots and formats, turned into bags of episodes. Needs no ROS."""

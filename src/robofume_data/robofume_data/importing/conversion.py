@@ -1,0 +1,255 @@
+"""From a trajectory in a data set's own terms to an episode: pose, action, labels, picture size."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from robofume_common.action import GRIPPER, PHYSICAL_DIMENSION
+from robofume_common.enums import Actor, Direction, Outcome, Phase, RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import setting
+from scipy.spatial.transform import Rotation
+
+from robofume_data.episode import EpisodeData
+from robofume_data.importing.conventions import ROTATIONS, Conventions
+from robofume_data.importing.trajectory import ImportReport, Trajectory
+
+MAX_PIXELS = 64_000_000
+"""A larger picture is taken for damage."""
+_PHASES = {Direction.NONE: Phase.FORWARD, Direction.FORWARD: Phase.FORWARD, Direction.BACKWARD: Phase.BACKWARD}
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the person who imports says about all episodes of a source."""
+
+    task: str = setting("prior", "Name of the task that the episodes are filed under")
+    direction: int = setting(0, "Direction of the task: 0 none, 1 forward, 2 backward", choices=(0, 1, 2))
+    instruction: str = setting("", "Sentence in place of the data's own")
+    image_size: int = setting(0, "Side of the pictures after import; 0: as they are", unit="pixels", minimum=0)
+    actor: int = setting(2, "Who acted (Step.ACTOR_*): 1 policy, 2 person, 3 script", choices=(1, 2, 3))
+
+
+def to_episode(
+    trajectory: Trajectory, conventions: Conventions, options: ImportOptions, report: ImportReport
+) -> EpisodeData:
+    """The episode of a trajectory; RobofumeError with the reason where it cannot be used.
+
+    The last observation answers no action, so of S actions the last is dropped. What had to be changed to fit is
+    counted in `report`.
+    """
+    first = conventions.dropped_first_steps
+    count = len(trajectory.images) - first
+    if count < 2:
+        raise RobofumeError(f"it has {len(trajectory.images)} observations, at least {first + 2} are needed")
+    if len(trajectory.states) != len(trajectory.images):
+        raise RobofumeError(f"it has {len(trajectory.images)} pictures and {len(trajectory.states)} states")
+    instruction = (options.instruction or trajectory.instruction).strip()
+    if not instruction:
+        raise RobofumeError("it has no instruction; give one with --instruction")
+    states = poses(trajectory.states[first:], conventions, report)
+    actions = physical_actions(
+        None if trajectory.actions is None else trajectory.actions[first:], states, conventions, report
+    )
+    outcome, success_index, verdicts = labels(trajectory, count, conventions)
+    judged = verdicts != Verdict.UNKNOWN
+    stamps = trajectory.stamps[first:] if trajectory.stamps is not None else None
+    if stamps is None:
+        stamps = (np.arange(count) * (1e9 / conventions.rate)).astype(np.int64)
+    images = np.stack([picture(image, options.image_size) for image in _of_one_size(trajectory.images[first:])])
+    direction = Direction(options.direction)
+    return EpisodeData(
+        episode_id=trajectory.name,
+        task=options.task,
+        instruction=instruction,
+        phase=_PHASES[direction],
+        direction=direction,
+        outcome=outcome,
+        success_index=success_index,
+        assisted_reset_before=True,  # nobody knows what the scene was before
+        images=images,
+        proprioception=states.astype(np.float32),
+        actions=actions.astype(np.float32),
+        actors=np.full(count - 1, Actor(options.actor), np.uint8),
+        policy_versions=np.zeros(count, np.uint64),
+        stamps=np.asarray(stamps, np.int64),
+        verdicts=verdicts,
+        probabilities=np.where(judged, (verdicts == Verdict.SUCCESS).astype(np.float32), np.nan).astype(np.float32),
+        sources=np.where(judged, RewardSource.HUMAN, RewardSource.NONE).astype(np.uint8),
+    ).validate()
+
+
+def poses(raw: NDArray[np.float64], conventions: Conventions, report: ImportReport) -> NDArray[np.float64]:
+    """(S, 7) proprioception from (S, D) states."""
+    values = _selected(raw, conventions.state_indices, conventions.state_dimension, "state")
+    return _pose(values, conventions, conventions.state_rotation, conventions.translation_scale,
+                 conventions.state_gripper, report)  # fmt: skip
+
+
+def physical_actions(
+    raw: NDArray[np.float64] | None, states: NDArray[np.float64], conventions: Conventions, report: ImportReport
+) -> NDArray[np.float64]:
+    """(S - 1, 7) actions: from commands, or from what the arm did until the next state."""
+    count = len(states) - 1
+    if conventions.action_kind == "states" or raw is None:
+        actions = actions_between(states)
+    elif len(raw) not in (count, count + 1):
+        raise RobofumeError(f"it has {count + 1} states and {len(raw)} actions")
+    else:
+        values = _selected(raw[:count], conventions.action_indices, conventions.action_dimension, "action")
+        kind, scale = conventions.action_rotation, conventions.action_translation_scale
+        if conventions.action_kind == "absolute":
+            targets = _pose(values, conventions, kind, scale, conventions.action_gripper, report)
+            actions = change(states[:-1], targets)
+        else:
+            actions = np.zeros((count, PHYSICAL_DIMENSION))
+            actions[:, :3] = values[:, :3] * scale
+            actions[:, 3:6] = _rotations(values[:, 3:-1], kind).as_rotvec() * conventions.action_rotation_scale
+            actions[:, GRIPPER] = _opening(values[:, -1], conventions.action_gripper, report)
+    limit = np.array([conventions.translation_limit] * 3 + [conventions.rotation_limit] * 3)
+    cut = np.clip(actions[:, :6], -limit, limit)
+    report.count("actions_cut_to_the_limits", int((np.abs(cut - actions[:, :6]) > 1e-9).any(1).sum()))
+    actions[:, :6] = cut
+    return actions
+
+
+def actions_between(states: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S - 1, 7) actions that lead from each state (S, 7) to the next; the gripper's is where it got to."""
+    return change(states[:-1], states[1:])
+
+
+def change(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 7) actions from poses (N, 7) to others: translation, rotation vector in the base frame, gripper's end."""
+    actions = np.zeros(before.shape)
+    actions[:, :3] = after[:, :3] - before[:, :3]
+    turn = Rotation.from_euler("xyz", after[:, 3:6]) * Rotation.from_euler("xyz", before[:, 3:6]).inv()
+    actions[:, 3:6] = turn.as_rotvec()
+    actions[:, GRIPPER] = np.clip(after[:, GRIPPER], 0.0, 1.0)
+    return actions
+
+
+def labels(trajectory: Trajectory, count: int, conventions: Conventions) -> tuple[Outcome, int, NDArray[np.uint8]]:
+    """Outcome, success index and verdicts (S,) of the last `count` observations."""
+    kind = conventions.labels if trajectory.success is None else ("last" if trajectory.success else "failure")
+    if kind == "none":
+        return Outcome.TIMEOUT, -1, np.full(count, Verdict.UNKNOWN, np.uint8)
+    if kind == "failure":
+        success = np.zeros(count, np.bool_)
+    elif kind == "last":
+        success = np.arange(count) >= max(1, count - conventions.success_frames)
+    elif trajectory.rewards is None:
+        raise RobofumeError("it has no rewards; choose other labels than `given`")
+    else:
+        success = trajectory.rewards[-count:] > 0
+    verdicts = np.where(success, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8)
+    if not success.any():
+        return Outcome.TIMEOUT, -1, verdicts
+    return Outcome.SUCCESS, int(np.argmax(success)), verdicts
+
+
+def picture(image: bytes | NDArray[np.uint8], size: int = 0) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of an encoded or plain picture; with `size` its middle square, averaged to size x size."""
+    try:
+        opened = Image.fromarray(image) if isinstance(image, np.ndarray) else Image.open(io.BytesIO(image))
+        if opened.width * opened.height > MAX_PIXELS:
+            raise RobofumeError(f"a picture of {opened.width}x{opened.height} is taken for damage")
+        if size and min(opened.size) >= 2 * size:
+            opened.draft("RGB", (2 * size, 2 * size))
+        opened = opened.convert("RGB")
+    except RobofumeError:
+        raise
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
+        raise RobofumeError(f"a picture cannot be decoded ({type(error).__name__})") from error
+    if size:
+        side = min(opened.size)
+        left, top = (opened.width - side) // 2, (opened.height - side) // 2
+        square = (left, top, left + side, top + side)
+        method = Image.Resampling.BOX if side >= size else Image.Resampling.BILINEAR
+        if opened.size != (size, size):
+            opened = opened.resize((size, size), method, box=square)
+    return np.asarray(opened)
+
+
+def resized(episode: EpisodeData, size: int) -> EpisodeData:
+    """An episode with pictures of `size` x `size`; 0: as they are."""
+    if not size:
+        return episode
+    return dataclasses.replace(episode, images=np.stack([picture(image, size) for image in episode.images]))
+
+
+def with_labels(episode: EpisodeData, probabilities: NDArray[np.float32], successes: NDArray[np.bool_]) -> EpisodeData:
+    """The episode judged by a reward model: P(success) (N + 1,) and verdicts (N + 1,); step 0 is never a success."""
+    success = successes.copy()
+    success[0] = False
+    found = bool(success.any())
+    return dataclasses.replace(
+        episode,
+        outcome=Outcome.SUCCESS if found else Outcome.TIMEOUT,
+        success_index=int(np.argmax(success)) if found else -1,
+        verdicts=np.where(success, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8),
+        probabilities=probabilities.astype(np.float32),
+        sources=np.full(len(probabilities), RewardSource.VLM, np.uint8),
+    ).validate()
+
+
+def _of_one_size(images: object) -> list[bytes | NDArray[np.uint8]]:
+    pictures = list(images)  # type: ignore[call-overload]
+    sizes = {image.shape for image in pictures if isinstance(image, np.ndarray)}
+    if len(sizes) > 1:
+        raise RobofumeError(f"its pictures change their size: {sorted(sizes)}")
+    return pictures
+
+
+def _selected(raw: NDArray[np.float64], indices: tuple[int, ...], dimension: int, what: str) -> NDArray[np.float64]:
+    values = np.asarray(raw, np.float64)
+    if values.ndim != 2:
+        raise RobofumeError(f"its {what}s have the shape {values.shape}")
+    if indices:
+        if max(indices) >= values.shape[1]:
+            raise RobofumeError(
+                f"its {what}s have {values.shape[1]} numbers, {what}_indices asks for number {max(indices)}"
+            )
+        values = values[:, list(indices)]
+    if values.shape[1] != dimension:
+        raise RobofumeError(f"its {what}s have {values.shape[1]} numbers, {dimension} were expected")
+    if not np.isfinite(values).all():
+        raise RobofumeError(f"its {what}s are not finite")
+    return values
+
+
+def _pose(
+    values: NDArray[np.float64], conventions: Conventions, kind: str, scale: float, gripper: tuple[float, ...],
+    report: ImportReport,
+) -> NDArray[np.float64]:  # fmt: skip
+    result = np.empty((len(values), PHYSICAL_DIMENSION))
+    result[:, :3] = values[:, :3] * scale
+    if ROTATIONS[kind] and (kind != "rpy" or any(conventions.down)):
+        down = Rotation.from_euler("xyz", conventions.down)
+        result[:, 3:6] = (_rotations(values[:, 3:-1], kind) * down.inv()).as_euler("xyz")
+    else:
+        result[:, 3:6] = values[:, 3:-1] if ROTATIONS[kind] else 0.0
+    result[:, GRIPPER] = _opening(values[:, -1], gripper, report)
+    return result
+
+
+def _rotations(values: NDArray[np.float64], kind: str) -> Rotation:
+    if kind == "rpy":
+        return Rotation.from_euler("xyz", values)
+    if kind == "quaternion":
+        if (np.linalg.norm(values, axis=1) < 1e-6).any():
+            raise RobofumeError("a quaternion is zero")
+        return Rotation.from_quat(values)
+    return Rotation.from_rotvec(values if kind == "rotation_vector" else np.zeros((len(values), 3)))
+
+
+def _opening(values: NDArray[np.float64], ends: tuple[float, ...], report: ImportReport) -> NDArray[np.float64]:
+    """0 closed .. 1 open."""
+    closed, opened = ends
+    opening = (values - closed) / (opened - closed)
+    report.count("gripper_values_clipped", int(((opening < -0.05) | (opening > 1.05)).sum()))
+    return np.clip(opening, 0.0, 1.0)

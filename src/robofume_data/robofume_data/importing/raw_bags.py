@@ -1,0 +1,347 @@
+"""Trajectories from recordings of a robot: pictures, joint states and, where there are any, commands.
+
+The rules of alignment. A picture begins a control step; of faster cameras the first picture at or after each tick of
+the control rate is taken. The state of a step is the one nearest to its picture in time, before or after it, and not
+farther than `max_state_age`. The action of a step is the command that carries its picture's stamp; otherwise the
+newest target that was commanded from the picture on and before the next one; otherwise what the arm did until the
+next picture. Times are those of the message headers; where a header has none, the time of recording.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from robofume_common.errors import RobofumeError
+
+from robofume_data.assembler import nanoseconds
+from robofume_data.importing.bag_messages import UNREADABLE, Message, Recording
+from robofume_data.importing.conventions import Conventions
+from robofume_data.importing.conversion import change, picture
+from robofume_data.importing.image_messages import pixels
+from robofume_data.importing.raw_bag_config import RawBagConfig
+from robofume_data.importing.trajectory import Skipped, Trajectory
+
+SECOND = 1_000_000_000
+POSE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+STATES = ("sensor_msgs/msg/JointState",)
+COMMANDS = (
+    "robofume_interfaces/msg/ArmCommand",
+    "trajectory_msgs/msg/JointTrajectory",
+    "sensor_msgs/msg/JointState",
+)
+Kinematics = Callable[[Sequence[str], Sequence[float]], "NDArray[np.float64] | None"]
+"""Proprioception (7,) of joint names and positions; None where they are not those of the arm."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """An episode of a label file, in ns from the first picture."""
+
+    start: int
+    end: int
+    instruction: str
+    success: bool | None
+
+
+@dataclass
+class _Tracks:
+    """Everything of a recording but its pictures."""
+
+    states: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
+    answers: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    targets: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
+    boundaries: list[tuple[int, bool]] = field(default_factory=list)
+    sentences: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class _Open:
+    """The episode in progress."""
+
+    stamps: list[int] = field(default_factory=list)
+    images: list[NDArray[np.uint8]] = field(default_factory=list)
+    states: list[NDArray[np.float64]] = field(default_factory=list)
+    span: Span | None = None
+
+
+class RawBagReader:
+    """Reads one recording; an object that can be sent to another process."""
+
+    def __init__(self, config: RawBagConfig, kinematics: Kinematics) -> None:
+        self._config = config
+        self._kinematics = kinematics
+
+    def __call__(self, recording: Recording) -> Iterator[Trajectory | Skipped]:
+        """Trajectories in order, then what could not be read. RobofumeError where topics are missing."""
+        path = recording.path
+        image_topic = _topic(recording, self._config.image_topic, IMAGES, "pictures", "--image-topic")
+        lost: dict[str, int] = {}
+        tracks = self._tracks(recording, lost)
+        damage = recording.damage
+        if not tracks.states:
+            raise RobofumeError(f"The bag {path} has no joint states of the arm.")
+        spans = load_labels(Path(self._config.label_file)) if self._config.label_file else None
+        name = recording_name(path)
+        number = 0
+        for episode in self._episodes(recording, image_topic, tracks, spans, lost):
+            key = f"{name}-{number:05d}"
+            number += 1
+            if len(episode.stamps) < 2:
+                yield Skipped(key, "it has a single picture")
+                continue
+            yield self._trajectory(key, episode, tracks)
+        if recording.unreadable:
+            lost[UNREADABLE] = lost.get(UNREADABLE, 0) + recording.unreadable
+        if damage or recording.damage:
+            yield Skipped(path.name, damage or recording.damage)
+        yield from (
+            Skipped(f"{count} {what.replace('_', ' ')}", "they fit no step") for what, count in sorted(lost.items())
+        )
+
+    def _tracks(self, recording: Recording, lost: dict[str, int]) -> _Tracks:
+        config, tracks = self._config, _Tracks()
+        commands = _topic(recording, config.command_topic, COMMANDS[:2], "commands", "--command-topic", needed=False)
+        others = {topic for topic in (commands, config.episode_topic, config.instruction_topic) if topic}
+        candidates = {topic for topic, kind in recording.topics.items() if kind in STATES} - others
+        state_topic = config.state_topic or next(
+            (topic for topic in sorted(candidates) if topic.rsplit("/", 2)[-2:] == ["observation", "proprioception"]),
+            "",
+        )
+        if not state_topic:
+            state_topic = _topic(recording, "", STATES, "joint states", "--state-topic", without=others)
+        for topic in (state_topic, *others):
+            if topic not in recording.topics:
+                raise RobofumeError(f"The bag {recording.path} has no topic {topic}; it has {_topics(recording)}.")
+        for message in recording.messages({state_topic, *others}):
+            try:
+                if message.topic == state_topic:
+                    self._add_state(message, tracks, lost)
+                elif message.topic == commands:
+                    self._add_command(message, tracks, lost)
+                elif message.topic == config.episode_topic:
+                    value = getattr(message.content, "data", True)
+                    tracks.boundaries.append((_time(message), value is not False))
+                else:
+                    tracks.sentences.append((message.log_time, str(message.content.data)))
+            except (AttributeError, ValueError, TypeError, IndexError):
+                lost["messages_of_unexpected_type"] = lost.get("messages_of_unexpected_type", 0) + 1
+        if recording.unreadable:
+            lost[UNREADABLE] = recording.unreadable
+        tracks.states.sort(key=lambda item: item[0])
+        tracks.targets.sort(key=lambda item: item[0])
+        return tracks
+
+    def _add_state(self, message: Message, tracks: _Tracks, lost: dict[str, int]) -> None:
+        state = self._pose(message.content.name, message.content.position)
+        if state is None:
+            lost["joint_states_without_the_arm"] = lost.get("joint_states_without_the_arm", 0) + 1
+        else:
+            tracks.states.append((_time(message), state))
+
+    def _add_command(self, message: Message, tracks: _Tracks, lost: dict[str, int]) -> None:
+        content = message.content
+        if hasattr(content, "action"):  # ArmCommand; only deltas are actions
+            if content.mode == 0:
+                tracks.answers[nanoseconds(content.header.stamp)] = np.asarray(content.action, np.float64)
+            return
+        names = content.joint_names if hasattr(content, "points") else content.name
+        positions = content.points[-1].positions if hasattr(content, "points") else content.position
+        target = self._pose(names, positions)
+        if target is None:
+            lost["commands_without_the_arm"] = lost.get("commands_without_the_arm", 0) + 1
+        else:
+            # A target takes effect when it is sent; its header may carry the stamp of what it answers.
+            tracks.targets.append((message.log_time, target))
+
+    def _pose(self, names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64] | None:
+        if tuple(names) == POSE_NAMES:
+            pose = np.asarray(positions, np.float64)
+        else:
+            found = self._kinematics(list(names), np.asarray(positions, np.float64).tolist())
+            if found is None:
+                return None
+            pose = found
+        return pose if pose.shape == (7,) and np.isfinite(pose).all() else None
+
+    def _episodes(
+        self, recording: Recording, topic: str, tracks: _Tracks, spans: list[Span] | None, lost: dict[str, int]
+    ) -> Iterator[_Open]:
+        config, episode = self._config, _Open()
+        times = [time for time, _ in tracks.states]
+        period = round(SECOND / config.rate) if config.rate else 0
+        first = last = due = None
+        for message in recording.messages({topic}):
+            stamp = _time(message)
+            first = stamp if first is None else first
+            if last is not None and stamp == last:
+                continue
+            if last is not None and (stamp < last or stamp - last > config.gap * SECOND):
+                yield from _closed(episode)
+                episode, due = _Open(), None
+            open_now = _open_at(tracks.boundaries, last, stamp)
+            last = stamp
+            span = next((item for item in spans if item.start <= stamp - first < item.end), None) if spans else None
+            if open_now is not None or span is not episode.span:
+                yield from _closed(episode)
+                episode, due = _Open(span=span), None
+            if (spans is not None and span is None) or not _is_open(tracks.boundaries, stamp):
+                lost["pictures_outside_of_episodes"] = lost.get("pictures_outside_of_episodes", 0) + 1
+                continue
+            if due is not None and stamp < due:
+                continue
+            state = _nearest(tracks.states, times, stamp, config.max_state_age)
+            if state is None:
+                lost["pictures_without_joint_state"] = lost.get("pictures_without_joint_state", 0) + 1
+                continue
+            try:
+                image = picture(pixels(message.content), config.image_size)
+            except RobofumeError:
+                lost["pictures_that_cannot_be_decoded"] = lost.get("pictures_that_cannot_be_decoded", 0) + 1
+                continue
+            if episode.images and episode.images[-1].shape != image.shape:
+                lost["changes_of_the_picture_size"] = lost.get("changes_of_the_picture_size", 0) + 1
+                yield from _closed(episode)
+                episode, due = _Open(span=span), None
+            due = stamp + period if due is None else due + period * max(1, -(-(stamp - due + 1) // max(1, period)))
+            episode.stamps.append(stamp)
+            episode.images.append(image)
+            episode.states.append(state)
+            if len(episode.stamps) > config.step_limit:
+                yield from _closed(episode)
+                episode = _Open(span=span)
+        yield from _closed(episode)
+
+    def _trajectory(self, name: str, episode: _Open, tracks: _Tracks) -> Trajectory:
+        states = np.stack(episode.states)
+        actions = change(states[:-1], states[1:])
+        times = [time for time, _ in tracks.targets]
+        for index, (begin, end) in enumerate(zip(episode.stamps, episode.stamps[1:], strict=False)):
+            if begin in tracks.answers:
+                actions[index] = tracks.answers[begin]
+                continue
+            newest = bisect.bisect_left(times, end) - 1
+            if newest >= 0 and times[newest] >= begin:
+                actions[index] = change(states[index : index + 1], tracks.targets[newest][1][None])[0]
+        sentence = next((text for time, text in reversed(tracks.sentences) if time <= episode.stamps[-1]), "")
+        span = episode.span
+        return Trajectory(
+            name=name,
+            instruction=(span.instruction if span else "") or sentence,
+            images=episode.images,
+            states=states,
+            actions=actions,
+            stamps=np.array(episode.stamps, np.int64),
+            success=span.success if span else None,
+        )
+
+
+def raw_conventions(rate: float, labels: str) -> Conventions:
+    """Conventions of what `RawBagReader` gives: this suite's own."""
+    return Conventions(name="bag", rate=rate or 5.0, action_rotation="rotation_vector", labels=labels)
+
+
+def recording_name(path: Path) -> str:
+    """Name of a recording: its folder's or its file's."""
+    return path.name if path.is_dir() else path.stem
+
+
+def load_labels(path: Path) -> list[Span]:
+    """Episodes of a label file; RobofumeError with the number of the entry that is wrong."""
+    return list(_load_labels(path))
+
+
+@functools.cache
+def _load_labels(path: Path) -> tuple[Span, ...]:
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RobofumeError(f"Cannot read the label file {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RobofumeError(f"The label file {path} is not valid YAML: {error}") from error
+    if not isinstance(entries, list):
+        raise RobofumeError(f"The label file {path} must be a list of episodes with start and end in seconds.")
+    spans = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            start, end = (round(float(entry[key]) * SECOND) for key in ("start", "end"))
+            if start >= end or not set(entry) <= {"start", "end", "instruction", "success"}:
+                raise ValueError
+            success = entry.get("success")
+            if success is not None and not isinstance(success, bool):
+                raise ValueError
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise RobofumeError(
+                f"Entry {number} of the label file {path} must have start < end in seconds and may have instruction "
+                f"and success (true, false); it is {entry!r}."
+            ) from error
+        spans.append(Span(start, end, str(entry.get("instruction") or ""), success))
+    return tuple(sorted(spans, key=lambda item: item.start))
+
+
+def _topic(
+    recording: Recording,
+    given: str,
+    types: tuple[str, ...],
+    what: str,
+    flag: str,
+    needed: bool = True,
+    without: set[str] | None = None,
+) -> str:
+    """The topic that was given, or the only one of these types."""
+    if given:
+        if given not in recording.topics:
+            raise RobofumeError(f"The bag {recording.path} has no topic {given}; it has {_topics(recording)}.")
+        return given
+    found = sorted(topic for topic, kind in recording.topics.items() if kind in types and topic not in (without or ()))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        if needed:
+            raise RobofumeError(f"The bag {recording.path} has no {what}; it has {_topics(recording)}.")
+        return ""
+    raise RobofumeError(
+        f"The bag {recording.path} has several topics of {what}: name one with {flag}: {', '.join(found)}."
+    )
+
+
+def _topics(recording: Recording) -> str:
+    return ", ".join(f"{topic} ({kind})" for topic, kind in sorted(recording.topics.items())) or "none"
+
+
+def _time(message: Message) -> int:
+    header = getattr(message.content, "header", None)
+    return (nanoseconds(header.stamp) if header is not None else 0) or message.log_time
+
+
+def _nearest(
+    states: list[tuple[int, NDArray[np.float64]]], times: list[int], stamp: int, max_age: float
+) -> NDArray[np.float64] | None:
+    after = bisect.bisect_left(times, stamp)
+    near = [index for index in (after - 1, after) if 0 <= index < len(times)]
+    best = min(near, key=lambda index: abs(times[index] - stamp))
+    return states[best][1] if abs(times[best] - stamp) <= max_age * SECOND else None
+
+
+def _open_at(boundaries: list[tuple[int, bool]], before: int | None, stamp: int) -> bool | None:
+    """Whether an episode begins (True) or ends (False) after `before` and until `stamp`; None: neither."""
+    between = [opens for time, opens in boundaries if (before is None or time > before) and time <= stamp]
+    return between[-1] if between else None
+
+
+def _is_open(boundaries: list[tuple[int, bool]], stamp: int) -> bool:
+    """Whether an episode goes on at `stamp`; without any boundary always."""
+    until = [opens for time, opens in boundaries if time <= stamp]
+    return until[-1] if until else not boundaries
+
+
+def _closed(episode: _Open) -> Iterator[_Open]:
+    if episode.stamps:
+        yield episode

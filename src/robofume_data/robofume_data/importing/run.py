@@ -1,0 +1,153 @@
+"""Imports sources into bags: one bag per source, several sources at a time, every loss listed and counted."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import to_dict
+
+from robofume_data.bag_writer import BagWriter, DiskFullError, prepare_folder
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import EpisodeWriter
+from robofume_data.importing.conventions import Conventions
+from robofume_data.importing.conversion import ImportOptions, resized, to_episode, with_labels
+from robofume_data.importing.trajectory import ImportReport, Skipped, Trajectory
+
+DISK_FLOOR = 500_000_000
+"""Bytes that an import leaves free."""
+
+Judge = Callable[[NDArray[np.uint8], str], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+"""P(success) (S,) of pictures (S, H, W, 3) under a sentence, and which of them count as success."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, or one part of a data set, that becomes one bag."""
+
+    name: str
+    """Name of the bag, without its ending."""
+    path: Path
+    read: Callable[[Path, Conventions], Iterable[EpisodeData | Trajectory | Skipped]]
+    """A function or callable object that can be sent to another process."""
+
+
+def import_source(
+    source: Source,
+    folder: Path,
+    conventions: Conventions,
+    options: ImportOptions,
+    disk_floor: int = DISK_FLOOR,
+    judge: Judge | None = None,
+) -> ImportReport:
+    """Writes `<name>.mcap` and `<name>.import.json` into the folder. A bag that is there already is left as it is.
+
+    A damaged source is told in the report; only a disk that is full or fails raises.
+    """
+    report = ImportReport(str(source.path))
+    bag, record = folder / f"{source.name}.mcap", folder / f"{source.name}.import.json"
+    if bag.exists():
+        report.error = f"{bag} is there already; delete it to import it again"
+        return report
+    unfinished = folder / f"{source.name}.mcap.unfinished"
+    unfinished.unlink(missing_ok=True)
+    try:
+        with BagWriter(unfinished, disk_floor) as writer:
+            episodes = EpisodeWriter(writer)
+            for episode in _episodes(source, conventions, options, report):
+                if judge is not None:
+                    episode = with_labels(episode, *judge(episode.images, episode.instruction))
+                episodes.add(episode, commit=False)
+                report.episodes += 1
+                report.steps += episode.length
+        if report.episodes:
+            os.rename(unfinished, bag)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    details = {"conventions": to_dict(conventions), "options": to_dict(options), **report.as_dict()}
+    record.write_text(json.dumps(details, indent=1, ensure_ascii=False), encoding="utf-8")
+    return report
+
+
+def _episodes(
+    source: Source, conventions: Conventions, options: ImportOptions, report: ImportReport
+) -> Iterator[EpisodeData]:
+    trajectories = iter(source.read(source.path, conventions))
+    while True:
+        try:
+            item = next(trajectories, None)
+        except RobofumeError as error:
+            report.error = str(error)
+            return
+        if item is None:
+            return
+        if isinstance(item, Skipped):
+            report.skipped.append(item)
+            continue
+        try:
+            if isinstance(item, EpisodeData):
+                yield resized(item, options.image_size)
+            else:
+                yield to_episode(item, conventions, options, report)
+        except DiskFullError:
+            raise
+        except RobofumeError as error:
+            report.skipped.append(Skipped(item.name, str(error).rstrip(".")))
+
+
+def import_sources(
+    sources: list[Source],
+    folder: Path,
+    conventions: Conventions,
+    options: ImportOptions,
+    jobs: int = 1,
+    disk_floor: int = DISK_FLOOR,
+    judge: Judge | None = None,
+) -> Iterator[ImportReport]:
+    """Reports of the sources as they are done; `jobs` processes, each with one source at a time."""
+    prepare_folder(folder)
+    names = [source.name for source in sources]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RobofumeError(f"Several sources would become the bag {twice[0]}.mcap; import into different folders.")
+    if jobs <= 1 or len(sources) <= 1 or judge is not None:  # a reward model is held once
+        for source in sources:
+            yield import_source(source, folder, conventions, options, disk_floor, judge)
+        return
+    # A fresh process: a fork of one that has threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=context) as pool:
+        waiting = [pool.submit(import_source, source, folder, conventions, options, disk_floor) for source in sources]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            for item in waiting:
+                item.cancel()
+
+
+def summary(reports: list[ImportReport], listed: int = 20) -> str:
+    """The reports as text for a terminal; every skipped thing is counted, the first ones are listed."""
+    episodes, steps = sum(item.episodes for item in reports), sum(item.steps for item in reports)
+    lines = [f"Imported {episodes} episodes, {steps} steps from {len(reports)} sources."]
+    counters: dict[str, int] = {}
+    for item in reports:
+        for name, number in item.counters.items():
+            counters[name] = counters.get(name, 0) + number
+    lines += [f"  {name.replace('_', ' ')}: {number}" for name, number in sorted(counters.items())]
+    skipped = [(item.source, one) for item in reports for one in item.skipped]
+    if skipped:
+        lines.append(f"  not imported: {len(skipped)} (all are listed in *.import.json)")
+        lines += [f"    {Path(source).name}: {one.name}: {one.reason}" for source, one in skipped[:listed]]
+        if len(skipped) > listed:
+            lines.append(f"    and {len(skipped) - listed} more")
+    lines += [f"  {item.error}" for item in reports if item.error]
+    return "\n".join(lines)

@@ -1,0 +1,70 @@
+"""What every reader of a foreign format gives: trajectories in their own terms, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """S observations of one attempt, with the numbers as the data set has them."""
+
+    name: str
+    """Unique in its data set."""
+    instruction: str
+    images: Sequence[bytes | NDArray[np.uint8]]
+    """S pictures, (H, W, 3) RGB or encoded as JPEG or PNG."""
+    states: NDArray[np.float64]
+    """(S, D)."""
+    actions: NDArray[np.float64] | None
+    """(S, A) or (S - 1, A); None where there were no commands. Row t answers observation t."""
+    stamps: NDArray[np.int64] | None = None
+    """(S,) ns; None where the data carry no time."""
+    rewards: NDArray[np.float64] | None = None
+    """(S,)."""
+    success: bool | None = None
+    """Whether it ended in success, where somebody said so; it goes before the labels of the conventions."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that was not imported, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class ImportReport:
+    """What became of one source."""
+
+    source: str
+    episodes: int = 0
+    steps: int = 0
+    """Actions."""
+    skipped: list[Skipped] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    """Values that were changed, by what was done to them."""
+    error: str = ""
+    """Why the source could not be read at all."""
+
+    def count(self, name: str, number: int) -> None:
+        """Adds to a counter."""
+        if number:
+            self.counters[name] = self.counters.get(name, 0) + int(number)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.source,
+            "episodes": self.episodes,
+            "steps": self.steps,
+            "skipped": [[item.name, item.reason] for item in self.skipped],
+            "counters": self.counters,
+            "error": self.error,
+        }
