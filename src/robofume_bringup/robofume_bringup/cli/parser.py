@@ -266,7 +266,6 @@ def build_parser() -> argparse.ArgumentParser:
     tasks = add("tasks", commands.tasks, "list the tasks", "robofume tasks --robot widowx")
     tasks.add_argument("--robot", choices=ROBOTS, default="mujoco", help="default: mujoco")
     importing.add_parser(add)
-    add("tasks", commands.tasks, "list the tasks")
     add(
         "doctor",
         commands.doctor,
