@@ -164,6 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("bags", nargs="+", type=Path, help="bags or folders")
 
     importing.add_parser(add)
+    importing.add_export_parser(add)
     add("tasks", commands.tasks, "list the tasks")
     add(
         "doctor",
