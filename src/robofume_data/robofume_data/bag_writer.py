@@ -80,11 +80,14 @@ class BagWriter:
         except OSError as error:
             raise self._failure(error) from error
 
-    def add_topic(self, topic: str, type_name: str) -> None:
-        """Registers a topic and its type, such as `robofume_interfaces/msg/Step`, before its messages."""
+    def add_topic(self, topic: str, type_name: str, text: str = "") -> None:
+        """Registers a topic and its type, such as `robofume_interfaces/msg/Step`, before its messages.
+
+        text: the type's definition; that of the installed package where it is not given.
+        """
         if type_name not in self._schemas:
             self._schemas[type_name] = self._writer.register_schema(
-                type_name, SchemaEncoding.ROS2, definition(type_name).encode()
+                type_name, SchemaEncoding.ROS2, (text or definition(type_name)).encode()
             )
         self._channels[topic] = self._writer.register_channel(
             topic,

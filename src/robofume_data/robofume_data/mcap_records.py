@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import zstandard
 from mcap.data_stream import ReadDataStream
@@ -25,6 +25,9 @@ _RECORD = struct.Struct("<BQ")
 """Opcode and length before each record (MCAP specification)."""
 _MESSAGE = struct.Struct("<HIQQ")
 """Channel, sequence number, log time and publish time before each message."""
+
+
+_BROKEN_CHUNK = (McapError, zstandard.ZstdError, struct.error, ValueError)
 
 
 class RawMessage(NamedTuple):
@@ -68,7 +71,7 @@ class McapFile:
                     channels[channel.id] = (channel.topic, schema.name, schema.data.decode())
         except CRCValidationError as error:
             raise self._damaged("a block does not match its checksum") from error
-        except (McapError, zstandard.ZstdError, struct.error, ValueError, KeyError) as error:
+        except (*_BROKEN_CHUNK, KeyError) as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
 
     def _records(self) -> Iterator[tuple[int, memoryview]]:
@@ -94,7 +97,13 @@ class McapFile:
                     return None
                 payload = memoryview(file.read(length))
                 if opcode == Opcode.CHUNK:
-                    yield from _chunk_records(payload)
+                    try:
+                        data = _chunk_data(payload)
+                    except _BROKEN_CHUNK:
+                        if length and payload[-1] == 0 and _only_zeros(file):
+                            return self._cut_off()  # the same zeros, from the middle of a chunk on
+                        raise
+                    yield from _chunk_records(data)
                 else:
                     yield opcode, payload
 
@@ -106,15 +115,30 @@ class McapFile:
         return RobofumeError(f"The bag {self.path} is damaged ({reason}); move it away to go on without it.")
 
 
+def _only_zeros(file: BinaryIO) -> bool:
+    """Whether a file has only zeros from here to its end; its position stays."""
+    place = file.tell()
+    try:
+        while block := file.read(2**20):
+            if block.count(0) < len(block):
+                return False
+        return True
+    finally:
+        file.seek(place)
+
+
 def _stream(payload: memoryview) -> ReadDataStream:
     return ReadDataStream(io.BytesIO(payload))
 
 
-def _chunk_records(payload: memoryview) -> Iterator[tuple[int, memoryview]]:
+def _chunk_data(payload: memoryview) -> memoryview:
     stream, size = get_chunk_data_stream(Chunk.read(_stream(payload)), validate_crc=True)
-    data = memoryview(stream.read(size))
+    return memoryview(stream.read(size))
+
+
+def _chunk_records(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     position = 0
-    while position < size:
+    while position < len(data):
         opcode, length = _RECORD.unpack_from(data, position)
         position += _RECORD.size
         yield opcode, data[position : position + length]

@@ -119,6 +119,10 @@ class PretrainingConfig:
 
     updates: int = setting(6000, "gradient updates", minimum=1)
     seed: int = setting(0, "seed of weights, batches and noise", minimum=0)
+    threads: int = setting(
+        1, "torch threads; a second one gains nothing at this size and costs much beside others; 0: torch's choice",
+        minimum=0,
+    )
     checkpoint_every: int = setting(500, "updates between two checkpoints", minimum=1)
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from robofume_common.action import ActionSpace
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
@@ -71,6 +72,8 @@ def pretrain(
     """
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
+    if config.threads:
+        torch.set_num_threads(config.threads)
     encoder = InstructionEncoder((language or LanguageConfig()).model)
     store = CheckpointStore(directory)
     converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)

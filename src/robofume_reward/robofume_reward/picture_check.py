@@ -30,6 +30,6 @@ class PictureCheck:
         if not same or self._pose is None:
             self._picture, self._pose = picture, proprioception
             return ""
-        moved = np.linalg.norm(proprioception[:3] - self._pose[:3]) > MOVED_TRANSLATION
+        moved = float(np.linalg.norm(proprioception[:3] - self._pose[:3])) > MOVED_TRANSLATION
         moved = moved or abs(float(proprioception[6] - self._pose[6])) > MOVED_GRIPPER
         return "frozen" if moved else ""

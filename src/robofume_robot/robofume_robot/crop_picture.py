@@ -57,7 +57,7 @@ def grid_picture(picture: Image, crop: Sequence[int]) -> Image:
         cv2.line(lines, (x, 0), (x, height - 1), (255, 255, 255), 1)
     for y in range(0, height, GRID):
         cv2.line(lines, (0, y), (width - 1, y), (255, 255, 255), 1)
-    drawn = cv2.addWeighted(lines, 0.35, drawn, 0.65, 0.0)
+    drawn = np.asarray(cv2.addWeighted(lines, 0.35, drawn, 0.65, 0.0), dtype=np.uint8)
     for x in range(0, width, 2 * GRID):
         _label(drawn, str(x), (x + 2, 11))
     for y in range(2 * GRID, height, 2 * GRID):

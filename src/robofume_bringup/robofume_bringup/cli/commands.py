@@ -152,6 +152,20 @@ def data_check(options: Options, _interruption: Interruption) -> int:
     return check(options.bags)
 
 
+def data_repair(options: Options, _interruption: Interruption) -> int:
+    """Write whole bags for damaged ones."""
+    from robofume_bringup.cli.data import repair
+
+    return repair(options.bags, options.output)
+
+
+def data_view(options: Options, _interruption: Interruption) -> int:
+    """Write pictures of an episode."""
+    from robofume_bringup.cli.data import view
+
+    return view(options.episode, options.bags, options.output)
+
+
 def teleop(options: Options, interruption: Interruption) -> int:
     """Drive the arm by keys and joystick."""
     from robofume_bringup.cli import person

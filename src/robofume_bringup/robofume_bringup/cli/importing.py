@@ -31,6 +31,9 @@ def add_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
         "bags", metavar="BAG", nargs="*", type=Path, help="rosbag2 recordings (MCAP, sqlite3), or folders of them"
     )
     source.add_argument("--rlds", metavar="DIR", type=Path, help="folder of TFRecord files (RLDS, Open X)")
+    source.add_argument(
+        "--lerobot", metavar="NAME_OR_DIR", help="LeRobotDataset v2.1 or v3: a folder, or a name on the hub"
+    )
     raw = parser.add_argument_group("recordings of a robot")
     for field in dataclasses.fields(RawBagConfig):
         if field.name != "image_size":
@@ -65,6 +68,29 @@ def add_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
+def add_export_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The command `export`."""
+    parser = add(
+        "export",
+        run_export,
+        "write episodes in another format",
+        "robofume export runs/lid/bags/practice --lerobot lid_practice",
+    )
+    parser.add_argument("bags", nargs="+", type=Path, help="bags or folders")
+    parser.add_argument("--lerobot", metavar="DIR", type=Path, required=True, help="new folder (LeRobotDataset v3)")
+
+
+def run_export(options: Options, interruption: Interruption) -> int:
+    """Export all whole episodes."""
+    from robofume_data.bag_reader import read_episodes
+    from robofume_data.lerobot_writer import export_lerobot
+
+    with interruption.immediately():
+        count = export_lerobot(options.lerobot, read_episodes(options.bags))
+    print(f"Exported {count} episodes to {options.lerobot}.")
+    return 0
+
+
 def run_import(options: Options, interruption: Interruption) -> int:
     """Import; exit code 1 where a source could not be read or nothing came of it."""
     from robofume_data.importing.conversion import ImportOptions
@@ -96,8 +122,8 @@ def _sources(options: Options) -> tuple[list[Any], Any]:
     from robofume_data.importing.raw_bags import raw_conventions, recording_name
     from robofume_data.importing.run import Source
 
-    if bool(options.bags) + bool(options.rlds) != 1:
-        raise RobofumeError("Say what to import: either BAG... or --rlds DIR.")
+    if bool(options.bags) + bool(options.rlds) + bool(options.lerobot) != 1:
+        raise RobofumeError("Say what to import: either BAG..., --rlds DIR or --lerobot NAME_OR_DIR.")
     if options.bags:
         from robofume_bringup.forward_kinematics import proprioception_of
 
@@ -117,6 +143,11 @@ def _sources(options: Options) -> tuple[list[Any], Any]:
     if options.labels:
         labels = "none" if options.labels == "model" else options.labels
         conventions = dataclasses.replace(conventions, labels=labels)
+    if options.lerobot:
+        from robofume_data.importing.lerobot import LeRobotReader, find_data_set
+
+        data_set = LeRobotReader(find_data_set(options.lerobot))
+        return [Source(data_set.name(path), path, data_set) for path in data_set.parts], conventions
     sources = [Source(rlds.shard_name(path), path, rlds.read_shard) for path in rlds.find_shards(options.rlds)]
     return sources, conventions
 
@@ -128,12 +159,15 @@ def _judge(options: Options) -> Any:
     if not options.reward_model:
         raise RobofumeError("--labels model needs --reward-model: the folder of a trained reward model.")
     import numpy as np
+    from robofume_common.enums import Verdict
     from robofume_reward.model import RewardModel
 
     model = RewardModel.load(options.reward_model)
 
     def judge(images: Any, instruction: str) -> tuple[Any, Any]:
         probabilities = model.probabilities(images, [instruction] * len(images))
-        return probabilities, np.array([model.is_success(float(value)) for value in probabilities])
+        return probabilities, np.array([
+            model.calibration.verdict(float(value)) == Verdict.SUCCESS for value in probabilities
+        ])
 
     return judge

@@ -220,6 +220,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("bags", nargs="+", type=Path, help="bags or folders")
 
+    repair = add(
+        "repair",
+        commands.data_repair,
+        "write whole bags for those that are cut off or damaged; originals stay as they are",
+        "robofume data repair runs/lid/bags --output runs/lid/repaired",
+        data_commands,
+    )
+    repair.add_argument("bags", nargs="+", type=Path, help="bags or folders")
+    repair.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the repaired bags")
+    view = add(
+        "view",
+        commands.data_view,
+        "film strip and plots of an episode as PNG, and a Rerun recording where rerun-sdk is installed",
+        "robofume data view practice_0000_00012 runs/lid/bags",
+        data_commands,
+    )
+    view.add_argument("episode", help="id of the episode, or how it ends")
+    view.add_argument("bags", nargs="+", type=Path, help="bags or folders")
+    view.add_argument("--output", type=Path, default=Path("."), metavar="DIR", help="folder (default: this one)")
+
     teleop = add(
         "teleop",
         commands.teleop,
@@ -266,6 +286,7 @@ def build_parser() -> argparse.ArgumentParser:
     tasks = add("tasks", commands.tasks, "list the tasks", "robofume tasks --robot widowx")
     tasks.add_argument("--robot", choices=ROBOTS, default="mujoco", help="default: mujoco")
     importing.add_parser(add)
+    importing.add_export_parser(add)
     add(
         "doctor",
         commands.doctor,

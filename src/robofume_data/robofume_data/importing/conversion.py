@@ -138,6 +138,7 @@ def labels(trajectory: Trajectory, count: int, conventions: Conventions) -> tupl
     kind = conventions.labels if trajectory.success is None else ("last" if trajectory.success else "failure")
     if kind == "none":
         return Outcome.TIMEOUT, -1, np.full(count, Verdict.UNKNOWN, np.uint8)
+    success: NDArray[np.bool_]
     if kind == "failure":
         success = np.zeros(count, np.bool_)
     elif kind == "last":

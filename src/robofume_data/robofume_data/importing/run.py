@@ -100,7 +100,11 @@ def _episodes(
         except DiskFullError:
             raise
         except RobofumeError as error:
-            report.skipped.append(Skipped(item.name, str(error).rstrip(".")))
+            report.skipped.append(Skipped(_name_of(item), str(error).rstrip(".")))
+
+
+def _name_of(item: EpisodeData | Trajectory) -> str:
+    return item.episode_id if isinstance(item, EpisodeData) else item.name
 
 
 def import_sources(
