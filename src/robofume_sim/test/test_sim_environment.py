@@ -47,7 +47,7 @@ def test_episodes_end_at_the_goal_or_at_the_limit():
 
 
 def test_the_script_earns_the_reward_without_resets():
-    environment = RobofumeEnv(reset_free=True)
+    environment = RobofumeEnv(reset_free=True, step_limit=40)  # the script is slow
     world = environment.world
     script = Demonstrator(world.task, DemonstratorConfig(action_noise=0.0, grasp_offset=0.0))
     environment.reset(seed=1)

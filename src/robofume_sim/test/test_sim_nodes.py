@@ -295,7 +295,7 @@ def test_sim_arm_and_demonstrator_do_the_task_forward_and_backward(bench):
         commands.publish(home)
         assert bench.advances(stamp)
         assert bench.until(lambda stamp=stamp: to_nanoseconds(statuses[-1].home_command) == stamp)
-        for _ in range(description.step_limit):
+        for _ in range(description.steps_allowed(demonstrating=True)):
             stamp = bench.stamp
             assert bench.until(lambda stamp=stamp: stamp in overrides), "no override"
             assert overrides[stamp].actor == 3
