@@ -77,7 +77,14 @@ class Bag:
         """Raw and decoded messages. topics: last parts of topic names, such as `step`; None: all."""
         for raw in self._file:
             if topics is None or _kind(raw) in topics:
-                yield raw, self.decode(raw)
+                try:
+                    message = self.decode(raw)
+                except Exception as error:
+                    raise RobofumeError(
+                        f"The bag {self.path} is damaged (a message of {raw.topic} cannot be decoded); move it away to "
+                        f"go on without it."
+                    ) from error
+                yield raw, message
 
     def episodes(
         self, phases: Collection[Phase] | None = None, outcomes: Collection[Outcome] | None = None

@@ -43,7 +43,7 @@ _COLUMNS: dict[str, tuple[str, int, list[str] | None]] = {
     "index": ("int64", 1, None),
     "task_index": ("int64", 1, None),
 }
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]
 
 
 @dataclasses.dataclass
@@ -256,8 +256,8 @@ def _arrays(episode: EpisodeData, number: int, first: int, task: int, fps: int) 
     after = np.append(success[1:], False)
     frame = np.arange(count)
     return {
-        "observation.state": list(episode.proprioception),  # type: ignore[dict-item]
-        "action": list(np.concatenate([episode.actions, stay])),  # type: ignore[dict-item]
+        "observation.state": list(episode.proprioception),
+        "action": list(np.concatenate([episode.actions, stay])),
         "next.reward": after.astype(np.float32),
         "next.done": frame == count - 1,
         "next.success": after,
@@ -283,7 +283,7 @@ def _schema() -> pa.Schema:
 def _sentence_table(sentences: dict[str, int]) -> pa.Table:
     """Numbers of the sentences; the sentence is the index that pandas finds when LeRobot reads the file."""
     index = "__index_level_0__"
-    columns = [
+    columns: list[dict[str, str | None]] = [
         {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64"},
         {"name": None, "field_name": index, "pandas_type": "unicode", "numpy_type": "object"},
     ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcap.writer import MCAP0_MAGIC
 from robofume_common.errors import RobofumeError
 
 from robofume_data.bag_reader import Bag, Paths, find_bags
@@ -89,7 +90,12 @@ def _damage(path: Path) -> str | None:
             pass
     except RobofumeError as error:
         return str(error)
-    return "it was cut off" if file.truncated else None
+    if file.truncated:
+        return "it was cut off"
+    with path.open("rb") as content:
+        content.seek(-len(MCAP0_MAGIC), os.SEEK_END)
+        # All messages are there, but tools that begin with the index at the end cannot read it.
+        return None if content.read() == MCAP0_MAGIC else "its index is missing"
 
 
 def report(repairs: list[Repair]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from robofume_common.enums import Actor, Direction, Outcome, Verdict
 
 from robofume_data.bag_reader import Bag, Paths, find_bags
+from robofume_data.check import GAP_FACTOR
 from robofume_data.episode import EpisodeData
 
 
@@ -55,6 +56,8 @@ class DataSummary:
     image_sizes: set[tuple[int, int]] = field(default_factory=set)
     step_periods: list[float] = field(default_factory=list)
     """Median time between steps, seconds, one per episode."""
+    gaps: int = 0
+    """Steps that took much longer than the others of their episode."""
 
     @property
     def episodes(self) -> int:
@@ -84,7 +87,9 @@ class DataSummary:
         self.assisted_resets += episode.assisted_reset_before
         self.image_sizes.add((episode.images.shape[1], episode.images.shape[2]))
         if episode.length:
-            self.step_periods.append(float(np.median(np.diff(episode.stamps))) * 1e-9)
+            periods = np.diff(episode.stamps)
+            self.step_periods.append(float(np.median(periods)) * 1e-9)
+            self.gaps += int((periods > GAP_FACTOR * np.median(periods)).sum())
 
 
 def summarise(paths: Paths) -> DataSummary:
@@ -124,7 +129,7 @@ def report(summary: DataSummary) -> str:
         period = float(np.median(summary.step_periods)) if summary.step_periods else float("nan")
         sizes = ", ".join(f"{width}x{height}" for height, width in sorted(summary.image_sizes))
         lines += [
-            f"  images {sizes}; {period:.3f} s between steps by the camera's clock",
+            f"  images {sizes}; {period:.3f} s between steps by the camera's clock, {summary.gaps} gaps",
             f"  actions by {_parts(summary.actors)}; verdicts {_parts(summary.verdicts)}",
         ]
     by_person = summary.actors[Actor.PERSON]

@@ -13,6 +13,7 @@ from rlds_examples import example, tfrecord
 from robofume_common.enums import Outcome, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
+from robofume_data.bag_writer import DiskFullError
 from robofume_data.importing.conventions import known_conventions, load_conventions
 from robofume_data.importing.conversion import ImportOptions, change
 from robofume_data.importing.rlds import find_shards, read_shard, shard_name
@@ -157,6 +158,13 @@ def test_a_second_import_changes_nothing(shard, tmp_path):
     reports, _ = imported(path, tmp_path / "out")
     assert "is there already" in reports[0].error
     assert bag.read_bytes() == before
+
+
+def test_an_import_stops_before_the_disk_is_full(shard, tmp_path):
+    source = Source("a", shard(example()), read_shard)
+    with pytest.raises(DiskFullError, match="make room"):
+        list(import_sources([source], tmp_path / "out", BRIDGE, ImportOptions(), disk_floor=10**15))
+    assert not list((tmp_path / "out").iterdir())
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

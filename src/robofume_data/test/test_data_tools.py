@@ -50,6 +50,7 @@ def test_check_finds_what_is_wrong(tmp_path):
     assert fourth.is_sound
     assert fourth.episodes == 1
     assert "cut off" in fourth.warnings[0]
+    assert summary.summarise(tmp_path / "a.mcap").gaps == 1
     text = check.report([first, second, third, fourth])
     assert text.count("BAD") == 2
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Collection, Iterator
+import struct
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,22 @@ class Message(NamedTuple):
     log_time: int
     """Wall time at which it was recorded, ns since 1970."""
     content: Any
+
+
+class LazyMessage(NamedTuple):
+    """A message whose type begins with a std_msgs/Header."""
+
+    log_time: int
+    data: bytes | memoryview
+    decode: Callable[[], Any]
+
+    @property
+    def stamp(self) -> int:
+        """The header's time in ns, read from the first bytes of the CDR; the time of recording where it is 0."""
+        if len(self.data) < 12:
+            return self.log_time
+        seconds, nanoseconds = struct.unpack_from("<iI" if self.data[1] & 1 else ">iI", self.data, 4)
+        return seconds * 1_000_000_000 + nanoseconds or self.log_time
 
 
 def find_recordings(path: Path) -> list[Path]:
@@ -96,6 +114,24 @@ class Recording:
         except DAMAGE as error:
             self.damage = f"the rest of it cannot be read ({_reason(error)})"
 
+    def pictures(self, topic: str) -> Iterator[LazyMessage]:
+        """Messages of a topic whose type begins with a header, decoded only when it is asked for."""
+        self.unreadable, self.damage = 0, ""
+        if not self._indexed:
+            for file in self._files:
+                bag = Bag(file)
+                for raw in self._raw(file):
+                    if raw.topic == topic:
+                        yield LazyMessage(raw.log_time, raw.data, functools.partial(bag.decode, raw))
+            return
+        try:
+            with self._reader() as reader:
+                wanted = [item for item in reader.connections if item.topic == topic]
+                for connection, time, data in reader.messages(wanted) if wanted else ():
+                    yield LazyMessage(time, data, functools.partial(reader.deserialize, data, connection.msgtype))
+        except DAMAGE as error:
+            self.damage = f"the rest of it cannot be read ({_reason(error)})"
+
     def _salvaged(self, topics: Collection[str]) -> Iterator[Message]:
         for file in self._files:
             bag = Bag(file)
@@ -128,4 +164,4 @@ def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).rstrip(".").splitlines()[0]
 
 
-__all__ = ["Message", "Recording", "find_recordings"]
+__all__ = ["LazyMessage", "Message", "Recording", "find_recordings"]

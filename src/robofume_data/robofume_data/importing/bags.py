@@ -8,7 +8,7 @@ from typing import Any
 
 from robofume_data.bag_reader import Bag
 from robofume_data.episode import EpisodeData
-from robofume_data.importing.bag_messages import Recording
+from robofume_data.importing.bag_messages import DAMAGE, Recording
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.raw_bags import Kinematics, RawBagConfig, RawBagReader
 from robofume_data.importing.trajectory import Skipped, Trajectory
@@ -28,7 +28,10 @@ class BagImporter:
             yield from self._raw(recording)
             return
         bag = _OwnBag(recording)
-        yield from bag.episodes()
+        try:
+            yield from bag.episodes()
+        except DAMAGE as error:  # a definition in it that was damaged gives messages without their fields
+            yield Skipped(path.name, f"the rest of it cannot be read ({error})")
         yield from (Skipped(key, reason) for key, reason in bag.incomplete.items())
         if recording.damage:
             yield Skipped(path.name, recording.damage)

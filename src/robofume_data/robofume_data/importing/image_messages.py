@@ -28,5 +28,5 @@ def pixels(message: Any) -> bytes | NDArray[np.uint8]:
     plain = data[: step * height].reshape(height, step)[:, :row].reshape(height, width, channels)
     if channels == 1:
         return np.repeat(plain, 3, axis=2)
-    colours = plain[:, :, :3]
-    return np.ascontiguousarray(colours[:, :, ::-1] if message.encoding.startswith("bgr") else colours)
+    colours = plain[:, :, 2::-1] if message.encoding.startswith("bgr") else plain[:, :, :3]
+    return np.ascontiguousarray(colours)

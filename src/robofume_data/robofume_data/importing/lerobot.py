@@ -157,7 +157,7 @@ def frames(path: Path, start: float, count: int, fps: float) -> list[NDArray[np.
             assert frame.time is not None
             index = round((frame.time - start) * fps)
             if 0 <= index < count:
-                found[index] = frame.to_ndarray(format="rgb24")
+                found[index] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             if index >= count - 1:
                 break
     if len(found) < count:

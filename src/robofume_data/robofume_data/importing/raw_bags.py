@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
 
 from robofume_data.assembler import nanoseconds
-from robofume_data.importing.bag_messages import UNREADABLE, Message, Recording
+from robofume_data.importing.bag_messages import DAMAGE, UNREADABLE, Message, Recording
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.conversion import change, picture
 from robofume_data.importing.image_messages import pixels
@@ -178,8 +178,8 @@ class RawBagReader:
         times = [time for time, _ in tracks.states]
         period = round(SECOND / config.rate) if config.rate else 0
         first = last = due = None
-        for message in recording.messages({topic}):
-            stamp = _time(message)
+        for message in recording.pictures(topic):
+            stamp = message.stamp
             first = stamp if first is None else first
             if last is not None and stamp == last:
                 continue
@@ -202,8 +202,8 @@ class RawBagReader:
                 lost["pictures_without_joint_state"] = lost.get("pictures_without_joint_state", 0) + 1
                 continue
             try:
-                image = picture(pixels(message.content), config.image_size)
-            except RobofumeError:
+                image = picture(pixels(message.decode()), config.image_size)
+            except DAMAGE:
                 lost["pictures_that_cannot_be_decoded"] = lost.get("pictures_that_cannot_be_decoded", 0) + 1
                 continue
             if episode.images and episode.images[-1].shape != image.shape:

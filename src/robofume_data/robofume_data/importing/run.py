@@ -100,11 +100,8 @@ def _episodes(
         except DiskFullError:
             raise
         except RobofumeError as error:
-            report.skipped.append(Skipped(_name_of(item), str(error).rstrip(".")))
-
-
-def _name_of(item: EpisodeData | Trajectory) -> str:
-    return item.episode_id if isinstance(item, EpisodeData) else item.name
+            name = item.episode_id if isinstance(item, EpisodeData) else item.name
+            report.skipped.append(Skipped(name, str(error).rstrip(".")))
 
 
 def import_sources(
