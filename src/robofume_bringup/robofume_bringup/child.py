@@ -1,4 +1,4 @@
-"""Starts one node's module in this process: `python -m robofume_bringup.child NICE MODULE [ARGUMENTS...]`.
+"""Starts one node's module in this process: `python -m robofume_bringup.child NICE SCHEDULING MODULE [ARGUMENTS...]`.
 
 The kernel is asked to kill this process when the runner that started it is gone, whatever the reason (even
 SIGKILL): a node without its runner would keep a robot moving with nobody to stop it.
@@ -25,12 +25,14 @@ def die_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Read the arguments, take the given niceness, and run the module as `__main__`."""
+    """Read the arguments, take the given niceness and scheduling, and run the module as `__main__`."""
     die_with_parent(int(os.environ["ROBOFUME_RUNNER_PID"]))
-    niceness, module = int(sys.argv[1]), sys.argv[2]
+    niceness, scheduling, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     if niceness:
         os.nice(niceness)
-    sys.argv = [module, *sys.argv[3:]]
+    if scheduling == "batch" and hasattr(os, "SCHED_BATCH"):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    sys.argv = [module, *sys.argv[4:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

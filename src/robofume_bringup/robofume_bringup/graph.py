@@ -109,6 +109,7 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
             remappings=remappings.get(name, {}),
             use_sim_time=settings.robot == "gazebo" and settings.mode != "replay",
             restarts=0 if name in LOST_WITH_THEIR_PROCESS else settings.restarts,
+            batch=settings.waits and "learner" not in parameters,
         )
         for name, values in parameters.items()
     ]

@@ -35,6 +35,9 @@ class NodeDescription:
     use_sim_time: bool = False
     """Whether it lives by `/clock`."""
     niceness: int = 0
+    batch: bool = False
+    """Scheduled as batch work: it does not interrupt the node that sent it a message, and starts when that one waits.
+    About a tenth faster in lockstep, and slower where something else keeps a core busy. Only the runner does it."""
     part: str = "learning"
     """One of PARTS."""
     program: str = ""

@@ -123,7 +123,8 @@ class GraphRunner:
 
     def command(self, node: NodeDescription) -> list[str]:
         """Command line of a node; writes its parameter file."""
-        command = [sys.executable, "-m", "robofume_bringup.child", str(node.niceness), node.module]
+        scheduling = "batch" if node.batch else "normal"
+        command = [sys.executable, "-m", "robofume_bringup.child", str(node.niceness), scheduling, node.module]
         arguments = ["-r", f"__node:={node.name}"]
         if self.namespace:
             arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]

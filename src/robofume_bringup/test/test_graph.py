@@ -147,6 +147,15 @@ def test_recorder_stops_last_and_switcher_first():
     assert order["policy"] < order["arm"] < order["learner"] < order["recorder"]
 
 
+def test_nodes_are_batch_work_only_where_the_world_waits_and_nobody_learns():
+    def batch(mode, **settings):
+        return {node.batch for node in graph(mode, **settings)}
+
+    assert batch(mode="evaluate") == {True}
+    assert batch(mode="practice") == {False}
+    assert batch(mode="evaluate", robot="widowx") == {False}
+
+
 def test_bags_go_where_the_run_directory_says():
     run = RunDirectory(Path("/run"))
     for mode, kind in (("collect", "demos"), ("practice", "practice"), ("evaluate", "evaluate")):
