@@ -6,27 +6,25 @@ SIGKILL): a node without its runner would keep a robot moving with nobody to sto
 
 from __future__ import annotations
 
-import ctypes
 import os
 import runpy
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
+from robofume_common.parent import RUNNER_PID, signal_at_parents_end
 
 
 def die_with_parent(parent: int) -> None:
     """Linux: SIGKILL for this process when its parent ends; ends at once if the parent (a pid) is gone
     already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal_at_parents_end(signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
 
 
 def main() -> None:
     """Read the arguments, take the given niceness and scheduling, and run the module as `__main__`."""
-    die_with_parent(int(os.environ["ROBOFUME_RUNNER_PID"]))
+    die_with_parent(int(os.environ[RUNNER_PID]))
     niceness, scheduling, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     if niceness:
         os.nice(niceness)

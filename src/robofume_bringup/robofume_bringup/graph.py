@@ -19,6 +19,7 @@ from robofume_bringup.task_files import task_description
 from robofume_bringup.views import view_nodes
 
 MODES = ("collect", "practice", "evaluate", "replay")
+DEMONSTRATORS = ("scripted", "person")
 CONTROL_RATE = 5.0
 """Control steps per second on a robot that does not wait; also the simulation's."""
 SUCCESSES_SHOWN = 3
@@ -43,6 +44,8 @@ class GraphSettings:
     image_size: int = 64
     """Height and width of the policy's picture [px]."""
     lockstep: bool = True
+    demonstrator: str = "scripted"
+    """Who demonstrates in simulation: scripted, or person (`robofume teleop`; in the wall clock's time)."""
     namespace: str = ""
     weights: str = "practised"
     """Which policy is evaluated: pretrained, practised or retrained."""
@@ -73,7 +76,16 @@ class GraphSettings:
     @property
     def waits(self) -> bool:
         """Whether the world waits for each command: only the embedded simulation can."""
-        return self.lockstep and self.robot == "mujoco" and self.mode != "replay"
+        return self.lockstep and self.robot == "mujoco" and self.mode != "replay" and not self._person_demonstrates
+
+    @property
+    def scripted(self) -> bool:
+        """Whether the scripted demonstrator is part of the graph; it needs the truth of a simulation."""
+        return self.mode == "collect" and self.judged and not self._person_demonstrates
+
+    @property
+    def _person_demonstrates(self) -> bool:
+        return self.mode == "collect" and self.demonstrator == "person"
 
     @property
     def judged(self) -> bool:
@@ -93,6 +105,8 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
     """
     if settings.mode not in MODES:
         raise RobofumeError(f"There is no mode {settings.mode!r}; choose one of: {', '.join(MODES)}.")
+    if settings.demonstrator not in DEMONSTRATORS:
+        raise RobofumeError(f"The demonstrator is one of {', '.join(DEMONSTRATORS)}, not {settings.demonstrator!r}.")
     task = task_description(settings.robot, settings.task)
     known = {**NODES, **{name: replace(NODES["camera"], name=name) for name in _extra_cameras(settings)}}
     unknown = sorted(set(settings.overrides) - set(known))
@@ -161,7 +175,7 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
     if settings.robot == "widowx":
         # Half of what the simulated arm may do, and home without hurry: people stand beside this one.
         nodes["arm"] |= {"control_period": 1.0 / CONTROL_RATE, "velocity_scale": 0.5, "home_velocity_scale": 0.2}
-    if settings.mode == "collect" and settings.judged:
+    if settings.scripted:
         nodes["demonstrator"] = {
             "task": task.name,
             "seed": scene_seed,

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from robofume_common.errors import RobofumeError
 
-from robofume_bringup.graph import MODES, GraphSettings
+from robofume_bringup.graph import DEMONSTRATORS, MODES, GraphSettings
 from robofume_bringup.run_config import RunConfig, open_run
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.task_files import ROBOTS
@@ -52,6 +52,9 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("extra_cameras", "", "names of further cameras, with commas: wrist takes wrist/image_raw"),
     LaunchArgument("image_size", "64", "height and width of the policy's picture [px]"),
     LaunchArgument("seed", "0", "everything random follows from it"),
+    LaunchArgument(
+        "demonstrator", "scripted", "in collection with a simulation: the script, or a person with teleop", DEMONSTRATORS
+    ),
     LaunchArgument("lockstep", "true", "embedded simulation only: the world waits for each command", BOOLEAN),
     LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained", "retrained")),
     LaunchArgument("record", "true", "write bags into the run directory", BOOLEAN),

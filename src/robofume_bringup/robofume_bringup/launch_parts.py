@@ -6,9 +6,11 @@ PyPI.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -17,6 +19,7 @@ from launch.actions import (
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
+    SetEnvironmentVariable,
     Shutdown,
     TimerAction,
 )
@@ -25,6 +28,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+from robofume_common.errors import RobofumeError
+from robofume_common.parent import LAUNCH_PID
 
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, join_run, settings_from_arguments
@@ -60,6 +65,7 @@ def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
     nodes = [node for node in build_graph(settings) if node.part in parts]
     for node in nodes:
         node.check_parameters()
+    require_packages(nodes)
     actions: list[Any] = []
     if settings.robot == "gazebo" and settings.mode != "replay" and "robot" in parts:
         actions.append(_gazebo(settings))
@@ -69,7 +75,23 @@ def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
         actions += _player(settings)
     if not actions:
         actions.append(LogInfo(msg=f"Nothing to start: {settings.robot} in mode {settings.mode} has no such part."))
-    return actions
+    return [SetEnvironmentVariable(LAUNCH_PID, str(os.getpid())), *actions]
+
+
+def require_packages(nodes: Iterable[NodeDescription]) -> None:
+    """RobofumeError where a node's package is not installed: said before anything runs."""
+    missing = set()
+    for node in nodes:
+        try:
+            get_package_prefix(node.package)
+        except PackageNotFoundError:
+            missing.add(node.package)
+    if missing:
+        packages = " ".join(f"ros-$ROS_DISTRO-{name.replace('_', '-')}" for name in sorted(missing))
+        raise RobofumeError(
+            f"Not installed, or not sourced: {', '.join(sorted(missing))}. Packages of ROS: `sudo apt install "
+            f"{packages}`; packages of RoboFuME: `. install/setup.bash`."
+        )
 
 
 def launch_actions(node: NodeDescription, namespace: str, restarts_left: int | None = None) -> list[Any]:

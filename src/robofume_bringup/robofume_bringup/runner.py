@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 from robofume_common.domain import claim_domain
 from robofume_common.errors import RobofumeError
+from robofume_common.parent import RUNNER_PID
 
 from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.run_directory import DOMAIN_FILE
@@ -54,7 +55,7 @@ def node_environment(domain: int) -> dict[str, str]:
         **os.environ,
         **dds_environment(domain),
         "PYTHONUNBUFFERED": "1",
-        "ROBOFUME_RUNNER_PID": str(os.getpid()),
+        RUNNER_PID: str(os.getpid()),
     }
 
 

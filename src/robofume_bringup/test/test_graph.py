@@ -68,6 +68,17 @@ def test_nodes_of_each_mode(robot, own, demonstrator):
     }
 
 
+@pytest.mark.parametrize("robot", ["mujoco", "gazebo"])
+def test_a_person_demonstrates_instead_of_the_script_and_in_real_time(robot):
+    nodes = {node.name: node for node in graph("collect", robot=robot, demonstrator="person")}
+    assert "demonstrator" not in nodes and nodes["policy"].parameters["source"] == "override"
+    assert not any(node.parameters.get("lockstep") for node in nodes.values())
+    assert nodes["reward"].parameters["judge"] == "ground_truth"
+    assert graph("practice", demonstrator="person") == graph("practice")
+    with pytest.raises(RobofumeError, match="scripted, person"):
+        graph("collect", demonstrator="nobody")
+
+
 def test_only_the_embedded_simulation_waits():
     for robot in ROBOTS:
         for mode in ("collect", "practice", "evaluate"):

@@ -62,6 +62,12 @@ def test_each_part_has_a_launch_file():
         assert ast.get_docstring(ast.parse(path.read_text())), path.name
 
 
+@pytest.fixture
+def installed(monkeypatch):
+    """As if rviz and robot_state_publisher were installed."""
+    monkeypatch.setattr("robofume_bringup.launch_parts.get_package_prefix", lambda package: f"/opt/{package}")
+
+
 def launched(name: str, **arguments: str):
     """The launch actions of a file, with its arguments given, without starting them."""
     from launch import LaunchContext
@@ -103,6 +109,7 @@ def plain(value):
 @needs_launch
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("robot", ROBOTS)
+@pytest.mark.usefixtures("installed")
 def test_bringup_starts_the_nodes_of_the_graph(robot, mode, tmp_path):
     arguments = {"robot": robot, "mode": mode, "run_directory": str(tmp_path), "bag": "/old.mcap", "use_rviz": "true"}
     settings = settings_from_arguments({**DEFAULTS, **arguments})
@@ -118,6 +125,7 @@ def test_bringup_starts_the_nodes_of_the_graph(robot, mode, tmp_path):
 
 
 @needs_launch
+@pytest.mark.usefixtures("installed")
 def test_the_smaller_files_together_are_the_whole(tmp_path):
     arguments = {"mode": "practice", "run_directory": str(tmp_path), "use_rviz": "true"}
     whole = nodes_of(*launched("bringup", **arguments))
@@ -127,6 +135,21 @@ def test_the_smaller_files_together_are_the_whole(tmp_path):
 
 
 @needs_launch
+def test_a_missing_package_is_named_before_anything_starts(tmp_path, monkeypatch):
+    from ament_index_python.packages import PackageNotFoundError
+
+    def find(package):
+        if package in ("rviz2", "robot_state_publisher"):
+            raise PackageNotFoundError(package)
+        return f"/opt/{package}"
+
+    monkeypatch.setattr("robofume_bringup.launch_parts.get_package_prefix", find)
+    with pytest.raises(RobofumeError, match="ros-.ROS_DISTRO-robot-state-publisher ros-.ROS_DISTRO-rviz2"):
+        launched("bringup", run_directory=str(tmp_path), use_rviz="true")
+
+
+@needs_launch
+@pytest.mark.usefixtures("installed")
 def test_who_is_started_again_and_who_ends_everything(tmp_path):
     from types import SimpleNamespace
 

@@ -14,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import check_overrides
+from robofume_common.parent import end_with_launch
 
 EXIT_CALM = 0
 EXIT_REFUSED = 1
@@ -98,9 +99,9 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     """Runs one node until SIGINT or SIGTERM and returns the exit code: `sys.exit(run(MyNode))`.
 
     Exit codes: 0 asked to stop (also during start-up); 1 a RobofumeError, its sentence is the last line on
-    stderr; 2 any other exception, with its traceback. Where the node has a method `close()`, it is
-    called on every way out, after the last callback and while it can still publish. Everything runs
-    in the calling (main) thread.
+    stderr; 2 any other exception, with its traceback. The end of the `ros2 launch` that started it counts as
+    SIGTERM. Where the node has a method `close()`, it is called on every way out, after the last callback and
+    while it can still publish. Everything runs in the calling (main) thread.
 
     A callback ends the node with one sentence by setting `self.failure` to a RobofumeError; raising it works
     too, but then rclpy logs it with a traceback first.
@@ -110,6 +111,7 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     node: Node | None = None
     code = EXIT_CALM
     try:
+        end_with_launch()
         _init(args)
         node = node_class()
         check_overrides(node)

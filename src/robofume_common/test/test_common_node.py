@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -71,6 +72,30 @@ def test_a_signal_ends_a_node_calmly(mode, number):
     code, out, err = finish(process)
     assert (code, err) == (0, "")
     assert out == ("closed\n" if mode == "spin" else "")
+
+
+def test_a_node_ends_calmly_when_its_launch_is_killed(tmp_path):
+    log = tmp_path / "log"
+    script = f"""
+import os, subprocess, sys, time
+os.environ["ROBOFUME_LAUNCH_PID"] = str(os.getpid())
+subprocess.Popen([sys.executable, "-c", {NODE!r}, "spin"], stdout=open({str(log)!r}, "w"))
+time.sleep(1000)
+"""
+    launch = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        wait_for_text(log, "ready\n")
+    finally:
+        launch.kill()
+        launch.wait()
+    wait_for_text(log, "ready\nclosed\n")
+
+
+def wait_for_text(path, text: str, deadline: float = 60.0) -> None:
+    end = time.monotonic() + deadline
+    while not path.exists() or path.read_text() != text:
+        assert time.monotonic() < end, path.read_text()
+        time.sleep(0.05)
 
 
 def test_a_second_signal_does_not_disturb_the_end():

@@ -7,6 +7,7 @@ TOPICS: dict[str, str] = {
     "label": "robofume_interfaces/msg/Label",
     "episode": "robofume_interfaces/msg/Episode",
     "arm/status": "robofume_interfaces/msg/ArmStatus",
+    "arm/backend_status": "robofume_interfaces/msg/BackendStatus",
     "learner/status": "robofume_interfaces/msg/LearnerStatus",
     "ground_truth": "robofume_interfaces/msg/GroundTruth",
 }

@@ -7,7 +7,7 @@ there, whichever input comes last.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,12 @@ from robofume_common.action import PHYSICAL_DIMENSION, ActionSpace
 from robofume_common.enums import Actor as Who
 from robofume_common.enums import ArmMode, ArmState, Direction, Phase
 from robofume_common.parameters import setting
+from robofume_common.stamps import RESTART_JUMP
 
 SOURCES = ("policy", "override")
 REMEMBERED = 8
 """Proprioceptions and overrides kept until the image with their stamp arrives."""
 CANNOT_MOVE = (ArmState.REFUSING, ArmState.STOPPED, ArmState.RECOVERING)
-RESTART_JUMP = 1_000_000_000
-"""ns; a stamp that goes back by more means that the source of observations was restarted."""
 
 
 @dataclass(frozen=True)
@@ -348,16 +347,20 @@ class Actor:
         )  # fmt: skip
 
     def _forget_source(self) -> None:
-        """The observations' clock started again: nothing that was seen so far can be compared with what comes."""
+        """The observations' clock started again: nothing that was seen so far can be compared with what comes.
+
+        The episode goes on, so that the switcher sees its stamps go back, aborts it and starts another.
+        """
         self._warn("The stamps of the images went back: their source was restarted; the episode in progress is lost.")
         self._image = None
         self._last_command = None
         self._proprioceptions.clear()
         self._overrides.clear()
         self._newest_override = None
-        self._closing.clear()
-        if self._episode is not None:
-            self._episode.ended = True
+        for episode in (self._episode, self._parking):
+            if episode is not None:
+                episode.task = replace(episode.task, stamp=0)
+                episode.home_stamp = None
 
 
 def _remember(memory: OrderedDict[int, Any], stamp: int, value: Any) -> None:

@@ -565,7 +565,7 @@ def test_broken_proprioception_is_ignored(values):
     assert len(world.warnings) == 1
 
 
-def test_a_restarted_source_ends_the_episode_in_silence():
+def test_a_restarted_source_shows_in_the_stamps_of_the_episode():
     world = World(lockstep=True)
     world.ready()
     world.actor.on_task(task())
@@ -573,9 +573,11 @@ def test_a_restarted_source_ends_the_episode_in_silence():
     assert world.observe(PERIOD) == []
     assert len(world.warnings) == 1
     world.actor.on_permit("a", 5)
-    assert world.observe(2 * PERIOD) == []
-    outputs = world.actor.on_task(task("b"))
-    assert [step.episode_id for step in steps(outputs)] == ["b"]
+    (step,) = steps(world.observe(2 * PERIOD))
+    assert (step.episode_id, step.index, step.stamp) == ("a", 1, 2 * PERIOD)
+    world.actor.on_task(task("b"))
+    outputs = world.observe(3 * PERIOD)
+    assert [(step.episode_id, step.index) for step in steps(outputs)] == [("a", 2), ("b", 0)]
 
 
 def test_a_slightly_older_image_is_only_ignored():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
 from robofume_common.parameters import setting
+from robofume_common.stamps import RESTART_JUMP
 from robofume_common.task import TaskDescription
 
 from robofume_reset.pacing import LearnerPace, PacingConfig
@@ -249,10 +250,11 @@ class EpisodeLoop:
                 f"Step {index} of episode {episode_id} came where {episode.steps} was due: "
                 "the policy node or the source of observations was restarted. The episode is aborted."
             )
+            self._follow_stamp(stamp)
             return [note, *self._abort_current(now)]
         self._first_step_seen, self._looking_for_silent = True, False
         episode.stamp, episode.step_time, episode.waiting_since = stamp, now, now
-        self._stamp = max(self._stamp, stamp)
+        self._follow_stamp(stamp)
         if has_action:
             episode.steps += 1
             if not gripper_open:
@@ -511,6 +513,10 @@ class EpisodeLoop:
             if num_steps >= 0:
                 events.append(_closed(episode, num_steps))
         return events
+
+    def _follow_stamp(self, stamp: int) -> None:
+        """Observations before this time are not asked for; a source that was restarted counts from its new start."""
+        self._stamp = stamp if stamp < self._stamp - RESTART_JUMP else max(self._stamp, stamp)
 
     def _close_abandoned(self, episode_id: str, index: int) -> list[Event]:
         """The last step of an episode in which the former process was killed."""

@@ -421,6 +421,20 @@ def test_a_stamp_that_goes_back_aborts_the_episode():
     bench.both(0)
     bench.stamp = 3
     assert isinstance(bench.step(1)[0], Note)
+    assert bench.task.stamp == 101, "a little back: messages that overtook each other"
+
+
+def test_a_source_that_starts_again_is_asked_for_its_own_time():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.stamp = 60 * 10**9
+    bench.both(0)
+    bench.stamp = 3
+    assert isinstance(bench.step(1)[0], Note)
+    assert (bench.task.episode_id, bench.task.stamp) == ("s-000002", 4)
+    bench.step(2, last=True, episode="s-000001")
+    bench.success()
+    assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
 
 
 def test_a_policy_that_breaks_off_again_and_again_ends_the_goal():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from robofume_common.enums import Actor, ArmMode, ArmState, BackendState
+from robofume_common.stamps import RESTART_JUMP
 
 from robofume_robot import kinematics
 from robofume_robot.arm_config import ArmConfig
@@ -22,8 +23,6 @@ from robofume_robot.kinematics import Array
 from robofume_robot.motion import SECOND, Command, Counters, Motion, MotionPoint
 from robofume_robot.overload import OverloadWatch, Trail
 
-RESTART_GAP = 1 * SECOND
-"""A stamp that goes back by more than this means that the source was started again."""
 PENDING_GAP = 60 * SECOND
 """Lockstep: how far ahead of its joint state a command may arrive; the longest homing is shorter."""
 
@@ -105,7 +104,7 @@ class Arm:
         if measured.shape != (8,) or not np.isfinite(measured).all():
             return None  # a broken reading: the last good one ages until commands are refused
         self._joint_state_time = self.clock()
-        if self._situation is None or stamp < self._stamp - RESTART_GAP:
+        if self._situation is None or stamp < self._stamp - RESTART_JUMP:
             self._restart(measured)
         elif stamp <= self._stamp:
             # Lockstep: an observation is repeated when its answer was lost; while homing the answer was the

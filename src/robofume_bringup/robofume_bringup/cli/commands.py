@@ -53,7 +53,7 @@ def up(options: Options, interruption: Interruption) -> None:
     """Keep a graph running."""
     from robofume_bringup.stages.up import keep_up
 
-    keep_up(open_context(options, interruption), options.mode, options.namespace, options.idle)
+    keep_up(open_context(options, interruption), options.mode, options.namespace, options.idle, options.demonstrator)
 
 
 def demonstrations(options: Options, interruption: Interruption) -> None:

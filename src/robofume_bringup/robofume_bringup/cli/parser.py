@@ -72,6 +72,12 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--mode", choices=("collect", "practice", "evaluate"), default="practice", help="default: practice"
     )
+    up.add_argument(
+        "--demonstrator",
+        choices=("scripted", "person"),
+        default="scripted",
+        help="in mode collect with a simulation: the script, or a person with `robofume teleop` (default: scripted)",
+    )
     up.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
     up.add_argument(
         "--idle", action="store_true", help="wait for a goal on the action `practice`; do not start by itself"

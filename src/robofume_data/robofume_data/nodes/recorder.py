@@ -31,6 +31,7 @@ _PROFILES = {
     "label": qos.REWARD,
     "episode": qos.EPISODE,
     "arm/status": qos.LATCHED,
+    "arm/backend_status": qos.LATCHED,
     "learner/status": qos.STATUS,
     "ground_truth": qos.GROUND_TRUTH,
 }

@@ -7,7 +7,6 @@ an end. For the graph it looks like the simulated arm: `arm_controller/joint_tra
 from __future__ import annotations
 
 import array
-import ctypes
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from robofume_common.enums import BackendState
 from robofume_common.errors import RobofumeError
 from robofume_common.node import EXIT_REFUSED, run
 from robofume_common.parameters import declare
+from robofume_common.parent import RUNNER_PID, signal_at_parents_end
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Empty
 from trajectory_msgs.msg import JointTrajectory
@@ -37,8 +37,6 @@ from robofume_robot.interbotix_joints import JointReader
 from robofume_robot.kinematics import JOINT_NAMES
 from robofume_robot.motion import SECOND, Motion, MotionPoint
 from robofume_robot.sleeping import is_asleep
-
-_PR_SET_PDEATHSIG = 1
 
 
 class InterbotixNode(Node):
@@ -192,9 +190,9 @@ class InterbotixNode(Node):
 
 def main() -> None:
     """Entry point."""
-    if sys.platform == "linux" and "ROBOFUME_RUNNER_PID" in os.environ:
+    if RUNNER_PID in os.environ:
         # The runner has the kernel kill its nodes when it is gone itself; this one must lay the arm down first.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        signal_at_parents_end(signal.SIGTERM)
     sys.exit(run(InterbotixNode))
 
 
