@@ -53,7 +53,10 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("image_size", "64", "height and width of the policy's picture [px]"),
     LaunchArgument("seed", "0", "everything random follows from it"),
     LaunchArgument(
-        "demonstrator", "scripted", "in collection with a simulation: the script, or a person with teleop", DEMONSTRATORS
+        "demonstrator",
+        "scripted",
+        "in collection with a simulation: the script, or a person with teleop",
+        DEMONSTRATORS,
     ),
     LaunchArgument("lockstep", "true", "embedded simulation only: the world waits for each command", BOOLEAN),
     LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained", "retrained")),

@@ -144,7 +144,7 @@ def test_a_missing_package_is_named_before_anything_starts(tmp_path, monkeypatch
         return f"/opt/{package}"
 
     monkeypatch.setattr("robofume_bringup.launch_parts.get_package_prefix", find)
-    with pytest.raises(RobofumeError, match="ros-.ROS_DISTRO-robot-state-publisher ros-.ROS_DISTRO-rviz2"):
+    with pytest.raises(RobofumeError, match=r"ros-\$ROS_DISTRO-robot-state-publisher ros-\$ROS_DISTRO-rviz2"):
         launched("bringup", run_directory=str(tmp_path), use_rviz="true")
 
 
