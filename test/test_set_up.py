@@ -66,6 +66,16 @@ def test_ros_comes_from_the_wheels_unless_an_installation_is_sourced(tool, tmp_p
     assert tool.wanted_origin(sourced) == sourced
 
 
+def test_another_distribution_of_the_wheels_is_kept(tool, tmp_path, monkeypatch):
+    kilted = tool.wanted_origin(None, "kilted")
+    assert kilted.uses_wheels and tool.requirement_files(kilted)[-1].name == "ros-kilted.txt"
+    assert tool.wanted_origin(kilted) == kilted != tool.wanted_origin(kilted, "jazzy")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(make_ros(tmp_path / "ros")))
+    monkeypatch.setenv("ROS_DISTRO", "humble")
+    with pytest.raises(tool.SetUpError, match="humble is sourced"):
+        tool.wanted_origin(None, "kilted")
+
+
 @pytest.mark.parametrize("version", [(3, 9, 18), (3, 14, 0)])
 def test_another_python_is_refused_with_the_way_out(tool, monkeypatch, version):
     monkeypatch.setattr(sys, "version_info", version)

