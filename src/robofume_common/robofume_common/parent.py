@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 RUNNER_PID = "ROBOFUME_RUNNER_PID"
 """Set by the runner for the nodes that it starts."""
@@ -30,8 +31,8 @@ def end_with_launch() -> None:
     Does nothing where something stands between the two, such as a terminal or a debugger, or without launch.
     """
     launch = os.environ.get(LAUNCH_PID, "")
-    if launch != str(os.getppid()):
-        return
-    signal_at_parents_end(signal.SIGTERM)
-    if launch != str(os.getppid()):  # it ended before the kernel was asked
+    if launch == str(os.getppid()):
+        signal_at_parents_end(signal.SIGTERM)
+    if launch and sys.platform == "linux" and not Path("/proc", launch).exists():
+        # It ended before the kernel was asked.
         os.kill(os.getpid(), signal.SIGTERM)

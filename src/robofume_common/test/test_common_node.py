@@ -91,6 +91,15 @@ time.sleep(1000)
     wait_for_text(log, "ready\nclosed\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_a_node_whose_launch_is_gone_does_not_begin(monkeypatch):
+    launch = subprocess.Popen(["true"])
+    launch.wait()
+    monkeypatch.setenv("ROBOFUME_LAUNCH_PID", str(launch.pid))
+    code, out, _ = finish(start("spin"))
+    assert (code, out) == (0, "")
+
+
 def wait_for_text(path, text: str, deadline: float = 60.0) -> None:
     end = time.monotonic() + deadline
     while not path.exists() or path.read_text() != text:
