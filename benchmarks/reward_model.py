@@ -46,6 +46,7 @@ from robofume_sim.world import World, WorldConfig
 from robofume_reward import baselines, mining, tiny_model, training
 
 RESULTS = Path(__file__).parent / "results"
+PARTS = ("practice", "shift", "labels", "adversarial", "latency")
 DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 LABELLED = (2, 5, 10, 20, 50)
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
@@ -81,7 +82,8 @@ def figures(
     probabilities: np.ndarray, truths: np.ndarray, calibration: Calibration, threshold: float = HOME_THRESHOLD
 ) -> dict[str, Any]:
     """The measures that the tables show."""
-    verdicts = np.array([calibration.verdict(float(p), threshold) for p in probabilities], np.uint8)
+    from_home = threshold == HOME_THRESHOLD
+    verdicts = np.array([calibration.verdict(float(p), threshold, from_home) for p in probabilities], np.uint8)
     values = measure(probabilities, truths, verdicts)
     chosen = ("true_positives", "false_positives", "false_negatives", "true_negatives", "unknown_positives",
               "unknown_negatives", "precision", "recall", "area_under_curve", "calibration_error")  # fmt: skip
@@ -101,9 +103,9 @@ def ask(judge: Judge, images: np.ndarray, instruction: str) -> np.ndarray:
 
 
 def decided(run: Path) -> list[EpisodeData]:
-    """The episodes of a run's practice that the judge decided."""
-    episodes = read_episodes([run / "bags" / "practice"])
-    return [episode for episode in episodes if episode.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT)]
+    """The episodes of a run's practice on whose end the judge was asked, whatever it said."""
+    asked = (Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN)
+    return [episode for episode in read_episodes([run / "bags" / "practice"]) if episode.outcome in asked]
 
 
 def final_verdicts(judge: Judge, episodes: Sequence[EpisodeData]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -275,7 +277,7 @@ def adversarial(runs: Sequence[Path], task: str, count: int) -> None:
                     continue
                 shown = images[direction] if isinstance(images, dict) else images
                 probabilities = ask(judge, shown, description.instruction(number))
-                loop = [judge.calibration.verdict(float(p), HOME_THRESHOLD) for p in probabilities]
+                loop = [judge.calibration.verdict(float(p), HOME_THRESHOLD, from_home=True) for p in probabilities]
                 motion = [judge.calibration.verdict(float(p)) for p in probabilities]
                 table.add({"run": run.name, "kind": kind, "direction": direction, "pictures": len(shown),
                            "called_success_from_home": loop.count(Verdict.SUCCESS),
@@ -453,7 +455,7 @@ def _qwen_2b() -> tuple[Any, Any]:
 def main() -> None:
     """One part, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", required=True, choices=("practice", "shift", "labels", "adversarial", "latency"))
+    parser.add_argument("--part", required=True, choices=PARTS)
     parser.add_argument("--task", default="pot_pick_and_place")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs are")
     parser.add_argument("--names", nargs="+", default=["pot_pick_and_place"], help="names of finished runs")

@@ -48,8 +48,13 @@ class EpisodeSummary:
 
     @property
     def judged(self) -> bool:
-        """Whether it ended in success or failure, and not by being cut short."""
+        """Whether it ended in success or failure: not cut short, and not of unknown outcome."""
         return self.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it went on to its end, and the judge could not say how it ended."""
+        return self.outcome == Outcome.UNKNOWN
 
 
 def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:

@@ -68,8 +68,8 @@ class GraphSettings:
     """Replay: the bag that is played."""
     replay_direction: int = 1
     """Replay: the direction (Step.DIRECTION_*) that the bag shows."""
-    replay_outcome: str = "timeout"
-    """Replay: how its episodes ended: success or timeout."""
+    replay_outcome: str = "unknown"
+    """Replay: how its episodes ended: success, timeout or unknown."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node name -> parameter -> value, on top of what the graph sets."""
 
@@ -282,6 +282,8 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
         # A person goes on for a moment after a success: the reward model needs pictures of it, and the policy learns
         # to let go clearly.
         nodes["switcher"] |= {"successes_needed": SUCCESSES_SHOWN, "verdict_window": SUCCESSES_SHOWN}
+    if not practises and not settings.judged:
+        nodes["switcher"] |= {"uncalled_is_failure": True}
     if practises:
         # One frame in motion deceives the model more often than two; what is missed is seen at the step limit.
         nodes["switcher"] |= {"successes_needed": 2, "verdict_window": 2}

@@ -64,7 +64,9 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("restarts", "2", "times that a node which dies is started again, where that continues the run"),
     LaunchArgument("bag", "", "replay: the bag to play"),
     LaunchArgument("replay_direction", "forward", "replay: what the bag shows", ("forward", "backward")),
-    LaunchArgument("replay_outcome", "timeout", "replay: how its episodes ended", ("success", "timeout")),
+    LaunchArgument(
+        "replay_outcome", "unknown", "replay: how its episodes ended", ("success", "timeout", "unknown")
+    ),
     LaunchArgument("parameters", "", "YAML file: node -> parameter -> value, on top of what the graph sets"),
 )
 

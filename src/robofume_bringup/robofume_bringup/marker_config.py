@@ -41,9 +41,14 @@ class Scoreboard:
     judged: float = -math.inf
     """Time of the newest verdict (s, steady)."""
     outcomes: dict[Direction, deque[bool]] = field(default_factory=dict)
+    undecided: int = 0
+    """Episodes whose end the judge could not tell."""
 
     def episode(self, direction: Direction, outcome: Outcome) -> None:
-        """Take note of an episode that ended; one that was aborted or cut short counts for nothing."""
+        """Take note of an episode that ended; one that was aborted or cut short counts for nothing, one of unknown
+        outcome neither as a success nor as a failure.
+        """
+        self.undecided += outcome == Outcome.UNKNOWN
         if outcome in (Outcome.SUCCESS, Outcome.TIMEOUT):
             results = self.outcomes.setdefault(direction, deque(maxlen=self.window))
             results.append(outcome == Outcome.SUCCESS)
@@ -56,10 +61,12 @@ class Scoreboard:
         return f"reward {self.verdict.name.lower()}{chance}"
 
     def rate_text(self) -> str:
-        """Success rate of each direction over the window."""
+        """Success rate of each direction over the window, and how many episodes were left unknown."""
         parts = []
         for direction in (Direction.FORWARD, Direction.BACKWARD):
             results = self.outcomes.get(direction)
             share = f"{100 * sum(results) / len(results):.0f}% of {len(results)}" if results else "-"
             parts.append(f"{direction.name.lower()} {share}")
+        if self.undecided:
+            parts.append(f"{self.undecided} unknown")
         return ", ".join(parts)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup import report_figures as figures
@@ -194,12 +195,15 @@ def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
 def reward_in_use(results: RunResults) -> list[dict[str, Any]]:
     """Precision and recall of the verdicts given during practice, against ground truth, per direction.
 
-    Per step, and per episode: was an episode that the loop called a success one, and did it miss one.
+    Per step, and per episode: was an episode that the loop called a success one, and did it miss one. A success that
+    the judge left unknown was missed.
     """
     rows = []
     for number, name in DIRECTIONS.items():
         episodes = [
-            e for e in results.practice if e.direction == number and e.judged and e.true_success is not None
+            e
+            for e in results.practice
+            if e.direction == number and (e.judged or e.undecided) and e.true_success is not None
         ]
         if not episodes:
             continue
@@ -272,7 +276,8 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
         "episodes_per_reset": len(episodes) / resets if resets else None,
         "interventions": sum(episode.takeovers for episode in episodes),
         "person_share": sum(episode.person_steps for episode in episodes) / steps if steps else None,
-        "aborted": sum(episode.outcome == 4 for episode in episodes),
+        "aborted": sum(episode.outcome == Outcome.ABORTED for episode in episodes),
+        "undecided": sum(episode.undecided for episode in episodes),
         "unknown": sum(episode.unknown for episode in episodes),
         "recent": len(recent),
         "recent_judged": sum(e.success for e in recent) / len(recent) if recent else None,

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from robofume_bringup.cli import main
 from robofume_bringup.forward_kinematics import proprioception_of
+from robofume_common.enums import Outcome, RewardSource, Verdict
 from robofume_data.bag_reader import read_episodes
+from robofume_reward.model import RewardModel
+from robofume_reward.saved import Calibration
 
+from robofume_reward import tiny_model
 from robofume_robot import kinematics
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "robofume_data" / "test"))
@@ -65,6 +69,35 @@ def test_two_processes_import_what_one_does(tmp_path, capsys):
         assert one.episode_id == two.episode_id
         np.testing.assert_array_equal(one.images, two.images)
         np.testing.assert_array_equal(one.actions, two.actions)
+
+
+def test_a_reward_model_labels_what_is_imported_and_leaves_open_what_it_does_not_know(tmp_path, capsys):
+    """A real model of random weights, whose calibration puts the last picture on either side of "failure"."""
+    (tmp_path / "pots-train.tfrecord").write_bytes(tfrecord(example(8, seed=1)))
+    model = tmp_path / "reward"
+    tiny_model.save(model, tiny_model.TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+
+    def labelled(name: str, calibration: Calibration):
+        calibration.write(model)
+        words = ["import", "--rlds", str(tmp_path), "--conventions", "bridge", "--labels", "model"]
+        assert main([*words, "--reward-model", str(model), "--output", str(tmp_path / name)]) == 0
+        return next(read_episodes(tmp_path / name)), capsys.readouterr().out
+
+    episode, _ = labelled("first", Calibration())
+    expected = RewardModel.load(model).probabilities(episode.images, [episode.instruction] * len(episode.images))
+    np.testing.assert_allclose(episode.probabilities, expected, atol=1e-5)
+    assert (episode.sources == RewardSource.VLM).all()
+    odds = np.log(expected / (1 - expected))
+    scale = 0.1 / np.abs(odds).max()  # so that no probability is above 0.53, and none a success
+    squeezed = 1 / (1 + np.exp(-odds * scale))
+    assert squeezed.std() > 1e-5  # else the test would show nothing
+    for name, shift, outcome in (("unknown", -1e-6, Outcome.UNKNOWN), ("failure", 1e-6, Outcome.TIMEOUT)):
+        boundary = float(squeezed[-1]) + shift
+        episode, told = labelled(name, Calibration(1 / scale, 0.99, 0.95, boundary))
+        verdicts = np.where(squeezed <= boundary, Verdict.FAILURE, Verdict.UNKNOWN)
+        assert episode.verdicts.tolist() == verdicts.tolist()
+        assert (episode.outcome, episode.success_index) == (outcome, -1)
+        assert ("episodes of unknown outcome: 1" in told) == (outcome == Outcome.UNKNOWN)
 
 
 def test_export_repair_and_view(tmp_path, capsys):

@@ -143,6 +143,15 @@ def test_replay_cannot_move_anything_and_records_demonstrations():
         graph("replay", bag="")
 
 
+def test_a_person_calls_the_successes_only_where_nothing_else_judges():
+    def uncalled(mode, robot):
+        switcher = {n.name: n for n in graph(mode, robot=robot)}["switcher"]
+        return switcher.parameters.get("uncalled_is_failure", False)
+
+    assert uncalled("collect", "widowx") and not uncalled("practice", "widowx")
+    assert not uncalled("collect", "mujoco") and not uncalled("evaluate", "mujoco")
+
+
 def test_only_collection_and_evaluation_judge_by_ground_truth():
     judges = {
         mode: {n.name: n for n in graph(mode)}["reward"].parameters["judge"]

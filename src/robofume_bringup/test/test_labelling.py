@@ -1,5 +1,7 @@
 """`robofume label` and `robofume reward rescore` on a recorded run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from robofume_bringup.cli import main
@@ -31,6 +33,7 @@ def run(tmp_path):
     directory.bags("practice").mkdir(parents=True)
     directory.config_file.write_text("task: pot_pick_and_place\n")
     episodes = [practised("practice-1", 0.1), practised("practice-2", 0.45)]
+    episodes[1] = replace(episodes[1], outcome=Outcome.UNKNOWN)
     write_episodes(directory.bags("practice") / "practice_0000.mcap", episodes)
     return directory
 
@@ -41,7 +44,7 @@ def robofume(run, *words) -> int:
 
 def test_a_label_is_kept_and_what_is_labelled_is_not_asked_again(run, capsys):
     assert robofume(run, "label", "--doubtful", 1) == 0
-    assert "practice-2" in capsys.readouterr().out
+    assert "practice-2  P 0.45, unknown:" in capsys.readouterr().out
     assert [path.name for path in (run.path / "doubtful").iterdir()] == ["practice-2.png"]
     assert robofume(run, "label", "practice-2", "success") == 0
     assert robofume(run, "label", "practice-2", "failure", "--index", 1) == 0

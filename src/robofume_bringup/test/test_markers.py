@@ -24,6 +24,8 @@ def test_success_rates_count_what_was_not_cut_short():
     for _ in range(10):
         board.episode(Direction.FORWARD, Outcome.SUCCESS)
     assert board.rate_text() == "forward 100% of 4, backward -"
+    board.episode(Direction.BACKWARD, Outcome.UNKNOWN)
+    assert board.rate_text() == "forward 100% of 4, backward -, 1 unknown"
 
 
 def test_old_verdicts_are_not_shown():

@@ -91,6 +91,22 @@ def test_reward_in_use_counts_steps_and_episodes():
     ]
 
 
+def test_what_the_judge_left_unknown_is_neither_and_its_successes_were_missed(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    results = synthetic_run(directory)
+    before = practice_facts(results)
+    ended = replace(results.practice[0], outcome=5, true_success=True, true_positives=0, false_negatives=1, unknown=1)
+    results.practice.extend([ended] * 3)
+    facts = practice_facts(results)
+    assert (facts["undecided"], facts["episodes"], facts["aborted"]) == (3, 303, 0)
+    for name in ("recent", "recent_judged", "recent_true"):
+        assert facts[name] == before[name]
+    write_page(results, directory, {})
+    assert "3 whose end the judge could not tell" in directory.report.read_text()
+    rows = {row["unit"]: row for row in reward_in_use(RunResults("x", {}, {}, practice=[ended] * 3))}
+    assert rows["episode"]["called"] == 0 and rows["episode"]["actual"] == 3 and rows["episode"]["recall"] == 0.0
+
+
 def test_practice_facts(tmp_path):
     facts = practice_facts(synthetic_run(RunDirectory(tmp_path)))
     assert facts["assisted_resets"] == 2 and facts["episodes_per_reset"] == 150 and facts["recent"] == 50

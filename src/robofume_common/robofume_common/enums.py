@@ -59,6 +59,7 @@ class Outcome(IntEnum):
     TIMEOUT = 2
     INTERVENTION = 3
     ABORTED = 4
+    UNKNOWN = 5
 
 
 class ArmMode(IntEnum):

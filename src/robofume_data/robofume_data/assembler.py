@@ -48,7 +48,7 @@ class EpisodeAssembler:
     """Collects messages; `take(episode_id)` gives the episode when its steps and its end are there.
 
     A person's verdict replaces a model's, whichever comes later, and changes the outcome of the episode where
-    it contradicts it. Verdicts that are not there when the episode is taken are UNKNOWN.
+    it contradicts or decides it. Verdicts that are not there when the episode is taken are UNKNOWN.
     """
 
     def __init__(self) -> None:
@@ -170,12 +170,15 @@ def image_array(image: Any) -> np.ndarray:
 def _outcome(outcome: Outcome, success_index: int, verdicts: np.ndarray, sources: np.ndarray) -> tuple[Outcome, int]:
     """Outcome and success index after a person's verdicts."""
     human = sources == RewardSource.HUMAN
-    if outcome not in (Outcome.SUCCESS, Outcome.TIMEOUT) or not human.any():
+    if outcome not in (Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN) or not human.any():
         return outcome, success_index
-    if outcome == Outcome.SUCCESS and human[success_index] and verdicts[success_index] != Verdict.SUCCESS:
-        outcome, success_index = Outcome.TIMEOUT, -1
+    if human[success_index]:  # -1: the last step, which decides where there is no success
+        verdict = Verdict(int(verdicts[success_index]))
+        if verdict != Verdict.SUCCESS:
+            outcome = Outcome.TIMEOUT if verdict == Verdict.FAILURE else Outcome.UNKNOWN
+            success_index = -1
     successes = np.flatnonzero(human & (verdicts == Verdict.SUCCESS))
-    if successes.size and (outcome == Outcome.TIMEOUT or successes[0] < success_index):
+    if successes.size and (outcome != Outcome.SUCCESS or successes[0] < success_index):
         return Outcome.SUCCESS, int(successes[0])
     return outcome, success_index
 

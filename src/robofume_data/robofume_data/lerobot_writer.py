@@ -1,7 +1,9 @@
 """Writes episodes as a LeRobotDataset v3: Parquet for the numbers, MP4 for the pictures.
 
 An episode of N actions becomes N + 1 frames, so that nothing is lost; the last frame's action stays where it is: no
-motion, the gripper as before. `next.reward` of frame t is 1 where the observation t + 1 is a success.
+motion, the gripper as before. `next.reward` of frame t is 1 where the observation t + 1 is a success. A reward cannot
+say that nobody knows, nor who said so: `verdict` and `verdict_source` do, of the frame itself, as in Reward.VERDICT_*
+(0 unknown, 1 success, 2 failure) and Reward.SOURCE_* (0 nobody, 1 a model, 2 a person, 3 ground truth).
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ _COLUMNS: dict[str, tuple[str, int, list[str] | None]] = {
     "next.reward": ("float32", 1, None),
     "next.done": ("bool", 1, None),
     "next.success": ("bool", 1, None),
+    "verdict": ("int64", 1, None),
+    "verdict_source": ("int64", 1, None),
     "timestamp": ("float32", 1, None),
     "frame_index": ("int64", 1, None),
     "episode_index": ("int64", 1, None),
@@ -261,6 +265,8 @@ def _arrays(episode: EpisodeData, number: int, first: int, task: int, fps: int) 
         "next.reward": after.astype(np.float32),
         "next.done": frame == count - 1,
         "next.success": after,
+        "verdict": episode.verdicts.astype(np.int64),
+        "verdict_source": episode.sources.astype(np.int64),
         "timestamp": (frame / fps).astype(np.float32),
         "frame_index": frame,
         "episode_index": np.full(count, number),

@@ -32,7 +32,9 @@ class InstructionSummary:
 
     @property
     def success_rate(self) -> float:
-        """Share of successes among episodes that were judged; NaN where there are none."""
+        """Share of successes among those that ended in success or failure, unknown ones left out; NaN where there
+        are none.
+        """
         judged = self.outcomes[Outcome.SUCCESS] + self.outcomes[Outcome.TIMEOUT]
         return self.outcomes[Outcome.SUCCESS] / judged if judged else float("nan")
 
@@ -114,7 +116,8 @@ def report(summary: DataSummary) -> str:
         f"{summary.episodes} episodes, {summary.steps} steps, {summary.assisted_resets} assisted resets"
     ]
     for part in sorted(summary.instructions.values(), key=lambda item: item.direction):
-        outcomes = ", ".join(f"{count} {name.name.lower()}" for name, count in part.outcomes.items() if count)
+        outcomes = ", ".join(f"{count} {_NAMES.get(name, name.name.lower())}" for name, count in part.outcomes.items()
+                             if count)  # fmt: skip
         line = (
             f"  {part.direction.name.lower():8} “{part.instruction}”: "
             f"{part.episodes} episodes, {part.steps} steps; {outcomes}"
@@ -142,6 +145,9 @@ def report(summary: DataSummary) -> str:
         lines.append(f"  {summary.incomplete} episodes are not whole and were not counted")
     lines += [f"  cut off: {path}" for path in summary.truncated]
     return "\n".join(lines)
+
+
+_NAMES = {Outcome.UNKNOWN: "of unknown outcome"}
 
 
 def _count(counts: dict, values: Iterable[int]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from robofume_common.enums import Actor, Verdict
+from robofume_common.enums import Actor, Outcome, Verdict
 from robofume_common.errors import RobofumeError
 
 from robofume_data.bag_reader import Paths, read_episodes
@@ -49,9 +49,10 @@ def plots_png(episode: EpisodeData) -> bytes:
         axis.plot(steps[:-1] + 0.5, asked, ".", color="#d1603d", markersize=3, label="commanded")
         axis.set_ylabel(name)
     axes[0].legend(loc="upper right", fontsize=7)
-    axes[0].set_title(f"{episode.episode_id}: “{episode.instruction}”, {episode.outcome.name.lower()}", fontsize=9)
+    axes[0].set_title(f"{episode.episode_id}: “{episode.instruction}”, {_ending(episode)}", fontsize=9)
     axes[7].plot(steps, episode.probabilities, ".-", color="#333333")
-    for verdict, colour in ((Verdict.SUCCESS, "#28a046"), (Verdict.FAILURE, "#c83c32")):
+    colours = ((Verdict.SUCCESS, "#28a046"), (Verdict.FAILURE, "#c83c32"), (Verdict.UNKNOWN, "#969696"))
+    for verdict, colour in colours:
         at = steps[episode.verdicts == verdict]
         axes[7].plot(at, np.full(len(at), 1.1), "s", color=colour, markersize=4)
     axes[7].set_ylim(-0.1, 1.2)
@@ -85,11 +86,19 @@ def describe(episode: EpisodeData) -> str:
         for actor in np.unique(episode.actors)
     )
     seconds = float(episode.stamps[-1] - episode.stamps[0]) * 1e-9
+    counts = ((verdict, int((episode.verdicts == verdict).sum())) for verdict in Verdict)
+    verdicts = ", ".join(f"{count} {verdict.name.lower()}" for verdict, count in counts if count)
     return (
         f"{episode.episode_id}: “{episode.instruction}” ({episode.task}, {episode.direction.name.lower()})\n"
-        f"  {episode.length} actions in {seconds:.1f} s, by {actors or 'nobody'}; {episode.outcome.name.lower()}"
-        + (f" at step {episode.success_index}" if episode.is_success else "")
+        f"  {episode.length} actions in {seconds:.1f} s, by {actors or 'nobody'}; {_ending(episode)}\n"
+        f"  verdicts: {verdicts}"
     )
+
+
+def _ending(episode: EpisodeData) -> str:
+    if episode.is_success:
+        return f"success at step {episode.success_index}"
+    return "outcome unknown" if episode.outcome == Outcome.UNKNOWN else episode.outcome.name.lower()
 
 
 def _rerun(episode: EpisodeData, path: Path) -> Path:

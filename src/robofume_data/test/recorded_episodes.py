@@ -8,13 +8,15 @@ CAMERA_PERIOD = 100_000_000
 
 
 def make_episode(number: int, actions: int = 6, outcome: Outcome = Outcome.SUCCESS, size: int = 12) -> EpisodeData:
-    """A random episode; it succeeds at its last but one step."""
+    """A random episode; it succeeds at its last but one step, or nobody knows how its last step is."""
     random = np.random.default_rng(number)
     steps = actions + 1
     success_index = max(0, actions - 1) if outcome == Outcome.SUCCESS else -1
     verdicts = np.full(steps, Verdict.FAILURE, np.uint8)
     if success_index >= 0:
         verdicts[success_index] = Verdict.SUCCESS
+    if outcome == Outcome.UNKNOWN:
+        verdicts[-1] = Verdict.UNKNOWN
     forward = number % 2 == 0
     physical = random.uniform(-0.05, 0.05, (actions, 7)).astype(np.float32)
     physical[:, 6] = random.uniform(0, 1, actions)

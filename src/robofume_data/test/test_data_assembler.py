@@ -150,6 +150,20 @@ def test_labels_change_the_outcome():
     assert (aborted.outcome, aborted.success_index) == (Outcome.ABORTED, -1)
 
 
+def test_labels_decide_an_unknown_outcome():
+    unknown = assemble(outcome=Outcome.UNKNOWN)
+    assert (unknown.outcome, unknown.success_index) == (Outcome.UNKNOWN, -1)
+    for index in (-1, STEPS):
+        failed = assemble(label(index, Verdict.FAILURE), outcome=Outcome.UNKNOWN)
+        assert (failed.outcome, failed.success_index) == (Outcome.TIMEOUT, -1)
+        granted = assemble(label(index, Verdict.SUCCESS), outcome=Outcome.UNKNOWN)
+        assert (granted.outcome, granted.success_index) == (Outcome.SUCCESS, STEPS)
+    assert assemble(label(1, Verdict.FAILURE), outcome=Outcome.UNKNOWN).outcome == Outcome.UNKNOWN
+    for outcome, index in ((Outcome.TIMEOUT, -1), (Outcome.SUCCESS, STEPS)):
+        unsure = assemble(label(-1, Verdict.UNKNOWN), outcome=outcome, success_index=index)
+        assert (unsure.outcome, unsure.success_index) == (Outcome.UNKNOWN, -1)
+
+
 def test_a_broken_image_is_named():
     assembler = EpisodeAssembler()
     for index in range(STEPS + 1):

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recorded_episodes import make_episode
 from rlds_examples import example, tfrecord
-from robofume_common.enums import Outcome, Verdict
+from robofume_common.enums import Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.bag_writer import DiskFullError
 from robofume_data.importing.conventions import known_conventions, load_conventions
-from robofume_data.importing.conversion import ImportOptions, change
+from robofume_data.importing.conversion import ImportOptions, change, with_labels
 from robofume_data.importing.rlds import find_shards, read_shard, shard_name
 from robofume_data.importing.run import Source, import_sources, summary
 from robofume_data.importing.tfrecord import masked_crc
@@ -69,8 +70,10 @@ def test_labels_can_be_given_or_unknown(shard, tmp_path):
     assert (good.outcome, good.success_index) == (Outcome.SUCCESS, 4)
     assert (bad.outcome, bad.success_index) == (Outcome.TIMEOUT, -1)
     assert (bad.verdicts == Verdict.FAILURE).all()
-    _, (unknown, _) = imported(path, tmp_path / "none", dataclasses.replace(BRIDGE, labels="none"))
+    reports, (unknown, _) = imported(path, tmp_path / "none", dataclasses.replace(BRIDGE, labels="none"))
+    assert "episodes of unknown outcome: 2" in summary(reports)
     assert (unknown.verdicts == Verdict.UNKNOWN).all()
+    assert (unknown.outcome, unknown.success_index) == (Outcome.UNKNOWN, -1)
 
 
 def test_a_reward_model_can_judge(shard, tmp_path):
@@ -80,7 +83,10 @@ def test_a_reward_model_can_judge(shard, tmp_path):
     def judge(images, instruction):
         judged.append((images.shape, instruction))
         probabilities = np.linspace(0.1, 0.9, len(images)).astype(np.float32)
-        return probabilities, probabilities > 0.6
+        verdicts = np.where(probabilities > 0.6, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8)
+        verdicts[0] = Verdict.SUCCESS  # there from the start, so not achieved
+        verdicts[1] = Verdict.UNKNOWN
+        return probabilities, verdicts
 
     sources = [Source("a", path, read_shard)]
     list(import_sources(sources, tmp_path / "out", BRIDGE, ImportOptions(), disk_floor=0, judge=judge))
@@ -88,6 +94,26 @@ def test_a_reward_model_can_judge(shard, tmp_path):
     assert judged == [((5, 12, 16, 3), "put the pot away")]
     assert (episode.outcome, episode.success_index) == (Outcome.SUCCESS, 3)
     np.testing.assert_allclose(episode.probabilities, np.linspace(0.1, 0.9, 5), atol=1e-6)
+    assert episode.verdicts.tolist() == [Verdict.SUCCESS, Verdict.UNKNOWN, Verdict.FAILURE, *[Verdict.SUCCESS] * 2]
+
+
+@pytest.mark.parametrize(
+    ("last", "probability", "outcome"),
+    [
+        (Verdict.FAILURE, 0.1, Outcome.TIMEOUT),
+        (Verdict.UNKNOWN, 0.5, Outcome.UNKNOWN),
+        (Verdict.FAILURE, np.nan, Outcome.UNKNOWN),
+    ],
+)
+def test_what_a_reward_model_leaves_open_stays_open(last, probability, outcome):
+    verdicts = np.full(7, Verdict.FAILURE, np.uint8)
+    verdicts[-1] = last
+    probabilities = np.full(7, 0.1)
+    probabilities[-1] = probability
+    judged = with_labels(make_episode(0), probabilities, verdicts)
+    assert (judged.outcome, judged.success_index) == (outcome, -1)
+    assert judged.verdicts[-1] == (Verdict.UNKNOWN if np.isnan(probability) else last)
+    assert judged.sources[-1] == (RewardSource.NONE if np.isnan(probability) else RewardSource.VLM)
 
 
 def test_other_conventions_give_the_same_episode(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from recorded_episodes import make_episode
-from robofume_common.enums import Outcome, Verdict
+from robofume_common.enums import Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.importing.conventions import load_conventions
@@ -39,17 +39,39 @@ def imported(root, folder):
 
 def test_what_is_exported_comes_back(tmp_path):
     episodes = [smooth_episode(0), smooth_episode(1, 9), smooth_episode(2, 4, Outcome.TIMEOUT)]
-    assert export_lerobot(tmp_path / "pots", episodes) == 3
+    episodes.append(smooth_episode(3, 4, Outcome.UNKNOWN))
+    episodes[1].verdicts[2] = Verdict.UNKNOWN
+    episodes[0].sources[:3] = RewardSource.NONE, RewardSource.HUMAN, RewardSource.GROUND_TRUTH
+    episodes[0].verdicts[0] = Verdict.UNKNOWN
+    assert export_lerobot(tmp_path / "pots", episodes) == 4
     reports, read = imported(tmp_path / "pots", tmp_path / "bags")
     assert reports[0].skipped == []
     for number, (one, other) in enumerate(zip(read, episodes, strict=True)):
         assert one.episode_id == f"pots-{number:06d}"
         assert one.instruction == other.instruction
         assert (one.outcome, one.success_index) == (other.outcome, other.success_index)
+        np.testing.assert_array_equal(one.verdicts, other.verdicts)
+        np.testing.assert_array_equal(one.sources, other.sources)  # a model's verdicts do not become a person's
         np.testing.assert_allclose(one.proprioception, other.proprioception, atol=1e-6)
         np.testing.assert_allclose(one.actions, other.actions, atol=1e-6)
         assert np.abs(one.images.astype(int) - other.images).max() < 6
         assert np.diff(one.stamps).tolist() == np.diff(other.stamps).tolist()
+
+
+def test_an_export_without_verdicts_has_rewards(tmp_path):
+    """As data sets of others have it, and those of earlier exports."""
+    export_lerobot(tmp_path / "pots", [smooth_episode(0), smooth_episode(1, 4, Outcome.TIMEOUT)])
+    file = tmp_path / "pots/data/chunk-000/file-000.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns(["verdict", "verdict_source"]), file)
+    _, (success, failure) = imported(tmp_path / "pots", tmp_path / "bags")
+    assert (success.outcome, success.success_index) == (Outcome.SUCCESS, 5)
+    assert failure.outcome == Outcome.TIMEOUT and (failure.verdicts == Verdict.FAILURE).all()
+    assert (failure.sources == RewardSource.HUMAN).all()
+    place = table.column_names.index("verdict")
+    pq.write_table(table.set_column(place, "verdict", pa.array([7] * len(table))), file)
+    reports, read = imported(tmp_path / "pots", tmp_path / "others")
+    assert read == [] and "verdicts are not 0" in reports[0].skipped[0].reason
 
 
 def test_statistics_are_those_of_the_data(tmp_path):

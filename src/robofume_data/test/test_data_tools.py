@@ -7,8 +7,10 @@ import numpy as np
 from PIL import Image
 from recorded_episodes import CAMERA_PERIOD, make_episode
 from robofume_common.enums import Actor, Outcome
+from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
 from robofume_data.film_strip import film_strip_png, frame_indices
+from robofume_data.view import describe
 
 from robofume_data import check, summary
 
@@ -30,6 +32,23 @@ def test_summary_counts(tmp_path):
     text = summary.report(result)
     assert "5 episodes, 30 steps" in text
     assert "success rate 67%" in text
+
+
+def test_an_unknown_outcome_is_counted_apart_and_told(tmp_path):
+    outcomes = [Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN, Outcome.UNKNOWN]
+    episodes = [make_episode(2 * number, outcome=outcome) for number, outcome in enumerate(outcomes)]
+    write_episodes(tmp_path / "a.mcap", episodes)
+    result = summary.summarise(tmp_path)
+    (part,) = result.instructions.values()
+    assert (part.success_rate, part.outcomes[Outcome.UNKNOWN]) == (0.5, 2)
+    text = summary.report(result)
+    assert "1 success, 1 timeout, 2 of unknown outcome; success rate 50%" in text
+    assert "verdicts unknown 2, success 1, failure 25" in text
+    assert [episode.outcome for episode in read_episodes(tmp_path, outcomes=[Outcome.UNKNOWN])] == [Outcome.UNKNOWN] * 2
+    assert check.check_bags(tmp_path)[0].is_sound
+    assert describe(episodes[2]).endswith("; outcome unknown\n  verdicts: 1 unknown, 6 failure")
+    picture = np.asarray(Image.open(io.BytesIO(film_strip_png(episodes[2], frames=5, height=24))))
+    assert picture[-1, 0].tolist() == [200, 60, 50] and picture[-1, -1].tolist() == [150, 150, 150]
 
 
 def test_check_finds_what_is_wrong(tmp_path):

@@ -17,6 +17,11 @@ class EpisodeConverter:
     A step costs -1. The transition into `success_index` has reward 0 and ends the episode; what came after it is
     dropped. An episode without success never ends for the critic: its last value is bootstrapped, and its
     Monte-Carlo return is that of failing for ever, -1 / (1 - discount), at every step (Cal-QL, arXiv 2303.05479).
+
+    An episode of unknown outcome is learnt from as far as its verdicts are known, and is never imitated. Its return
+    is that of failing for ever as well, which is the least that any return can be: a lower bound, as Cal-QL needs it.
+    Values are cut off at it from below only, so that such a step is treated as in CQL, and none is held up by a
+    success that nobody saw.
     """
 
     def __init__(
@@ -34,7 +39,8 @@ class EpisodeConverter:
         self.n_step = n_step
 
     def __call__(self, episode: EpisodeData) -> EpisodeTransitions | None:
-        """Convert one episode; None if there is nothing to learn from (aborted, no action, all verdicts unknown).
+        """Convert one episode; None if there is nothing to learn from (aborted, no action, of unknown outcome and
+        without a known verdict).
 
         Raises RobofumeError if its images have another size than the policy's.
         """
@@ -73,13 +79,16 @@ class EpisodeConverter:
 
 
 def known_transitions(episode: EpisodeData) -> np.ndarray:
-    """Which transitions (N,) bool of a failed episode have a known reward.
+    """Which transitions (N,) bool of an episode without success have a known reward.
 
     The transition into a step whose verdict is unknown may have been a success: it is not learnt from. Where no
-    verdict was given at all (a sparse or absent judge), the outcome of the episode speaks for every step.
+    verdict was given at all (a sparse or absent judge), the failure of the episode speaks for every step; an unknown
+    outcome speaks for none.
     """
     known = np.asarray(episode.verdicts[1:]) != Verdict.UNKNOWN
-    return known if known.any() else np.ones(len(known), bool)
+    if episode.outcome == Outcome.UNKNOWN or known.any():
+        return known
+    return np.ones(len(known), bool)
 
 
 def monte_carlo_returns(steps: int, success: bool, discount: float) -> np.ndarray:

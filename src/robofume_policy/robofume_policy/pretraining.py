@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from robofume_common.action import ActionSpace
+from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
 from robofume_data.episode import EpisodeData
@@ -38,12 +39,19 @@ def fill_memory(
     Raises RobofumeError if there is nothing in them to learn from.
     """
     memory = ReplayMemory(capacity)
+    undecided = 0
     for episode in episodes:
         transitions = converter(episode)
+        undecided += transitions is None and episode.outcome == Outcome.UNKNOWN
         if transitions is not None and transitions.episode_id not in memory:
             memory.add(transitions, (times or {}).get(transitions.episode_id, 1))
+    left_out = f"{undecided} episodes are left out, since nobody knows how they ended or how any of their steps is"
+    if not len(memory) and undecided:
+        raise RobofumeError(f"The recorded data hold no episode to learn from: {left_out}; import them with --labels.")
     if not len(memory):
         raise RobofumeError("The recorded data hold no episode to learn from: collect demonstrations first.")
+    if undecided:
+        logger.warning("%s.", left_out)
     return memory
 
 

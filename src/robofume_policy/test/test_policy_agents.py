@@ -104,6 +104,19 @@ def test_loss_equals_a_slow_reference(algorithm: str, critics: int, best: bool) 
     assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_return_of_failing_for_ever_leaves_the_calibration_without_effect() -> None:
+    """Episodes without a success are treated as in CQL: their return is a lower bound of every value."""
+    losses = {}
+    for algorithm in ("cal_ql", "cql"):
+        for bound in (-1.0 / (1.0 - AGENT.discount), 50.0):
+            agent = create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=1)
+            batch = replace(random_batch(), returns=np.full(8, bound, np.float32))
+            losses[algorithm, bound] = float(agent.loss(tensors(batch))[1]["losses/conservative"].detach())
+    (low, high) = sorted({bound for _, bound in losses})
+    assert losses["cal_ql", low] == losses["cql", low]
+    assert losses["cal_ql", high] > losses["cql", high]
+
+
 def test_iql_equals_a_slow_reference() -> None:
     config = replace(AGENT, algorithm="iql", imitation_weight=2.0, expectile=0.8, advantage_temperature=0.5)
     agent = create_agent(replace(NETWORK, critics=3), config, seed=1)

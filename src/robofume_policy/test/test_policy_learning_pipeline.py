@@ -17,7 +17,7 @@ from robofume_policy.metrics import read_metrics
 from robofume_policy.networks import Policy
 from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.policy_network import architecture_hash, load_policy, serialise_policy
-from robofume_policy.pretraining import pretrain
+from robofume_policy.pretraining import fill_memory, pretrain
 
 SPACE = ActionSpace()
 NETWORK = NetworkConfig(image_size=40, hidden_size=32, image_features=16)
@@ -90,6 +90,26 @@ def test_unknown_verdicts_are_neither(converter: EpisodeConverter) -> None:
     assert result is not None and result.next_offset.tolist() == [1, 0, 1, 1, 0]
     nothing_said = converter(replace(episode, verdicts=np.zeros(5, np.uint8)))
     assert nothing_said is not None and nothing_said.transitions == 4
+
+
+def test_an_unknown_outcome_is_learnt_from_as_far_as_its_verdicts_are_known(converter: EpisodeConverter) -> None:
+    episode = make_episode(steps=4, outcome=Outcome.UNKNOWN)
+    verdicts = np.array([0, Verdict.FAILURE, 0, Verdict.FAILURE, 0], np.uint8)
+    result = converter(replace(episode, verdicts=verdicts))
+    assert result is not None and result.next_offset.tolist() == [1, 0, 1, 0, 0]
+    assert result.rewards[[0, 2]].tolist() == [-1, -1] and (result.discounts[[0, 2]] > 0).all()
+    assert (result.imitation == 0).all()
+    # The least that any return can be: nothing is held up by a success that nobody saw.
+    assert result.returns[:4] == pytest.approx([-10.0] * 4)
+    assert converter(replace(episode, verdicts=np.zeros(5, np.uint8))) is None
+
+
+def test_what_nobody_knows_is_left_out_of_the_memory_and_counted(converter: EpisodeConverter, caplog) -> None:
+    unknown = replace(make_episode(steps=4, outcome=Outcome.UNKNOWN), verdicts=np.zeros(5, np.uint8))
+    assert len(fill_memory([unknown, make_episode(number=1, steps=4)], converter, 100)) == 3
+    assert "1 episodes are left out" in caplog.text
+    with pytest.raises(RobofumeError, match="nobody knows how they ended"):
+        fill_memory([unknown], converter, 100)
 
 
 def test_what_is_not_learnt_from(converter: EpisodeConverter) -> None:

@@ -38,6 +38,9 @@ class LoopConfig:
         False,
         "do not count verdicts on what the gripper still holds: a success needs an open gripper at the step before",
     )
+    uncalled_is_failure: bool = setting(
+        False, "a person watches and calls the successes: an end that nobody judged is a failure, and not unknown"
+    )
     start_deadline: float = setting(
         60.0, "wall time from a goal's first task to its first step", unit="s", minimum=0.1
     )
@@ -49,6 +52,9 @@ class LoopConfig:
     )
     reset_deadline: float = setting(60.0, "wall time for a scene reset", unit="s", minimum=0.1)
     max_missing_verdicts: int = setting(3, "missing verdicts in a row that end the goal", minimum=1)
+    max_unknown_episodes: int = setting(
+        12, "episodes in a row whose end the judge could not tell that end the goal, resets or not", minimum=1
+    )
     max_aborts: int = setting(3, "episodes in a row aborted by a restarted policy that end the goal", minimum=1)
 
 
@@ -143,6 +149,8 @@ class Episode:
     permitted: int = 0
     last_actor: Actor = Actor.NONE
     verdicts: dict[int, Verdict] = field(default_factory=dict)
+    called: set[int] = field(default_factory=set)
+    """Steps that a person has judged."""
     gripping: set[int] = field(default_factory=set)
     """Steps that an action with the gripper closed led to."""
     going_home: bool = False
@@ -190,6 +198,7 @@ class EpisodeLoop:
         self._first_step_seen = False
         self._looking_for_silent = False
         self._missing_verdicts = 0
+        self._unknown_episodes = 0
         self._aborts = 0
 
     @property
@@ -219,7 +228,7 @@ class EpisodeLoop:
             raise RuntimeError("a goal is running")
         self._plan, self._ending = plan, None
         self._stamp, self._first_step_seen = 0, False
-        self._missing_verdicts = self._aborts = 0
+        self._missing_verdicts = self._unknown_episodes = self._aborts = 0
         self.pace.begin(now)
         return self._continue(now)
 
@@ -278,6 +287,7 @@ class EpisodeLoop:
             return []
         episode.verdicts[index] = verdict
         if by_person:
+            episode.called.add(index)
             episode.gripping.discard(index)
         return self._proceed(now)
 
@@ -297,7 +307,8 @@ class EpisodeLoop:
             return []
         plan, self._resetting = self._resetting[0], None
         if not success:
-            return self._fail(ERROR_RESET_FAILED, f"The scene could not be reset: {message}", now)
+            due = f" (it was due because {plan.reason})" if plan.reason else ""
+            return self._fail(ERROR_RESET_FAILED, f"The scene could not be reset{due}: {message}", now)
         assert self._plan is not None
         self._plan.on_reset()
         return self._start_episode(plan, now, stamp, assisted=True)
@@ -343,7 +354,8 @@ class EpisodeLoop:
         if plan.reset:
             self._tickets += 1
             self._resetting = (plan, now + self.config.reset_deadline, self._tickets)
-            return [*self._idle(), ResetScene(plan.direction, plan.seed, self._tickets)]
+            why = [Note(f"The scene is reset: {plan.reason}.")] if plan.reason else []
+            return [*why, *self._idle(), ResetScene(plan.direction, plan.seed, self._tickets)]
         return self._start_episode(plan, now, self._stamp)
 
     def _start_episode(self, plan: EpisodePlan, now: float, stamp: int, assisted: bool = False) -> list[Event]:
@@ -389,11 +401,18 @@ class EpisodeLoop:
             return []
         if episode.steps < self.task.step_limit and not episode.going_home:
             return [Note(f"The policy ended episode {episode.episode_id} early."), *self._abort_current(now)]
-        if episode.steps in episode.verdicts or not self.pacing.expect_verdicts:
+        if not self.pacing.expect_verdicts:
             return self._end_current(Outcome.TIMEOUT, -1, now)
-        if now - episode.step_time < self.pacing.verdict_deadline:
-            return []
-        return self._miss_verdict(episode, episode.steps, now) or self._end_current(Outcome.TIMEOUT, -1, now)
+        if episode.steps not in episode.verdicts:
+            if now - episode.step_time < self.pacing.verdict_deadline:
+                return []
+            failure = self._miss_verdict(episode, episode.steps, now)
+            if failure:
+                return failure
+        unknown = episode.verdicts[episode.steps] == Verdict.UNKNOWN
+        if self.config.uncalled_is_failure and episode.steps not in episode.called:
+            unknown = False
+        return self._end_current(Outcome.UNKNOWN if unknown else Outcome.TIMEOUT, -1, now)
 
     def _look_from_home(self, episode: Episode, now: float) -> list[Event]:
         """Send the arm home before the last step: what it holds is let go, and nothing hides the objects."""
@@ -462,6 +481,7 @@ class EpisodeLoop:
         self._closing.append(episode)
         if outcome != Outcome.ABORTED:
             self._aborts = 0
+            self._count_unknown(outcome)
             began_there = episode.verdicts.get(0) == Verdict.SUCCESS
             self._plan.on_episode(EpisodeResult(episode.direction, outcome, episode.steps, success_index, began_there))
         if episode.last_seen:
@@ -471,6 +491,17 @@ class EpisodeLoop:
             if not plan.reset:
                 return self._start_episode(plan, now, self._stamp)
         return self._idle()
+
+    def _count_unknown(self, outcome: Outcome) -> None:
+        """Too many episodes in a row of which nobody knows how they ended end the goal, once the last is closed."""
+        self._unknown_episodes = self._unknown_episodes + 1 if outcome == Outcome.UNKNOWN else 0
+        if self._unknown_episodes >= self.config.max_unknown_episodes and self._ending is None:
+            self._ending = Finished(
+                ERROR_NO_VERDICTS,
+                f"The judge could not say how {self._unknown_episodes} episodes in a row ended. Look at the camera's "
+                "picture and at the objects; if both are as they should be, label some of these episodes (`robofume "
+                "label`) and train the reward model again.",
+            )
 
     def _abort_current(self, now: float) -> list[Event]:
         """The current episode cannot be completed; it is run again."""

@@ -24,17 +24,23 @@ class SwitchingConfig:
     failures_before_reset: int = setting(
         8, "failures in a row, of either direction, before the scene is reset; 0: never", minimum=0
     )
+    unknowns_before_reset: int = setting(
+        4, "episodes in a row whose end the judge could not tell, before the scene is reset; 0: never", minimum=0
+    )
     reset_every: int = setting(0, "reset the scene after so many episodes without a reset; 0: never", minimum=0)
 
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """The episode to run next. `seed` of the scene reset before it, 0: the scene backend's own next place."""
+    """The episode to run next. `seed` of the scene reset before it, 0: the scene backend's own next place; `reason`:
+    why there is one, where a person should know.
+    """
 
     phase: Phase
     direction: Direction
     reset: bool = False
     seed: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,13 @@ class Plan(Protocol):
 
 @dataclass
 class Tally:
-    """What happened, in a goal or in a whole run. Field names as in Practice.action."""
+    """What happened, in a goal or in a whole run. Field names and meanings as in Practice.action."""
 
     steps: int = 0
     episodes: int = 0
     forward_episodes: int = 0
     backward_episodes: int = 0
+    unknown_episodes: int = 0
     forward_successes: int = 0
     backward_successes: int = 0
     assisted_resets: int = 0
@@ -89,7 +96,9 @@ class Tally:
         """Count an episode that was not aborted."""
         success = int(result.outcome == Outcome.SUCCESS)
         self.episodes += 1
-        if result.direction == Direction.FORWARD:
+        if result.outcome == Outcome.UNKNOWN:
+            self.unknown_episodes += 1
+        elif result.direction == Direction.FORWARD:
             self.forward_episodes += 1
             self.forward_successes += success
         else:
@@ -105,12 +114,17 @@ class Alternation:
     starts, so it is tried again, `max_repeats` times; after `failures_before_reset` failures in a row, whatever the
     direction, the objects are taken to be out of reach and the scene is reset. A success that was there from the
     start does not break the row.
+
+    An episode whose end the judge could not tell is neither: it leaves these counters as they are, and the same
+    direction is tried again, since the objects may still be where it starts. Such episodes in a row have a counter of
+    their own that asks for a reset too: an object may lie where the judge never saw one, or be gone.
     """
 
     config: SwitchingConfig
     direction: Direction = Direction.FORWARD
     repeats: int = 0
     failures_in_row: int = 0
+    unknowns_in_row: int = 0
     episodes_since_reset: int = 0
     total: Tally = field(default_factory=Tally)
     recent: dict[Direction, deque[bool]] = field(
@@ -121,15 +135,21 @@ class Alternation:
         """The next episode of practice."""
         phase = Phase.FORWARD if self.direction == Direction.FORWARD else Phase.BACKWARD
         stuck = 0 < self.config.failures_before_reset <= self.failures_in_row
+        unclear = 0 < self.config.unknowns_before_reset <= self.unknowns_in_row
         due = 0 < self.config.reset_every <= self.episodes_since_reset
-        return EpisodePlan(phase, self.direction, reset=stuck or due)
+        reason = f"the judge could not say how the last {self.unknowns_in_row} episodes ended" if unclear else ""
+        return EpisodePlan(phase, self.direction, reset=stuck or unclear or due, reason=reason)
 
     def on_episode(self, result: EpisodeResult) -> None:
         """Decide the next direction from how an episode ended."""
-        success = result.outcome == Outcome.SUCCESS
         self.total.count_episode(result)
-        self.recent[result.direction].append(success)
         self.episodes_since_reset += 1
+        if result.outcome == Outcome.UNKNOWN:
+            self.unknowns_in_row += 1
+            return
+        success = result.outcome == Outcome.SUCCESS
+        self.unknowns_in_row = 0
+        self.recent[result.direction].append(success)
         if not success:
             self.failures_in_row += 1
         elif not result.began_there:  # else a forced change of direction would hide that nothing gets done
@@ -142,10 +162,10 @@ class Alternation:
     def on_reset(self) -> None:
         """The scene was reset for the next direction."""
         self.total.assisted_resets += 1
-        self.failures_in_row = self.episodes_since_reset = self.repeats = 0
+        self.failures_in_row = self.unknowns_in_row = self.episodes_since_reset = self.repeats = 0
 
     def success_rate(self, direction: Direction) -> float:
-        """Share of successes among the last episodes of a direction, NaN before the first."""
+        """Share of successes among the last decided episodes of a direction, NaN before the first."""
         recent = self.recent[direction]
         return sum(recent) / len(recent) if recent else math.nan
 
@@ -155,6 +175,7 @@ class Alternation:
             "direction": int(self.direction),
             "repeats": self.repeats,
             "failures_in_row": self.failures_in_row,
+            "unknowns_in_row": self.unknowns_in_row,
             "episodes_since_reset": self.episodes_since_reset,
             "total": vars(self.total).copy(),
             "recent": {direction.name.lower(): list(self.recent[direction]) for direction in DIRECTIONS},
@@ -165,6 +186,7 @@ class Alternation:
         """The opposite of `to_dict`; raises KeyError, TypeError or ValueError where it is not one."""
         recent = {d: deque(map(bool, values["recent"][d.name.lower()]), maxlen=RECENT) for d in DIRECTIONS}
         counters = {name: int(values[name]) for name in ("repeats", "failures_in_row", "episodes_since_reset")}
+        counters["unknowns_in_row"] = int(values.get("unknowns_in_row", 0))  # older files have none
         return cls(config, Direction(values["direction"]), total=Tally(**values["total"]), recent=recent, **counters)
 
 
@@ -255,8 +277,9 @@ class EvaluationPlan:
         """Every trial has one."""
 
     def on_episode(self, result: EpisodeResult) -> None:
-        """Keep a trial's result."""
-        self.results[result.direction].append(result)
+        """Keep a trial's result; one that could not be judged is run again from the same start."""
+        if result.outcome != Outcome.UNKNOWN:
+            self.results[result.direction].append(result)
 
     def successes(self, direction: Direction) -> list[bool]:
         """Per trial."""

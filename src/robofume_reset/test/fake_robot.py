@@ -2,7 +2,8 @@
 
 A point on a line: forward succeeds right of 0.12 m, backward left of -0.12 m; homing does not move what was achieved.
 As the contract asks, it advances by one period for the command that answers its newest observation, and repeats an
-observation that nobody answers. `fail_every` makes the demonstrator do nothing in every so manieth episode. With a
+observation that nobody answers. `fail_every` makes the demonstrator do nothing in every so manieth episode, and
+`unclear_every` the judge leave the last step of every so manieth unknown. With a
 `rate` [Hz] it lives in real time instead: it observes by the wall clock and follows commands at once.
 """
 
@@ -29,7 +30,9 @@ SIZE = 64
 class FakeRobot(Node):
     def __init__(self) -> None:
         super().__init__("fake_robot")
-        parameters = {"rate": 0.0, "fail_every": 0, "silent_after": 0, "verdicts": True, "demonstrate": True}
+        parameters = {
+            "rate": 0.0, "fail_every": 0, "unclear_every": 0, "silent_after": 0, "verdicts": True, "demonstrate": True
+        }  # fmt: skip
         for name, default in parameters.items():
             setattr(self, name, self.declare_parameter(name, default).value)
         self.stamp, self.position, self.steps, self.episodes = PERIOD, 0.0, 0, 0
@@ -111,12 +114,14 @@ class FakeRobot(Node):
             return
         position = message.proprioception[0]
         success = position > REACH if message.direction == Direction.FORWARD else position < -REACH
+        unclear = not message.action and self.unclear_every and self.episodes % self.unclear_every == 0
+        verdict = Verdict.UNKNOWN if unclear else Verdict.SUCCESS if success else Verdict.FAILURE
         self.reward.publish(
             Reward(
                 episode_id=message.episode_id,
                 index=message.index,
                 probability=float(success),
-                verdict=int(Verdict.SUCCESS if success else Verdict.FAILURE),
+                verdict=int(verdict),
                 source=int(RewardSource.GROUND_TRUTH),
             )
         )

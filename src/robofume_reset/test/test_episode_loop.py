@@ -274,14 +274,15 @@ def test_a_verdict_breaks_the_row_of_missing_ones():
     assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
 
 
-def test_no_verdict_on_the_last_step_is_a_timeout_after_its_deadline():
+def test_no_verdict_on_the_last_step_leaves_the_outcome_unknown_after_its_deadline():
     bench = Bench(pacing={"lockstep": True, "verdict_deadline": 2.0})
     bench.practice(episodes=1)
     for index in range(4):
         bench.both(index)
     bench.step(4, last=True)
     assert bench.tick(1.9) == []
-    assert bench.tick(0.2)[0].outcome == Outcome.TIMEOUT
+    closed = bench.tick(0.2)[0]
+    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.UNKNOWN, 4, -1)
 
 
 def test_without_a_reward_node_nothing_waits_for_verdicts():
@@ -290,6 +291,10 @@ def test_without_a_reward_node_nothing_waits_for_verdicts():
     assert [bench.step(index) for index in range(3)] == [[PublishPermit("s-000001", n)] for n in (1, 2, 3)]
     bench.step(3)
     assert bench.step(4, last=True)[0].outcome == Outcome.TIMEOUT
+    bench.practice(episodes=1)
+    for index in range(4):
+        bench.both(index, U)
+    assert bench.both(4, U, last=True)[0].outcome == Outcome.TIMEOUT
 
 
 def test_silence_is_looked_into_and_ends_the_goal():
@@ -691,18 +696,18 @@ def test_a_success_is_what_is_judged_one_from_home(ending, steps):
 
 
 @pytest.mark.parametrize(("ending", "steps"), [(candidate, 2), (unnoticed, 4)])
-@pytest.mark.parametrize("verdict", [F, U])
-def test_a_success_that_is_not_confirmed_is_a_failure(ending, steps, verdict):
+@pytest.mark.parametrize(("verdict", "outcome"), [(F, Outcome.TIMEOUT), (U, Outcome.UNKNOWN)])
+def test_a_success_that_is_not_confirmed_is_a_failure_or_unknown(ending, steps, verdict, outcome):
     bench = Bench(loop={"confirm": True})
     bench.practice(episodes=2)
     name = ending(bench)
     bench.step(steps, True, name)
     closed, task = bench.verdict(steps, verdict, name)
-    assert (closed.outcome, closed.num_steps, closed.success_index) == (Outcome.TIMEOUT, steps, -1)
+    assert (closed.outcome, closed.num_steps, closed.success_index) == (outcome, steps, -1)
     assert (task.direction, task.home) == (Direction.FORWARD, False)
 
 
-def test_a_confirmation_that_never_comes_ends_the_goal_or_is_a_failure():
+def test_a_confirmation_that_never_comes_ends_the_goal_or_leaves_the_outcome_unknown():
     bench = Bench(loop={"confirm": True, "step_deadline": 20.0})
     bench.practice(episodes=1)
     candidate(bench)
@@ -714,7 +719,7 @@ def test_a_confirmation_that_never_comes_ends_the_goal_or_is_a_failure():
     bench.step(2, True, candidate(bench))
     bench.tick(11.0)
     (closed,) = bench.of(PublishEpisode)
-    assert closed.outcome == Outcome.TIMEOUT
+    assert closed.outcome == Outcome.UNKNOWN
 
 
 def test_what_the_gripper_holds_is_no_success():
@@ -778,3 +783,92 @@ def test_a_success_that_was_there_from_the_start_does_not_hide_failures():
     assert not bench.of(ResetScene)
     bench.timeout()
     assert len(bench.of(ResetScene)) == 1
+
+
+def unclear(bench):
+    """An episode up to the step limit on whose last step the judge has no answer."""
+    for index in range(4):
+        bench.both(index)
+    return bench.both(4, U, last=True)
+
+
+def test_unknown_steps_before_a_known_last_one_leave_a_failure():
+    bench = Bench()
+    bench.practice(episodes=1)
+    for index in range(4):
+        bench.both(index, U)
+    assert bench.both(4, F, last=True)[0].outcome == Outcome.TIMEOUT
+
+
+def test_a_person_who_knows_before_the_end_decides():
+    bench = Bench(pacing={"lockstep": True, "verdict_deadline": 2.0})
+    bench.practice(episodes=1)
+    for index in range(4):
+        bench.both(index)
+    bench.step(4, last=True)
+    assert bench.verdict(4, F, "s-000001", by_person=True)[0].outcome == Outcome.TIMEOUT
+
+
+def test_unknown_ends_ask_for_a_reset_with_a_sentence_and_then_end_the_goal():
+    bench = Bench(switching={"unknowns_before_reset": 2, "max_repeats": 0}, loop={"max_unknown_episodes": 5})
+    bench.practice(episodes=50)
+    for number in range(5):
+        assert bench.task.direction == Direction.FORWARD  # never turned round
+        events = unclear(bench)
+        assert events[0].outcome == Outcome.UNKNOWN
+        if number in (1, 3):
+            note, _, reset = events[1:]
+            assert "could not say how the last 2 episodes ended" in note.sentence
+            bench.take(bench.loop.on_reset(reset.ticket, True, "", bench.stamp, bench.now))
+    finished = bench.of(Finished)[-1]
+    assert finished.error == el.ERROR_NO_VERDICTS and "how 5 episodes in a row ended" in finished.message
+    assert [closed.outcome for closed in bench.of(PublishEpisode)] == [Outcome.UNKNOWN] * 5
+    tally = bench.plan.tally
+    assert (tally.episodes, tally.unknown_episodes, tally.forward_episodes, tally.assisted_resets) == (5, 5, 0, 2)
+    assert not bench.loop.busy and bench.task.phase == Phase.IDLE
+    bench.practice(episodes=1)  # a new goal counts anew
+    unclear(bench)
+    assert bench.of(Finished)[-1] == Finished(el.ERROR_NONE, "")
+
+
+def test_a_known_end_breaks_the_row_of_unknown_ones():
+    bench = Bench(switching={"unknowns_before_reset": 0}, loop={"max_unknown_episodes": 2})
+    bench.practice(episodes=7)
+    for number in range(7):
+        bench.timeout() if number % 2 else unclear(bench)
+    assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
+
+
+def test_where_nobody_resets_the_scene_the_sentence_says_why_it_was_due():
+    bench = Bench(switching={"unknowns_before_reset": 1})
+    bench.practice(episodes=5)
+    reset = unclear(bench)[-1]
+    bench.take(bench.loop.on_reset(reset.ticket, False, "nobody serves scene/reset.", 0, bench.now))
+    message = bench.of(Finished)[-1].message
+    assert "could not say how the last 1 episodes ended" in message and "nobody serves" in message
+
+
+def test_a_trial_that_could_not_be_judged_is_run_again_from_the_same_start():
+    bench = Bench()
+    bench.evaluate(trials=1, seed=3)
+    seeds = []
+    for ending in (unclear, Bench.timeout, Bench.timeout):
+        reset = bench.of(ResetScene)[-1]
+        seeds.append((reset.direction, reset.seed))
+        bench.take(bench.loop.on_reset(reset.ticket, True, "", bench.stamp, bench.now))
+        ending(bench)
+    assert seeds[0] == seeds[1] != seeds[2] and bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
+    assert bench.plan.successes(Direction.FORWARD) == bench.plan.successes(Direction.BACKWARD) == [False]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "by_person", "outcome"),
+    [(U, False, Outcome.TIMEOUT), (U, True, Outcome.UNKNOWN), (F, True, Outcome.TIMEOUT), (S, True, Outcome.SUCCESS)],
+)
+def test_where_a_person_calls_the_successes_an_uncalled_end_is_a_failure(verdict, by_person, outcome):
+    bench = Bench(pacing={"lockstep": False}, loop={"uncalled_is_failure": True})
+    bench.practice(episodes=1)
+    for index in range(4):
+        bench.both(index, U)
+    bench.step(4, last=True)
+    assert bench.verdict(4, verdict, "s-000001", by_person=by_person)[0].outcome == outcome

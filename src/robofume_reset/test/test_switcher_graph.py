@@ -13,19 +13,21 @@ from robofume_interfaces.action import Evaluate, Practice
 
 def test_practice_alternates_and_every_step_is_there_once(graph):
     graph.start_switcher()
-    graph.start_robot(fail_every=7)
+    graph.start_robot(fail_every=7, unclear_every=14)
     graph.start_policy()  # last, so that it meets a task and a frozen world
     started = time.monotonic()
     result = graph.run_goal(Practice, "practice", Practice.Goal(steps=400))
     seconds = time.monotonic() - started
     assert result.error_code == 0, result.message
     assert result.steps >= 400
-    assert result.episodes == len(graph.episodes) == result.forward_episodes + result.backward_episodes
+    decided = result.forward_episodes + result.backward_episodes
+    assert result.episodes == len(graph.episodes) == decided + result.unknown_episodes
     assert result.steps == sum(episode.num_steps for episode in graph.episodes)
     for episode in graph.episodes:
         graph.assert_whole(episode)
     outcomes = [(episode.direction, episode.outcome) for episode in graph.episodes]
-    assert {outcome for _, outcome in outcomes} == {Outcome.SUCCESS, Outcome.TIMEOUT}
+    assert {outcome for _, outcome in outcomes} == {Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN}
+    assert [outcome for _, outcome in outcomes].count(Outcome.UNKNOWN) == result.unknown_episodes
     for (direction, outcome), (following, _) in itertools.pairwise(outcomes):
         assert (following != direction) == (outcome == Outcome.SUCCESS)
     for episode in graph.episodes:

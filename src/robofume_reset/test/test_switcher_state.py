@@ -24,6 +24,15 @@ def test_round_trip(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["switcher.json"]
 
 
+def test_a_file_from_before_unknown_outcomes_is_read(tmp_path):
+    path = tmp_path / "state.json"
+    save_state(path, SwitcherState(Alternation(CONFIG, repeats=2), 7))
+    values = json.loads(path.read_text())
+    del values["alternation"]["unknowns_in_row"], values["alternation"]["total"]["unknown_episodes"]
+    path.write_text(json.dumps(values))
+    assert load_state(path, CONFIG) == SwitcherState(Alternation(CONFIG, repeats=2), 7)
+
+
 def test_no_file_is_a_fresh_start(tmp_path):
     for path in ("", tmp_path / "none.json"):
         state = load_state(path, CONFIG)

@@ -26,6 +26,10 @@ def result(direction, success, steps=10):
     return EpisodeResult(direction, outcome, steps, steps - 1 if success else -1)
 
 
+def unknown(direction, steps=10):
+    return EpisodeResult(direction, Outcome.UNKNOWN, steps, -1)
+
+
 def play(alternation, successes):
     """Run episodes with the given successes; returns directions taken and where a reset was asked for."""
     directions, resets = [], []
@@ -62,6 +66,34 @@ def test_failures_in_a_row_ask_for_a_reset_and_a_success_breaks_the_row():
     config = SwitchingConfig(max_repeats=1, failures_before_reset=4)
     assert play(Alternation(config), [False] * 3 + [True] + [False] * 9)[1] == [8, 12]
     assert play(Alternation(SwitchingConfig(failures_before_reset=0)), [False] * 50)[1] == []
+
+
+def test_an_unknown_end_is_neither_for_any_counter():
+    config = SwitchingConfig(max_repeats=1, failures_before_reset=3, unknowns_before_reset=0)
+    certain, unsure = Alternation(config), Alternation(config)
+    for success in (True, False, False, True, False, False, False):
+        for _ in range(3):
+            unsure.on_episode(unknown(unsure.direction))
+        assert unsure.plan() == certain.plan()
+        for alternation in (certain, unsure):
+            alternation.on_episode(result(alternation.direction, success))
+    assert unsure.plan() == certain.plan() and certain.plan().reset
+    assert unsure.recent == certain.recent
+    assert (unsure.total.episodes, unsure.total.unknown_episodes) == (28, 21)
+    for name in ("forward_episodes", "backward_episodes", "forward_successes", "backward_successes"):
+        assert getattr(unsure.total, name) == getattr(certain.total, name)
+
+
+def test_unknown_ends_in_a_row_ask_for_a_reset_of_their_own():
+    alternation = Alternation(SwitchingConfig(unknowns_before_reset=2))
+    for episode in (unknown(FORWARD), result(FORWARD, False), unknown(FORWARD)):
+        alternation.on_episode(episode)
+    assert not alternation.plan().reset
+    alternation.on_episode(unknown(FORWARD))
+    assert alternation.plan().reset and "last 2 episodes" in alternation.plan().reason
+    assert Alternation.from_dict(alternation.config, alternation.to_dict()).plan() == alternation.plan()
+    alternation.on_reset()
+    assert not alternation.plan().reset and alternation.plan().reason == ""
 
 
 def test_a_reset_every_k_episodes():

@@ -9,6 +9,8 @@ from .saved import Calibration
 
 RECALL_KEPT = 0.5
 """Share of the recall at P(yes) > 0.5 that the threshold must leave."""
+FEWEST_FROM_HOME = 5
+"""Pictures from home of each answer that a threshold for them needs."""
 
 
 def fit_temperature(log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
@@ -61,6 +63,31 @@ def choose_failure_threshold(
         if kept + lost > 0 and kept / (kept + lost) >= target_precision:
             return min(float(candidate), threshold)
     return 0.01
+
+
+def choose_home_failure_threshold(
+    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float
+) -> float:
+    """As `choose_failure_threshold`, for held-out pictures from home, which are few.
+
+    What is left unknown there leaves an episode undecided, so looked at are only thresholds that keep RECALL_KEPT of
+    the failures called at 0.5; where none of them reaches the precision, the most precise one, and 0.5 where there are
+    fewer than FEWEST_FROM_HOME of either answer.
+    """
+    if min(int(labels.sum()), int((~labels).sum())) < FEWEST_FROM_HOME:
+        return 0.5
+    found = np.mean(probabilities[~labels] <= 0.5)
+    best, best_precision = 0.5, -1.0
+    for candidate in np.round(np.arange(0.5, 0.005, -0.01), 2):
+        kept, lost = np.mean(probabilities[~labels] <= candidate), np.mean(probabilities[labels] <= candidate)
+        if kept == 0 or kept < RECALL_KEPT * found:
+            break
+        precision = kept / (kept + lost)
+        if precision >= target_precision:
+            return float(candidate)
+        if precision > best_precision:
+            best, best_precision = float(candidate), float(precision)
+    return best
 
 
 def calibrate(log_odds: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float) -> Calibration:

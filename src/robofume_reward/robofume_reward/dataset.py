@@ -115,6 +115,7 @@ def own_labels(episode: EpisodeData, margin: int, agreed: Collection[str] = ()) 
     human = episode.sources == RewardSource.HUMAN
     labels[human & (episode.verdicts == Verdict.SUCCESS)] = 1
     labels[human & (episode.verdicts == Verdict.FAILURE)] = 0
+    labels[human & (episode.verdicts == Verdict.UNKNOWN)] = -1
     return labels
 
 

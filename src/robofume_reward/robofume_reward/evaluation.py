@@ -95,7 +95,7 @@ def evaluate_episodes(
     judge = judge or JudgeConfig()
     frames = dataset.truth(episodes, DatasetConfig(margin=0))
     at_home = dataset.from_home(episodes, DatasetConfig(margin=0))
-    asked = Answers(reward, frames, judge, batch_size), Answers(reward, at_home, judge, batch_size, HOME_THRESHOLD)
+    asked = Answers(reward, frames, judge, batch_size), Answers(reward, at_home, judge, batch_size, from_home=True)
     tasks = [episode.task for episode in episodes]
     result: dict[str, Any] = {
         "rule": {"threshold": max(0.5, reward.calibration.threshold), **asdict(judge)},
@@ -114,13 +114,15 @@ class Answers:
     """What a judge says to labelled questions."""
 
     def __init__(
-        self, reward: Judge, frames: LabelledFrames, judge: JudgeConfig, batch_size: int, threshold: float = 0.0
+        self, reward: Judge, frames: LabelledFrames, judge: JudgeConfig, batch_size: int, from_home: bool = False
     ) -> None:
         self.frames = frames
         self.judge = judge
         calibration = reward.calibration
         self.probabilities = calibration.probabilities(log_odds(reward, frames, batch_size))
-        self.verdicts = np.array([calibration.verdict(float(p), threshold) for p in self.probabilities], np.uint8)
+        threshold = HOME_THRESHOLD if from_home else 0.0
+        verdicts = [calibration.verdict(float(p), threshold, from_home) for p in self.probabilities]
+        self.verdicts = np.array(verdicts, np.uint8)
 
     def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """The measures of some of the questions."""

@@ -77,7 +77,7 @@ def agreed(episodes: Sequence[EpisodeData], judge: Any, confidence: float) -> se
 
 def with_labels(episodes: Sequence[EpisodeData], labels: Mapping[str, Mapping[int, Verdict]]) -> list[EpisodeData]:
     """The same episodes with a person's verdicts in the place of the recorded ones; a verdict on the last step
-    decides the outcome.
+    decides the outcome, also that nobody knows it.
     """
     return [_with_labels(episode, labels.get(episode.episode_id, {})) for episode in episodes]
 
@@ -100,6 +100,8 @@ def _with_labels(episode: EpisodeData, labels: Mapping[int, Verdict]) -> Episode
             outcome, success_index = Outcome.SUCCESS, count - 1
         elif verdicts[-1] == Verdict.FAILURE:
             outcome, success_index = Outcome.TIMEOUT, -1
+        elif verdicts[-1] == Verdict.UNKNOWN:
+            outcome, success_index = Outcome.UNKNOWN, -1
     return dataclasses.replace(
         episode,
         verdicts=verdicts,
@@ -147,7 +149,7 @@ def most_doubtful(
         for episode in episodes
         if is_self_judged(episode)
         and episode.sources[-1] != RewardSource.HUMAN
-        and episode.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT)
+        and episode.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN)
         and np.isfinite(episode.probabilities[-1])
     ]
     return sorted(asked, key=lambda episode: abs(float(episode.probabilities[-1]) - 0.5))[:count]

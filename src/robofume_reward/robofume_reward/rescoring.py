@@ -59,12 +59,14 @@ def rescored(
     reward: RewardModel, episode: EpisodeData, config: JudgeConfig, batch_size: int = 64
 ) -> EpisodeData:
     """The episode with the verdicts that this model would give step by step."""
-    probabilities = _probabilities(reward, episode, batch_size)
+    probabilities = _probabilities(reward, episode.images, episode.instruction, batch_size)
     judge = EpisodeJudge(config)
     verdicts = np.zeros(len(probabilities), np.uint8)
     for index, probability in enumerate(probabilities):
-        threshold = HOME_THRESHOLD if index == episode.length else 0.0
-        verdicts[index] = judge.verdict("", index, reward.calibration.verdict(float(probability), threshold))
+        from_home = index == episode.length
+        threshold = HOME_THRESHOLD if from_home else 0.0
+        answer = reward.calibration.verdict(float(probability), threshold, from_home)
+        verdicts[index] = judge.verdict("", index, answer)
     person = episode.sources == RewardSource.HUMAN
     return dataclasses.replace(
         episode,
@@ -74,12 +76,23 @@ def rescored(
     )
 
 
-def _probabilities(reward: RewardModel, episode: EpisodeData, batch_size: int) -> NDArray[np.float64]:
+def answers(
+    reward: RewardModel, images: NDArray[np.uint8], instruction: str, batch_size: int = 64
+) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """P(success) (S,) of an episode's images (S, H, W, 3), and the verdicts (S,) on each alone, by the calibration."""
+    probabilities = _probabilities(reward, images, instruction, batch_size)
+    verdicts = [reward.calibration.verdict(float(probability)) for probability in probabilities]
+    return probabilities, np.array(verdicts, np.uint8)
+
+
+def _probabilities(
+    reward: RewardModel, images: NDArray[np.uint8], instruction: str, batch_size: int
+) -> NDArray[np.float64]:
     parts = []
-    for start in range(0, len(episode.images), batch_size):
-        newest = np.arange(start, min(start + batch_size, len(episode.images)))
+    for start in range(0, len(images), batch_size):
+        newest = np.arange(start, min(start + batch_size, len(images)))
         seen = newest if reward.view.frames == 1 else reward.view.indices(newest, np.zeros_like(newest))
-        parts.append(reward.probabilities(episode.images[seen], [episode.instruction] * len(newest)))
+        parts.append(reward.probabilities(images[seen], [instruction] * len(newest)))
     return np.concatenate(parts)
 
 

@@ -25,6 +25,7 @@ class Calibration:
     failure_threshold: float = 0.5  # failure needs P(yes) <= failure_threshold; what lies between is unknown
     held_out_precision: float = 0.0  # of the success verdicts on the held-out frames, with this threshold
     held_out_verdicts: float = 0.0  # how many success verdicts that precision rests on
+    home_failure_threshold: float = 0.5  # the same as failure_threshold, for what is seen from home
 
     @classmethod
     def read(cls, directory: Path) -> Calibration:
@@ -39,7 +40,8 @@ class Calibration:
             calibration = cls(**{name: float(values[name]) for name in names})
         except (ValueError, KeyError, TypeError) as error:
             raise RobofumeError(f"{path} is not a calibration file ({error}); train the reward model again.") from error
-        in_range = 0 <= calibration.threshold <= 1 and 0 <= calibration.failure_threshold <= 1
+        shares = (calibration.threshold, calibration.failure_threshold, calibration.home_failure_threshold)
+        in_range = all(0 <= share <= 1 for share in shares)
         if not (calibration.temperature > 0 and in_range):
             raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
         return calibration
@@ -52,14 +54,16 @@ class Calibration:
         """P(success) in [0, 1] of uncalibrated log-odds."""
         return 1.0 / (1.0 + np.exp(-np.clip(log_odds / self.temperature, -60, 60)))
 
-    def verdict(self, probability: float, threshold: float = 0.0) -> Verdict:
+    def verdict(self, probability: float, threshold: float = 0.0, from_home: bool = False) -> Verdict:
         """Success from the threshold on (and never below one half), failure up to the failure threshold, between
-        them unknown. `threshold` over 0 takes the place of the calibrated one.
+        them unknown. `threshold` over 0 takes the place of the calibrated one. `from_home`: the picture shows the scene
+        with the arm at home, which has a failure threshold of its own.
         """
         needed = threshold if threshold > 0 else self.threshold
         if probability > 0.5 and probability >= needed:
             return Verdict.SUCCESS
-        return Verdict.FAILURE if probability <= min(self.failure_threshold, needed) else Verdict.UNKNOWN
+        failure = self.home_failure_threshold if from_home else self.failure_threshold
+        return Verdict.FAILURE if probability <= min(failure, needed) else Verdict.UNKNOWN
 
 
 @dataclass(frozen=True)

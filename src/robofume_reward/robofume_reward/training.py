@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from robofume_common.enums import Verdict
+from robofume_common.enums import Direction, Outcome, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_data.bag_reader import read_episodes
 
 from . import dataset, evaluation, mining, questions, tiny_model, worst_frames
 from .augmentation import AugmentationConfig, augment, augment_images
-from .calibration import calibrate
+from .calibration import calibrate, choose_home_failure_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .model import ModelConfig, RewardModel
 from .pose_head import PoseHead
@@ -123,11 +123,23 @@ def train_on_episodes(
     augmentation: AugmentationConfig | None = None,
     second_judge: Any = None,
 ) -> dict[str, Any]:
-    """`train` for episodes (EpisodeData, in the order of recording) that are in memory."""
+    """`train` for episodes (EpisodeData, in the order of recording) that are in memory.
+
+    Prior data of no direction show other tasks, whose success has nothing to do with this one's: they are left out,
+    and the summary counts them.
+    """
     started = time.monotonic()
     options = options or TrainingConfig()
     data = data or DatasetConfig()
     augmentation = augmentation or AugmentationConfig()
+    recorded = len(episodes)
+    episodes = [episode for episode in episodes if episode.direction != Direction.NONE]
+    without_direction = recorded - len(episodes)
+    if not episodes:
+        raise RobofumeError(
+            f"None of the {recorded} recorded episodes follows a direction of a task, so none shows what success is; "
+            "import them with --direction, or record demonstrations."
+        )
     agreed = mining.agreed(episodes, second_judge, options.agreement) if second_judge is not None else set()
     episodes = [episode for episode in episodes if mining.gives_labels(episode, agreed)]
     labelled = dataset.label(episodes, data, options.seed, agreed)
@@ -149,16 +161,22 @@ def train_on_episodes(
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
     lenient = dataclasses.replace(data, margin=max(data.margin, EARLY_STEPS))
-    in_the_loop = dataset.label(held_episodes, lenient, options.seed, agreed)
-    in_the_loop = in_the_loop.select(in_the_loop.own)
+    held_questions = dataset.label(held_episodes, lenient, options.seed, agreed)
+    in_the_loop = held_questions.select(held_questions.own)
     odds = evaluation.log_odds(reward, in_the_loop)
     reward.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
+    at_home = held_questions.select(held_questions.starts[held_questions.frames] == held_questions.frames)
+    from_home = reward.calibration.probabilities(evaluation.log_odds(reward, at_home))
+    home_threshold = choose_home_failure_threshold(from_home, at_home.labels, options.target_precision)
+    reward.calibration = dataclasses.replace(reward.calibration, home_failure_threshold=home_threshold)
     measured = evaluation.evaluate_episodes(reward, held_episodes)
     summary = {
         "options": asdict(options),
         "dataset": asdict(data),
         "augmentation": asdict(augmentation),
         "training_episodes": int((~held).sum()),
+        "left_out_without_direction": without_direction,
+        "unknown_outcomes": sum(episode.outcome == Outcome.UNKNOWN for episode in episodes),
         "trained_on": [episode.episode_id for episode, out in zip(episodes, held, strict=True) if not out],
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
         "training_questions": len(training),

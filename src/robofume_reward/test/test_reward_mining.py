@@ -65,7 +65,12 @@ def test_a_persons_verdict_on_the_last_step_decides() -> None:
     assert (corrected.outcome, corrected.success_index) == (Outcome.SUCCESS, 16)
     assert mining.practice_labels(corrected)[[0, 2, 16]].tolist() == [0, 0, 1]
     (unsure,) = mining.with_labels([practised(True)], {"practice-1": {-1: Verdict.UNKNOWN}})
-    assert mining.practice_labels(unsure)[-1] == -1
+    assert (unsure.outcome, unsure.success_index) == (Outcome.UNKNOWN, -1)
+    assert (mining.practice_labels(unsure) == -1).all() and not mining.gives_labels(unsure)
+    unknown = dataclasses.replace(practised(False), outcome=Outcome.UNKNOWN)
+    assert mining.agreed([unknown], SecondJudge(0.99), 0.95) == set()
+    (decided,) = mining.with_labels([unknown], {"practice-1": {-1: Verdict.FAILURE}})
+    assert decided.outcome == Outcome.TIMEOUT and mining.practice_labels(decided)[-1] == 0
     with pytest.raises(RobofumeError, match="no step 99"):
         mining.with_labels([practised(True)], {"practice-1": {99: Verdict.SUCCESS}})
 
@@ -95,4 +100,6 @@ def test_the_most_doubtful_come_first() -> None:
         for i, p in enumerate((0.9, 0.55, 0.1, np.nan))
     ]
     assert [episode.episode_id for episode in mining.most_doubtful(episodes, 2)] == ["1", "0"]
+    unknown = dataclasses.replace(episodes[1], episode_id="unknown", outcome=Outcome.UNKNOWN, success_index=-1)
+    assert [episode.episode_id for episode in mining.most_doubtful([*episodes[::2], unknown], 1)] == ["unknown"]
     assert mining.most_doubtful(synthetic_episodes.episodes(3, seed=0), 5) == []

@@ -85,7 +85,10 @@ def test_an_untouched_attempt_leaves_the_other_direction_done() -> None:
 def test_failures_are_no_throughout_and_aborted_episodes_say_nothing() -> None:
     failure = synthetic_episodes.episodes(1, seed=0, failure_share=1.0)[0]
     assert (dataset.own_labels(failure, margin=1) == 0).all()
-    assert (dataset.own_labels(dataclasses.replace(failure, outcome=Outcome.ABORTED), margin=1) == -1).all()
+    for outcome in (Outcome.ABORTED, Outcome.UNKNOWN):
+        assert (dataset.own_labels(dataclasses.replace(failure, outcome=outcome), margin=1) == -1).all()
+    failure.sources[5], failure.verdicts[5] = RewardSource.HUMAN, Verdict.UNKNOWN
+    assert np.flatnonzero(dataset.own_labels(failure, margin=1) == -1).tolist() == [5]
 
 
 def test_a_persons_verdict_replaces_the_outcomes() -> None:
@@ -205,6 +208,10 @@ def test_between_the_thresholds_the_verdict_is_unknown() -> None:
     # A threshold of the loop's own takes the place of the calibrated one, and failure never reaches above it.
     assert [calibration.verdict(p, 0.5) for p in (0.2, 0.4, 0.5, 0.51)] == [NO, UNKNOWN, UNKNOWN, YES]
     assert Calibration().verdict(0.5) == NO and Calibration().verdict(0.51) == YES
+    # What is seen from home has a failure threshold of its own.
+    assert [calibration.verdict(p, 0.5, from_home=True) for p in (0.2, 0.4, 0.5, 0.51)] == [NO, NO, NO, YES]
+    strict = dataclasses.replace(calibration, home_failure_threshold=0.1)
+    assert [strict.verdict(p, 0.5, from_home=True) for p in (0.1, 0.2, 0.51)] == [NO, UNKNOWN, YES]
 
 
 def test_temperature_and_threshold_follow_the_data() -> None:
@@ -234,6 +241,21 @@ def test_failure_is_called_where_it_is_as_precise() -> None:
     assert calibration.choose_failure_threshold(probabilities, labels, 0.5, 0.7) == 0.5
     assert calibration.choose_failure_threshold(probabilities, ~labels, 0.95, 0.7) == 0.01
     assert calibration.choose_failure_threshold(probabilities, labels > 1, 0.95, 0.5) == 0.5
+
+
+def test_from_home_failure_is_called_as_precisely_but_not_at_any_price() -> None:
+    no, yes = np.linspace(0.0, 0.5, 11), np.full(10, 0.9)
+    labels = np.append(np.zeros(11, bool), np.ones(10, bool))
+
+    def threshold(successes: np.ndarray, precision: float = 0.95) -> float:
+        return calibration.choose_home_failure_threshold(np.append(no, successes), labels, precision)
+
+    assert threshold(yes) == 0.5
+    assert threshold(np.append(yes[1:], 0.42)) == 0.41  # the one that was missed is left unknown
+    # One that is missed with certainty cannot be left out without leaving out the failures.
+    assert threshold(np.append(yes[1:], 0.0)) == 0.5
+    few = calibration.choose_home_failure_threshold(np.append(no, 0.3), np.append(labels[:11], True), 0.95)
+    assert few == 0.5
 
 
 def test_unknown_counts_against_recall_and_not_against_precision() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_episodes
-from robofume_common.enums import RewardSource, Verdict
+from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import View
@@ -122,3 +122,24 @@ def test_one_kind_of_answer_is_refused(tmp_path: Path) -> None:
     failures = synthetic_episodes.episodes(4, seed=0, failure_share=1.0)
     with pytest.raises(RobofumeError, match="successes and failures"):
         training.train_on_episodes(failures, tmp_path / "reward", TrainingConfig(updates=1))
+
+
+def test_prior_data_of_no_direction_are_left_out_and_counted(tmp_path: Path) -> None:
+    prior = [
+        dataclasses.replace(episode, episode_id=f"prior-{i}", direction=Direction.NONE, task="prior")
+        for i, episode in enumerate(EPISODES[:5])
+    ]
+    unknown = dataclasses.replace(EPISODES[8], outcome=Outcome.UNKNOWN, success_index=-1)
+    tiny_model.save(tmp_path / "base", TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    options = TrainingConfig(base=str(tmp_path / "base"), updates=2, batch_size=8, threads=1)
+    without = training.train_on_episodes([*EPISODES[:8], unknown], tmp_path / "without", options)
+    assert without["left_out_without_direction"] == 0 and without["unknown_outcomes"] == 1
+    summary = training.train_on_episodes([*prior, *EPISODES[:8], unknown], tmp_path / "with", options)
+    assert summary["left_out_without_direction"] == 5
+    assert not [name for name in summary["trained_on"] + summary["held_out_episodes"] if name.startswith("prior")]
+    for name in ("training_questions", "held_out_questions", "trained_on"):
+        assert summary[name] == without[name]
+    versions = [RewardModel.load(tmp_path / name).version.split("@")[1] for name in ("without", "with")]
+    assert versions[0] == versions[1]
+    with pytest.raises(RobofumeError, match="None of the 5 recorded episodes follows a direction"):
+        training.train_on_episodes(prior, tmp_path / "prior", options)

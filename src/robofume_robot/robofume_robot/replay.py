@@ -24,7 +24,7 @@ from robofume_robot.kinematics import (
 )
 
 SECOND = 1_000_000_000
-OUTCOMES = {"success": Outcome.SUCCESS, "timeout": Outcome.TIMEOUT}
+OUTCOMES = {"success": Outcome.SUCCESS, "timeout": Outcome.TIMEOUT, "unknown": Outcome.UNKNOWN}
 _STATES_KEPT = 200
 
 
@@ -36,7 +36,9 @@ class ReplayConfig:
     forward_instruction: str = setting("", "Sentence that the policy follows forward")
     backward_instruction: str = setting("", "Sentence that undoes it")
     direction: int = setting(1, "What the recording shows: 1 forward, 2 backward", choices=(1, 2))
-    outcome: str = setting("timeout", "How its episodes ended", choices=tuple(OUTCOMES))
+    outcome: str = setting(
+        "unknown", "How its episodes ended, as a person says; unknown: nobody does", choices=tuple(OUTCOMES)
+    )
     actor: int = setting(2, "Who acted (Step.ACTOR_*): 1 policy, 2 person, 3 script", choices=(1, 2, 3))
     session: str = setting("replay", "Prefix of the episode ids; the same recording must keep the same one")
     step_limit: int = setting(0, "Actions after which an episode is cut; 0: never", minimum=0, maximum=10_000)

@@ -1,5 +1,7 @@
 """A recorded robot becomes steps: the core, and the node with a camera node and a bag's messages over DDS."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
@@ -47,8 +49,15 @@ def test_actions_are_what_the_arm_did():
         assert step.action[6] == pytest.approx(proprioception(after)[6])
     last, episode = replay.end()
     assert isinstance(last, ReplayStep) and last.index == 4 and last.action is None
-    assert episode == ReplayEpisode("replay_00000", 4, Outcome.TIMEOUT)
+    assert episode == ReplayEpisode("replay_00000", 4, Outcome.UNKNOWN)  # nobody said how it ended
     assert replay.end() == []
+
+
+@pytest.mark.parametrize(("said", "outcome"), [("success", Outcome.SUCCESS), ("timeout", Outcome.TIMEOUT)])
+def test_a_person_may_say_how_it_ended(said, outcome):
+    replay = Replay(dataclasses.replace(CONFIG, outcome=said))
+    play(replay)
+    assert replay.end()[-1].outcome == outcome
 
 
 def test_recorded_commands_count_more_than_motion():

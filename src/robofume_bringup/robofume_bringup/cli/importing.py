@@ -158,16 +158,8 @@ def _judge(options: Options) -> Any:
         return None
     if not options.reward_model:
         raise RobofumeError("--labels model needs --reward-model: the folder of a trained reward model.")
-    import numpy as np
-    from robofume_common.enums import Verdict
     from robofume_reward.model import RewardModel
+    from robofume_reward.rescoring import answers
 
     model = RewardModel.load(options.reward_model)
-
-    def judge(images: Any, instruction: str) -> tuple[Any, Any]:
-        probabilities = model.probabilities(images, [instruction] * len(images))
-        return probabilities, np.array([
-            model.calibration.verdict(float(value)) == Verdict.SUCCESS for value in probabilities
-        ])
-
-    return judge
+    return lambda images, instruction: answers(model, images, instruction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robofume_common.enums import Verdict
+from robofume_common.enums import Outcome, Verdict
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.stages.context import StageContext
@@ -48,7 +48,7 @@ def show_doubtful(context: StageContext, count: int) -> None:
     for episode in most_doubtful(episodes, count):
         picture = folder / f"{episode.episode_id}.png"
         save_picture(episode.images[-1], picture, enlarged=6)
-        said = "success" if episode.is_success else "failure"
+        said = {Outcome.SUCCESS: "success", Outcome.TIMEOUT: "failure"}.get(episode.outcome, "unknown")
         probability = float(episode.probabilities[-1])
         context.say(f"{episode.episode_id}  P {probability:.2f}, {said}: {episode.instruction}  {picture}")
 

@@ -33,11 +33,15 @@ def practise(context: StageContext) -> None:
     recent = judged[-50:]
     share = sum(summary.success for summary in recent) / max(1, len(recent))
     resets = sum(summary.assisted_reset_before for summary in summaries)
+    undecided = sum(summary.undecided for summary in summaries)
     context.say(
         f"Practice: {sum(s.num_steps for s in summaries)} control steps in {len(summaries)} episodes; "
-        f"{percent(share)} of the last {len(recent)} judged successful; {resets} assisted resets."
+        f"{percent(share)} of the last {len(recent)} judged successful; {resets} assisted resets"
+        + (f"; of {undecided} episodes the judge could not say how they ended." if undecided else ".")
     )
-    directory.note(STAGE, finished=True, episodes=len(summaries), assisted_resets=resets)
+    directory.note(
+        STAGE, finished=True, episodes=len(summaries), undecided_episodes=undecided, assisted_resets=resets
+    )
 
 
 def _practise(context: StageContext, done: int) -> None:
@@ -63,6 +67,7 @@ def _practise(context: StageContext, done: int) -> None:
         {
             "steps": result.steps,
             "episodes": result.episodes,
+            "unknown_episodes": result.unknown_episodes,
             "assisted_resets": result.assisted_resets,
             "interventions": result.interventions,
         }

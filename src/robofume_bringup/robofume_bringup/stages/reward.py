@@ -56,6 +56,15 @@ def train_reward(
             labels=labels,
             second_judge=RewardModel.load(second_judge) if second_judge else None,
         )
+    if summary["left_out_without_direction"]:
+        context.say(
+            f"{summary['left_out_without_direction']} episodes follow no direction of a task (prior data): they were "
+            "left out."
+        )
+    if summary["unknown_outcomes"]:
+        context.say(
+            f"Of {summary['unknown_outcomes']} episodes nobody knows how they ended: they answer no question about it."
+        )
     context.say(
         f"Reward model: trained on {summary['training_episodes']} episodes; on "
         f"{len(summary['held_out_episodes'])} "

@@ -49,7 +49,7 @@ class Conventions:
     labels: str = setting(
         "last",
         "Success of an episode: last: the last `success_frames` pictures of every one show it; given: where the "
-        "data's reward is positive; none: nobody knows",
+        "data's reward is positive, or their own verdicts; none: nobody knows",
         choices=LABELS,
     )
     success_frames: int = setting(3, "Pictures at the end that show success under `last`", minimum=1, maximum=1000)

@@ -58,6 +58,9 @@ def to_episode(
     )
     outcome, success_index, verdicts = labels(trajectory, count, conventions)
     judged = verdicts != Verdict.UNKNOWN
+    sources = np.where(judged, RewardSource.HUMAN, RewardSource.NONE).astype(np.uint8)
+    if conventions.labels == "given" and trajectory.sources is not None:
+        sources = trajectory.sources[first:]
     stamps = trajectory.stamps[first:] if trajectory.stamps is not None else None
     if stamps is None:
         stamps = (np.arange(count) * (1e9 / conventions.rate)).astype(np.int64)
@@ -80,7 +83,7 @@ def to_episode(
         stamps=np.asarray(stamps, np.int64),
         verdicts=verdicts,
         probabilities=np.where(judged, (verdicts == Verdict.SUCCESS).astype(np.float32), np.nan).astype(np.float32),
-        sources=np.where(judged, RewardSource.HUMAN, RewardSource.NONE).astype(np.uint8),
+        sources=sources,
     ).validate()
 
 
@@ -137,7 +140,10 @@ def labels(trajectory: Trajectory, count: int, conventions: Conventions) -> tupl
     """Outcome, success index and verdicts (S,) of the last `count` observations."""
     kind = conventions.labels if trajectory.success is None else ("last" if trajectory.success else "failure")
     if kind == "none":
-        return Outcome.TIMEOUT, -1, np.full(count, Verdict.UNKNOWN, np.uint8)
+        return Outcome.UNKNOWN, -1, np.full(count, Verdict.UNKNOWN, np.uint8)
+    if kind == "given" and trajectory.verdicts is not None:
+        verdicts = trajectory.verdicts[-count:].astype(np.uint8)
+        return *ending(verdicts, first=1), verdicts  # as in the loop, what is there at step 0 was not achieved
     success: NDArray[np.bool_]
     if kind == "failure":
         success = np.zeros(count, np.bool_)
@@ -148,9 +154,18 @@ def labels(trajectory: Trajectory, count: int, conventions: Conventions) -> tupl
     else:
         success = trajectory.rewards[-count:] > 0
     verdicts = np.where(success, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8)
-    if not success.any():
-        return Outcome.TIMEOUT, -1, verdicts
-    return Outcome.SUCCESS, int(np.argmax(success)), verdicts
+    return *ending(verdicts, first=0), verdicts
+
+
+def ending(verdicts: NDArray[np.uint8], first: int) -> tuple[Outcome, int]:
+    """Outcome and success index that follow from verdicts (S,): the first success from step `first` on; without one,
+    the last step's verdict decides between failure and unknown.
+    """
+    successes = np.flatnonzero(verdicts == Verdict.SUCCESS)
+    successes = successes[successes >= first]
+    if len(successes):
+        return Outcome.SUCCESS, int(successes[0])
+    return (Outcome.UNKNOWN if verdicts[-1] == Verdict.UNKNOWN else Outcome.TIMEOUT), -1
 
 
 def picture(image: bytes | NDArray[np.uint8], size: int = 0) -> NDArray[np.uint8]:
@@ -183,18 +198,21 @@ def resized(episode: EpisodeData, size: int) -> EpisodeData:
     return dataclasses.replace(episode, images=np.stack([picture(image, size) for image in episode.images]))
 
 
-def with_labels(episode: EpisodeData, probabilities: NDArray[np.float32], successes: NDArray[np.bool_]) -> EpisodeData:
-    """The episode judged by a reward model: P(success) (N + 1,) and verdicts (N + 1,); step 0 is never a success."""
-    success = successes.copy()
-    success[0] = False
-    found = bool(success.any())
+def with_labels(episode: EpisodeData, probabilities: NDArray[np.float64], verdicts: NDArray[np.uint8]) -> EpisodeData:
+    """The episode judged by a reward model: P(success) (N + 1,), NaN where it gave no answer, and verdicts (N + 1,).
+
+    What is there at step 0 was not achieved and makes no success, as in the loop.
+    """
+    answered = np.isfinite(probabilities)
+    verdicts = np.where(answered, verdicts, Verdict.UNKNOWN).astype(np.uint8)
+    outcome, success_index = ending(verdicts, first=1)
     return dataclasses.replace(
         episode,
-        outcome=Outcome.SUCCESS if found else Outcome.TIMEOUT,
-        success_index=int(np.argmax(success)) if found else -1,
-        verdicts=np.where(success, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8),
+        outcome=outcome,
+        success_index=success_index,
+        verdicts=verdicts,
         probabilities=probabilities.astype(np.float32),
-        sources=np.full(len(probabilities), RewardSource.VLM, np.uint8),
+        sources=np.where(answered, RewardSource.VLM, RewardSource.NONE).astype(np.uint8),
     ).validate()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from robofume_common.enums import RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 
 from robofume_data.importing.conventions import Conventions
@@ -92,6 +93,12 @@ class LeRobotReader:
         if "next.reward" in rows.column_names:  # of the step that leads to the next observation
             rewards = np.zeros(len(rows))
             rewards[1:] = _numbers(rows, ("next.reward",))[:-1, 0]
+        verdicts: NDArray[np.float64] | None = None
+        sources: NDArray[np.float64] | None = None
+        if conventions.labels == "given" and {"verdict", "verdict_source"} <= set(rows.column_names):  # our own export
+            verdicts, sources = _numbers(rows, ("verdict", "verdict_source")).T
+            if not (np.isin(verdicts, list(Verdict)).all() and np.isin(sources, list(RewardSource)).all()):
+                raise RobofumeError("its verdicts are not 0 (unknown), 1 (success) or 2 (failure), by sources 0 to 3")
         return Trajectory(
             name=name,
             instruction=self._sentence(rows, conventions),
@@ -100,6 +107,8 @@ class LeRobotReader:
             actions=_numbers(rows, conventions.action) if conventions.action else None,
             stamps=np.round(np.arange(len(rows)) * (1e9 / self.fps)).astype(np.int64),
             rewards=rewards,
+            verdicts=None if verdicts is None else verdicts.astype(np.uint8),
+            sources=None if sources is None else sources.astype(np.uint8),
         )
 
     def _sentence(self, rows: pa.Table, conventions: Conventions) -> str:

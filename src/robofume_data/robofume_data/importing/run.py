@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
 
@@ -25,8 +26,8 @@ from robofume_data.importing.trajectory import ImportReport, Skipped, Trajectory
 DISK_FLOOR = 500_000_000
 """Bytes that an import leaves free."""
 
-Judge = Callable[[NDArray[np.uint8], str], tuple[NDArray[np.float32], NDArray[np.bool_]]]
-"""P(success) (S,) of pictures (S, H, W, 3) under a sentence, and which of them count as success."""
+Judge = Callable[[NDArray[np.uint8], str], tuple[NDArray[np.float64], NDArray[np.uint8]]]
+"""P(success) (S,) of pictures (S, H, W, 3) of an episode under a sentence, and verdicts (S,) of Verdict on them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def import_source(
                 episodes.add(episode, commit=False)
                 report.episodes += 1
                 report.steps += episode.length
+                report.count("episodes_of_unknown_outcome", episode.outcome == Outcome.UNKNOWN)
         if report.episodes:
             os.rename(unfinished, bag)
     finally:

@@ -27,6 +27,10 @@ class Trajectory:
     """(S,) ns; None where the data carry no time."""
     rewards: NDArray[np.float64] | None = None
     """(S,)."""
+    verdicts: NDArray[np.uint8] | None = None
+    """(S,) of Verdict, where the data carry more than rewards: they know what nobody could tell."""
+    sources: NDArray[np.uint8] | None = None
+    """(S,) of RewardSource: who gave these verdicts."""
     success: bool | None = None
     """Whether it ended in success, where somebody said so; it goes before the labels of the conventions."""
 
@@ -49,7 +53,7 @@ class ImportReport:
     """Actions."""
     skipped: list[Skipped] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
-    """Values that were changed, by what was done to them."""
+    """Values that were changed, by what was done to them, and episodes of which something is not known."""
     error: str = ""
     """Why the source could not be read at all."""
 

@@ -328,8 +328,9 @@ class RewardNode(Node):
             return Verdict.UNKNOWN
         if self._model is None:
             return Verdict.SUCCESS if probability > 0.5 else Verdict.FAILURE
-        threshold = self.config.last_threshold if is_last and self.config.last_threshold > 0 else self.config.threshold
-        verdict: Verdict = self._model.calibration.verdict(probability, threshold)
+        from_home = is_last and self.config.last_threshold > 0
+        threshold = self.config.last_threshold if from_home else self.config.threshold
+        verdict: Verdict = self._model.calibration.verdict(probability, threshold, from_home)
         return Verdict.FAILURE if verdict == Verdict.UNKNOWN and not self.config.abstain else verdict
 
     def _publish(

@@ -89,18 +89,18 @@ class ReplayNode(Node):
                 self._steps.publish(step)
                 continue
             success = event.outcome == Outcome.SUCCESS
-            # How it ended was said by a person, and the last step is what shows it.
-            verdict = Reward.VERDICT_SUCCESS if success else Reward.VERDICT_FAILURE
-            self._rewards.publish(
-                Reward(
-                    stamp=self.get_clock().now().to_msg(),
-                    episode_id=event.episode_id,
-                    index=event.num_steps,
-                    probability=float(success),
-                    verdict=verdict,
-                    source=Reward.SOURCE_HUMAN,
+            if event.outcome != Outcome.UNKNOWN:
+                # How it ended was said by a person, and the last step is what shows it.
+                self._rewards.publish(
+                    Reward(
+                        stamp=self.get_clock().now().to_msg(),
+                        episode_id=event.episode_id,
+                        index=event.num_steps,
+                        probability=float(success),
+                        verdict=Reward.VERDICT_SUCCESS if success else Reward.VERDICT_FAILURE,
+                        source=Reward.SOURCE_HUMAN,
+                    )
                 )
-            )
             self._episodes.publish(
                 Episode(
                     stamp=self.get_clock().now().to_msg(),
