@@ -70,6 +70,8 @@ class GraphSettings:
     """Replay: the direction (Step.DIRECTION_*) that the bag shows."""
     replay_outcome: str = "unknown"
     """Replay: how its episodes ended: success, timeout or unknown."""
+    prior: tuple[str, ...] = ()
+    """Bags of prior data that the learner samples from beside the demonstrations."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node name -> parameter -> value, on top of what the graph sets."""
 
@@ -295,7 +297,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             nodes["reward"]["model"] = directory.reward
             nodes["learner"] = {
                 "pretrained": directory.pretrained,
-                "demonstrations": (directory.bags("demos"),),
+                "demonstrations": (*settings.prior, directory.bags("demos")),
                 "practice": (directory.bags("practice"),),
                 "checkpoints": directory.checkpoints,
                 "metrics": directory.metrics,

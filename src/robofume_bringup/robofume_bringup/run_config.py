@@ -38,6 +38,15 @@ class RunConfig:
     restarts: int = _setting(
         0, "times that a node that died is started again before the run ends; never the simulation or the switcher"
     )
+    prior: Sequence[str] = field(
+        default=(),
+        metadata={
+            "meaning": "bags of other robots and tasks, as `robofume import` writes them: the policy is trained on them "
+            "beside the demonstrations, and keeps them in mind in practice",
+            "fixed": False,
+            "minimum": 0,
+        },
+    )
     settings: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict,
         metadata={
@@ -59,6 +68,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in config.yaml."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        values["prior"] = [str(path) for path in self.prior]
         values["settings"] = {name: dict(items) for name, items in self.settings.items()}
         return values
 

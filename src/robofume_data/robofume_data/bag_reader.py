@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -66,7 +67,6 @@ class Bag:
         self.path = Path(path)
         self.incomplete: dict[str, str] = {}
         self._file = McapFile(path)
-        self._typestores: dict[str, Typestore] = {}
 
     @property
     def truncated(self) -> bool:
@@ -78,7 +78,7 @@ class Bag:
         for raw in self._file:
             if topics is None or _kind(raw) in topics:
                 try:
-                    message = self.decode(raw)
+                    message = decode(raw)
                 except Exception as error:
                     raise RobofumeError(
                         f"The bag {self.path} is damaged (a message of {raw.topic} cannot be decoded); move it away to "
@@ -131,14 +131,17 @@ class Bag:
         if self.incomplete:
             log.warning("%s: %d episodes are not whole and were skipped.", self.path, len(self.incomplete))
 
-    def decode(self, raw: RawMessage) -> Any:
-        """The content of a raw message."""
-        typestore = self._typestores.get(raw.type_name)
-        if typestore is None:
-            typestore = get_typestore(Stores.EMPTY)
-            typestore.register(get_types_from_msg(raw.definition, raw.type_name))
-            self._typestores[raw.type_name] = typestore
-        return typestore.deserialize_cdr(raw.data, raw.type_name)
+
+def decode(raw: RawMessage) -> Any:
+    """The content of a raw message, by the definition that the bag carries; rosbags' errors where they do not fit."""
+    return _typestore(raw.type_name, raw.definition).deserialize_cdr(raw.data, raw.type_name)
+
+
+@functools.lru_cache(maxsize=256)  # definitions take longer to read than a thousand messages
+def _typestore(type_name: str, definition: str) -> Typestore:
+    typestore = get_typestore(Stores.EMPTY)
+    typestore.register(get_types_from_msg(definition, type_name))
+    return typestore
 
 
 def _kind(raw: RawMessage) -> str:

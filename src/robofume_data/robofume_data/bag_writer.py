@@ -144,15 +144,10 @@ class BagWriter:
         if self._disk_floor <= 0 or self._unchecked > 0:
             return
         self._unchecked = _DISK_CHECK_BYTES
-        free = shutil.disk_usage(self.path.parent).free
-        if free < self._disk_floor:
-            raise DiskFullError(
-                f"Only {free / 2**20:.0f} MiB are free at {self.path.parent}, less than the floor of "
-                f"{self._disk_floor / 2**20:.0f} MiB: recording stops; make room or choose another folder."
-            )
+        _check_free(self.path.parent, self._disk_floor)
 
     def _failure(self, error: OSError) -> RobofumeError:
-        return RobofumeError(f"Cannot write the bag {self.path}: {error.strerror or error}.")
+        return _failure(self.path, error)
 
     def __enter__(self) -> BagWriter:
         return self
@@ -161,3 +156,29 @@ class BagWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def copy_bag(source: Path, target: Path, disk_floor: int = 0) -> None:
+    """Copies a bag and puts it on the disk. RobofumeError where that fails, DiskFullError when less than `disk_floor`
+    bytes would be left."""
+    try:
+        if disk_floor > 0:
+            _check_free(target.parent, disk_floor + source.stat().st_size)
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _failure(target, error) from error
+
+
+def _check_free(folder: Path, floor: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < floor:
+        raise DiskFullError(
+            f"Only {free / 2**20:.0f} MiB are free at {folder}, less than the floor of "
+            f"{floor / 2**20:.0f} MiB: recording stops; make room or choose another folder."
+        )
+
+
+def _failure(path: Path, error: OSError) -> RobofumeError:
+    return RobofumeError(f"Cannot write the bag {path}: {error.strerror or error}.")

@@ -13,6 +13,9 @@ from robofume_common.errors import RobofumeError
 
 __all__ = ["Actor", "Direction", "EpisodeData", "Outcome", "Phase", "RewardSource", "Verdict"]
 
+LATEST_STAMP = (2**31 - 1) * 10**9
+"""ns; the seconds of a builtin_interfaces/Time are an int32."""
+
 
 @dataclass(frozen=True, eq=False)
 class EpisodeData:
@@ -120,6 +123,8 @@ class EpisodeData:
             raise self._unfit(f"outcome {self.outcome.name} does not go with success index {self.success_index}")
         if (np.diff(self.stamps) < 0).any():
             raise self._unfit("its stamps go back in time")
+        if (np.abs(self.stamps) > LATEST_STAMP).any():
+            raise self._unfit("its stamps do not fit the time of a message")
         return self
 
     def _unfit(self, reason: str) -> RobofumeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,11 +11,23 @@ from typing import Any
 import numpy as np
 from robofume_common.enums import Actor, RewardSource
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from robofume_data.bag_writer import BagWriter
 from robofume_data.episode import EpisodeData
 from robofume_data.message_definitions import definition
 from robofume_data.topics import TOPICS
+
+
+_WRITTEN = ("step", "reward", "episode", "ground_truth")
+
+
+@functools.cache
+def _typestore() -> Typestore:
+    typestore = get_typestore(Stores.EMPTY)
+    for topic in _WRITTEN:
+        typestore.register(get_types_from_msg(definition(TOPICS[topic]), TOPICS[topic]))
+    return typestore
 
 
 class EpisodeWriter:
@@ -23,9 +36,8 @@ class EpisodeWriter:
     def __init__(self, writer: BagWriter, namespace: str = "") -> None:
         self._writer = writer
         self._prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"
-        self._typestore = get_typestore(Stores.EMPTY)
-        for topic in ("step", "reward", "episode", "ground_truth"):
-            self._typestore.register(get_types_from_msg(definition(TOPICS[topic]), TOPICS[topic]))
+        self._typestore = _typestore()
+        for topic in _WRITTEN:
             writer.add_topic(self._prefix + topic, TOPICS[topic])
 
     def add(self, episode: EpisodeData, commit: bool = True) -> None:

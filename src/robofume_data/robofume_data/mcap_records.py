@@ -6,16 +6,17 @@ import io
 import logging
 import os
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import lz4.frame
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, Schema
-from mcap.stream_reader import CRCValidationError, get_chunk_data_stream
+from mcap.records import Channel, Schema
 from mcap.writer import MCAP0_MAGIC
 from robofume_common.errors import RobofumeError
 
@@ -25,9 +26,18 @@ _RECORD = struct.Struct("<BQ")
 """Opcode and length before each record (MCAP specification)."""
 _MESSAGE = struct.Struct("<HIQQ")
 """Channel, sequence number, log time and publish time before each message."""
+_CHUNK = struct.Struct("<QQQII")
+"""First and last log time, size and CRC-32 of the records, and the length of the compression's name."""
+_LENGTH = struct.Struct("<Q")
+_FOOTER = struct.Struct("<BQQQI")
+"""Opcode, length, start of the summary, start of its offsets, CRC-32 of both and of what stands before the CRC."""
+_MAX_TIME = 2**63 - 1
+"""ns; what is later does not fit an int64, and is damage."""
+_MAX_CHUNK = 2**31
+"""Bytes; a chunk that claims to unpack to more is taken for damage."""
 
-
-_BROKEN_CHUNK = (McapError, zstandard.ZstdError, struct.error, ValueError)
+_BROKEN = (McapError, zstandard.ZstdError, RuntimeError, MemoryError, struct.error, ValueError, KeyError)
+"""What damage makes of a chunk or a record; lz4 raises RuntimeError."""
 
 
 class RawMessage(NamedTuple):
@@ -39,6 +49,10 @@ class RawMessage(NamedTuple):
     log_time: int
     """Wall time, ns since 1970."""
     data: memoryview
+    chunk: int = -1
+    """Where in the file the compressed chunk is that holds it; -1: it lies open."""
+    position: int = 0
+    """Of its first byte, in the unpacked chunk or in the file."""
 
 
 class McapFile:
@@ -46,36 +60,95 @@ class McapFile:
 
     A file that ends in the middle of a record gives what is whole before it and sets `truncated`.
     RobofumeError where the file is missing, empty, no MCAP file or damaged in the middle.
+
+    keep: bytes of unpacked chunks that stay in memory, so that `again` and further readings need not unpack them.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, keep: int = 0) -> None:
         self.path = Path(path)
         self.truncated = False
+        self._room = keep
+        self._kept: dict[int, memoryview] = {}
+        self._newest: tuple[int, memoryview] = (-1, memoryview(b""))
 
     def __iter__(self) -> Iterator[RawMessage]:
-        channels: dict[int, tuple[str, str, str]] = {}
+        return self.messages()
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
+        """The messages of these topics (full names; None: of all)."""
+        channels: dict[int, tuple[str, str, str] | None] = {}
         schemas: dict[int, Schema] = {}
         try:
-            for opcode, payload in self._records():
+            for opcode, payload, chunk, position in self._records():
                 if opcode == Opcode.MESSAGE:
                     channel_id, _, log_time, _ = _MESSAGE.unpack_from(payload)
-                    yield RawMessage(*channels[channel_id], log_time, payload[_MESSAGE.size :])
+                    channel = channels[channel_id]
+                    if channel is not None:
+                        time = min(log_time, _MAX_TIME)
+                        yield RawMessage(*channel, time, payload[_MESSAGE.size :], chunk, position + _MESSAGE.size)
                 elif opcode == Opcode.SCHEMA:
                     schema = Schema.read(_stream(payload))
                     schemas[schema.id] = schema
                 elif opcode == Opcode.CHANNEL:
-                    channel = Channel.read(_stream(payload))
-                    schema = schemas[channel.schema_id]
-                    if channel.message_encoding != "cdr" or schema.encoding != "ros2msg":
-                        raise self._damaged(f"topic {channel.topic} is not encoded as ROS 2 messages")
-                    channels[channel.id] = (channel.topic, schema.name, schema.data.decode())
-        except CRCValidationError as error:
+                    found = Channel.read(_stream(payload))
+                    wanted = topics is None or found.topic in topics
+                    channels[found.id] = self._described(found, schemas) if wanted else None
+        except ChunkDamagedError as error:
             raise self._damaged("a block does not match its checksum") from error
-        except (*_BROKEN_CHUNK, KeyError) as error:
+        except _BROKEN as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
 
-    def _records(self) -> Iterator[tuple[int, memoryview]]:
-        """Opcode and payload of each record, those inside of chunks included, up to the end of the data."""
+    def again(self, chunk: int, position: int, length: int) -> memoryview | bytes:
+        """The bytes of a message that was read before, by its place; RobofumeError where they cannot be read."""
+        try:
+            if chunk < 0:
+                data = self._bytes(position, length)
+            else:
+                data = self._unpacked(chunk)[position : position + length]
+        except OSError as error:
+            raise RobofumeError(f"Cannot read the bag {self.path}: {error.strerror}.") from error
+        except _BROKEN as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+        if len(data) != length:
+            raise self._damaged("it was changed while it was read")
+        return data
+
+    def summary_topics(self) -> dict[str, str] | None:
+        """Type of each topic, from the summary at the end of the file; None where there is none, or a damaged one, or
+        where a topic is not encoded as ROS 2 messages."""
+        try:
+            with self.path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _FOOTER.size - len(MCAP0_MAGIC)))
+                footer = file.read(_FOOTER.size)
+                opcode, _, start, _, checksum = _FOOTER.unpack(footer)
+                if opcode != Opcode.FOOTER or file.read() != MCAP0_MAGIC or not 0 < start < size:
+                    return None
+                file.seek(start)
+                summary = file.read(size - start - _FOOTER.size - len(MCAP0_MAGIC))
+            if checksum and zlib.crc32(footer[:-4], zlib.crc32(summary)) != checksum:
+                return None
+            schemas: dict[int, Schema] = {}
+            topics: dict[str, str] = {}
+            for opcode, payload, _ in _inner_records(memoryview(summary)):
+                if opcode == Opcode.SCHEMA:
+                    schema = Schema.read(_stream(payload))
+                    schemas[schema.id] = schema
+                elif opcode == Opcode.CHANNEL:
+                    channel = Channel.read(_stream(payload))
+                    topics[channel.topic] = self._described(channel, schemas)[1]
+        except (OSError, RobofumeError, *_BROKEN):
+            return None
+        return topics or None
+
+    def _described(self, channel: Channel, schemas: dict[int, Schema]) -> tuple[str, str, str]:
+        schema = schemas[channel.schema_id]
+        if channel.message_encoding != "cdr" or schema.encoding != "ros2msg":
+            raise self._damaged(f"topic {channel.topic} is not encoded as ROS 2 messages")
+        return channel.topic, schema.name, schema.data.decode()
+
+    def _records(self) -> Iterator[tuple[int, memoryview, int, int]]:
+        """Opcode, payload and place of each record, those inside of chunks included, up to the end of the data."""
         self.truncated = False
         try:
             file = self.path.open("rb")
@@ -87,25 +160,60 @@ class McapFile:
                 raise RobofumeError(f"The bag {self.path} is empty; delete it.")
             if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
                 raise RobofumeError(f"{self.path} is not an MCAP bag.")
+            position = len(MCAP0_MAGIC)
             while True:
                 head = file.read(_RECORD.size)
                 opcode, length = _RECORD.unpack(head) if len(head) == _RECORD.size else (0, 0)
+                position += _RECORD.size
                 # A file system may leave zeros where a crash kept the data from the disk.
-                if opcode == 0 or file.tell() + length > size:
+                if opcode == 0 or position + length > size:
                     return self._cut_off()
                 if opcode == Opcode.DATA_END:
                     return None
+                if opcode == Opcode.CHUNK and position in self._kept:
+                    file.seek(length, os.SEEK_CUR)
+                    yield from self._of_chunk(self._kept[position], position, 0)
+                    position += length
+                    continue
                 payload = memoryview(file.read(length))
                 if opcode == Opcode.CHUNK:
                     try:
-                        data = _chunk_data(payload)
-                    except _BROKEN_CHUNK:
+                        data, open_at = _chunk_data(payload)
+                    except _BROKEN:
                         if length and payload[-1] == 0 and _only_zeros(file):
                             return self._cut_off()  # the same zeros, from the middle of a chunk on
                         raise
-                    yield from _chunk_records(data)
+                    if open_at:
+                        yield from self._of_chunk(data, -1, position + open_at)
+                    else:
+                        self._keep(position, data)
+                        yield from self._of_chunk(data, position, 0)
                 else:
-                    yield opcode, payload
+                    yield opcode, payload, -1, position
+                position += length
+
+    @staticmethod
+    def _of_chunk(data: memoryview, chunk: int, base: int) -> Iterator[tuple[int, memoryview, int, int]]:
+        for opcode, payload, position in _inner_records(data):
+            yield opcode, payload, chunk, base + position
+
+    def _keep(self, chunk: int, data: memoryview) -> None:
+        if len(data) <= self._room:
+            self._room -= len(data)
+            self._kept[chunk] = data
+
+    def _unpacked(self, chunk: int) -> memoryview:
+        if chunk in self._kept:
+            return self._kept[chunk]
+        if self._newest[0] != chunk:
+            _, length = _RECORD.unpack(self._bytes(chunk - _RECORD.size, _RECORD.size))
+            self._newest = (chunk, _chunk_data(memoryview(self._bytes(chunk, length)))[0])
+        return self._newest[1]
+
+    def _bytes(self, position: int, length: int) -> bytes:
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(position)
+            return file.read(length)
 
     def _cut_off(self) -> None:
         self.truncated = True
@@ -113,6 +221,10 @@ class McapFile:
 
     def _damaged(self, reason: str) -> RobofumeError:
         return RobofumeError(f"The bag {self.path} is damaged ({reason}); move it away to go on without it.")
+
+
+class ChunkDamagedError(ValueError):
+    """A chunk does not match its checksum."""
 
 
 def _only_zeros(file: BinaryIO) -> bool:
@@ -131,15 +243,37 @@ def _stream(payload: memoryview) -> ReadDataStream:
     return ReadDataStream(io.BytesIO(payload))
 
 
-def _chunk_data(payload: memoryview) -> memoryview:
-    stream, size = get_chunk_data_stream(Chunk.read(_stream(payload)), validate_crc=True)
-    return memoryview(stream.read(size))
+def _chunk_data(payload: memoryview) -> tuple[memoryview, int]:
+    """The records of a chunk, and where in the payload they lie open; 0 where they had to be unpacked."""
+    _, _, size, checksum, name_length = _CHUNK.unpack_from(payload)
+    begin = _CHUNK.size + name_length + _LENGTH.size
+    (length,) = _LENGTH.unpack_from(payload, begin - _LENGTH.size)
+    compression = bytes(payload[_CHUNK.size : _CHUNK.size + name_length])
+    packed = payload[begin : begin + length]
+    if len(packed) != length or size > _MAX_CHUNK:
+        raise ValueError(f"a chunk of {len(packed)} bytes says that it has {length}, unpacked {size}")
+    if compression == b"":
+        data = packed
+    elif compression == b"zstd":
+        data = memoryview(zstandard.ZstdDecompressor().decompress(packed, max_output_size=size))
+    elif compression == b"lz4":
+        data = memoryview(lz4.frame.decompress(packed))
+    else:
+        raise ValueError(f"a chunk is compressed with {compression.decode(errors='replace')!r}")
+    if len(data) != size:
+        raise ValueError(f"a chunk unpacks to {len(data)} bytes instead of {size}")
+    if checksum and zlib.crc32(data) != checksum:
+        raise ChunkDamagedError
+    return data, 0 if compression else begin
 
 
-def _chunk_records(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    position = 0
-    while position < len(data):
+def _inner_records(data: memoryview) -> Iterator[tuple[int, memoryview, int]]:
+    """Opcode, payload and its position of each record of a chunk or summary."""
+    position, end = 0, len(data)
+    while position < end:
         opcode, length = _RECORD.unpack_from(data, position)
         position += _RECORD.size
-        yield opcode, data[position : position + length]
+        if position + length > end:
+            raise ValueError("a record is longer than what holds it")
+        yield opcode, data[position : position + length], position
         position += length

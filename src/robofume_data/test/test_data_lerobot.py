@@ -1,6 +1,7 @@
 """LeRobotDataset v2.1 and v3 come in, v3 goes out; where the `lerobot` library is installed it opens what went out."""
 
 import json
+from pathlib import Path
 
 import av
 import numpy as np
@@ -131,6 +132,27 @@ def test_version_2_1_gives_the_same(tmp_path):
         assert (one.verdicts == Verdict.SUCCESS).sum() == 1
 
 
+@pytest.mark.parametrize("name", ["v2.1_video", "v2.1_image", "v3.0_video", "v3.0_image"])
+def test_data_sets_of_the_library_itself_are_read(name, tmp_path):
+    reader = LeRobotReader(Path(__file__).parent / "lerobot_data" / name)
+    sources = [Source(reader.name(part), part, reader) for part in reader.parts]
+    conventions = load_conventions("bridge_lerobot")
+    (report,) = import_sources(sources, tmp_path, conventions, ImportOptions(), disk_floor=0)
+    assert (report.skipped, report.episodes, report.steps) == ([], 3, 6 + 7 + 8)
+    for number, episode in enumerate(read_episodes(tmp_path)):
+        random = np.random.default_rng(number)
+        drawn = [(random.uniform(-0.3, 0.3, 6), random.uniform(-0.02, 0.02, 6)) for _ in range(8 + number)][1:]
+        assert episode.episode_id == f"{name}-{number:06d}"
+        assert episode.instruction == ("put the pot away", "nimm den Topf: 锅")[number % 2]
+        np.testing.assert_allclose(episode.proprioception[:, :6], [state for state, _ in drawn], atol=1e-6)
+        np.testing.assert_allclose(episode.proprioception[:, 6], 0.5)
+        np.testing.assert_allclose(episode.actions[:, :3], [action[:3] for _, action in drawn[:-1]], atol=1e-6)
+        np.testing.assert_allclose(episode.actions[:, 6], 1.0)
+        expected = np.array([(20 * step, 200 - 20 * step, 50 * number) for step in range(1, 8 + number)])
+        assert episode.images.shape == (7 + number, 64, 80, 3)
+        assert np.abs(episode.images.mean((1, 2)) - expected).max() < (6 if name.endswith("video") else 0.01)
+
+
 def test_damage_is_told(tmp_path):
     root = tmp_path / "pots"
     export_lerobot(root, [smooth_episode(0), smooth_episode(1)])
@@ -182,7 +204,7 @@ def test_an_export_needs_one_even_size_and_a_new_folder(tmp_path):
 
 
 def test_the_library_opens_an_export(tmp_path):
-    library = pytest.importorskip("lerobot.datasets.lerobot_dataset", reason="lerobot is not installed")
+    library = pytest.importorskip("lerobot.datasets.lerobot_dataset", reason="the package lerobot is not installed")
     episodes = [smooth_episode(0), smooth_episode(1, 9)]
     export_lerobot(tmp_path / "pots", episodes)
     data = library.LeRobotDataset("robofume/pots", root=tmp_path / "pots", video_backend="pyav")

@@ -25,6 +25,8 @@ def open_context(options: Options, interruption: Interruption, existing: bool = 
         for name in (field.name for field in dataclasses.fields(RunConfig))
         if getattr(options, name, None) is not None
     }
+    if "prior" in given:
+        given["prior"] = [str(path.resolve()) for path in given["prior"]]
     if getattr(options, "set", None):
         given["settings"] = parse_settings(options.set)
     from robofume_bringup.task_files import task_description

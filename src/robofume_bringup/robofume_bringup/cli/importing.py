@@ -117,7 +117,7 @@ def _sources(options: Options) -> tuple[list[Any], Any]:
     """Sources and conventions that the options name."""
     from robofume_data.importing import rlds
     from robofume_data.importing.bag_messages import find_recordings
-    from robofume_data.importing.bags import BagImporter
+    from robofume_data.importing.bags import BagImporter, whole_bag
     from robofume_data.importing.conventions import known_conventions, load_conventions
     from robofume_data.importing.raw_bags import raw_conventions, recording_name
     from robofume_data.importing.run import Source
@@ -132,7 +132,7 @@ def _sources(options: Options) -> tuple[list[Any], Any]:
         labels = options.labels if options.labels in ("last", "none") else "none"
         recordings = [found for path in options.bags for found in find_recordings(path)]
         reader = BagImporter(config, proprioception_of)
-        sources = [Source(recording_name(path), path, reader) for path in recordings]
+        sources = [Source(recording_name(path), path, reader, whole_bag) for path in recordings]
         return sources, raw_conventions(config.rate, labels)
     if not options.conventions:
         raise RobofumeError(

@@ -61,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         "robofume demo --seed 1 --run one",
     )
     add_run_options(demo)
+    add_prior(demo)
 
     up = add(
         "up",
@@ -160,9 +161,10 @@ def build_parser() -> argparse.ArgumentParser:
         "pretrain",
         commands.pretrain,
         "train the policy offline on the demonstrations",
-        "robofume pretrain --run lid",
+        "robofume pretrain --run lid --prior bridge_bags",
     )
     add_run_options(pretrain, amounts=("pretraining_updates",), repeat=True)
+    add_prior(pretrain)
 
     practice = add(
         "practice",
@@ -309,6 +311,14 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--domain", type=int, help="the ROS domain, instead of a run")
     parser.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
+
+
+def add_prior(parser: argparse.ArgumentParser) -> None:
+    """The option that names prior data."""
+    (field,) = (field for field in dataclasses.fields(RunConfig) if field.name == "prior")
+    parser.add_argument(
+        "--prior", nargs="*", type=Path, metavar="BAG", help=f"{field.metadata['meaning']} (default: none)"
+    )
 
 
 def add_run_options(

@@ -60,6 +60,7 @@ class StageContext:
                 image_size=self.config.image_size,
                 start_direction=self._next_direction(mode),
                 restarts=self.config.restarts,
+                prior=tuple(self.config.prior),
                 overrides=merged,
                 **settings,
             )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.stages.context import StageContext
+from robofume_bringup.stages.prior import PriorData, fitting
 from robofume_bringup.task_files import task_description
 
 STAGE = "pretrain"
@@ -30,11 +31,12 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
             )
         shutil.rmtree(directory.pretrained, ignore_errors=True)
     with context.timed(STAGE):
+        demonstrations = list(read_episodes(directory.bag_files("demos")))
         updates = _train(
-            context, read_episodes(directory.bag_files("demos")), directory.pretrained,
-            context.config.pretraining_updates, "Pre-training the policy",
-        )  # fmt: skip
-    context.say(f"Pre-training: {updates} updates on the demonstrations are done.")
+            context, demonstrations, directory.pretrained, context.config.pretraining_updates, "Pre-training the policy"
+        )
+    also = "prior data and the demonstrations" if context.config.prior else "the demonstrations"
+    context.say(f"Pre-training: {updates} updates on {also} are done.")
     directory.note(STAGE, finished=True, updates=updates)
 
 
@@ -86,9 +88,9 @@ def _need_demonstrations(context: StageContext) -> None:
 
 
 def _train(
-    context: StageContext, episodes: Iterable[Any], folder: Path, updates: int, title: str, **more: Any
+    context: StageContext, episodes: Sequence[Any], folder: Path, updates: int, title: str, **more: Any
 ) -> int:
-    """Train into `folder` with the run's settings; the updates made there."""
+    """Train into `folder` with the run's settings on its prior data and these episodes; the updates made there."""
     from robofume_common.parameters import from_dict
     from robofume_policy.config import (
         AgentConfig,
@@ -107,17 +109,28 @@ def _train(
         NetworkConfig,
         {"action_dimension": action_space.dimension, **config.of("network"), "image_size": config.image_size},
     )
+    replay = from_dict(ReplayConfig, config.of("replay"))
+    if config.prior:
+        more["data"] = {**more.get("data", {}), "prior": [Path(path).name for path in config.prior]}
     with context.interruption.immediately(), context.bar(title, options.updates, "update") as bar:
         trained = pretrain(
-            episodes,
+            fitting(_with_prior(context, episodes), replay.offline_capacity) if config.prior else episodes,
             folder,
             action_space=action_space,
             network=network,
             agent=from_dict(AgentConfig, config.of("agent")),
-            replay=from_dict(ReplayConfig, config.of("replay")),
+            replay=replay,
             config=options,
             metrics_directory=context.directory.metrics,
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
             **more,
         )
     return trained.agent.updates
+
+
+def _with_prior(context: StageContext, episodes: Sequence[Any]) -> Iterator[Any]:
+    """The prior data first: what comes last into the memory stays longest."""
+    prior = PriorData(context.config)
+    yield from prior.read({episode.episode_id for episode in episodes})
+    context.say(prior.sentence())
+    yield from episodes

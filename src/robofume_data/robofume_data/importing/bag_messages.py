@@ -2,52 +2,75 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import struct
+from array import array
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import yaml
 from robofume_common.errors import RobofumeError
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Typestore
 from rosbags.typesys import Stores, get_typestore
 
-from robofume_data.bag_reader import Bag
-from robofume_data.mcap_records import McapFile
-
-log = logging.getLogger(__name__)
+from robofume_data.bag_reader import decode
+from robofume_data.mcap_records import McapFile, RawMessage
 
 # Three libraries and their decompressors raise what they like on damaged data; only their calls stand under this.
 DAMAGE = Exception
 FILES = (".mcap", ".db3")
 UNREADABLE = "messages_that_cannot_be_decoded"
+KEPT = 128 * 2**20
+"""Bytes of unpacked MCAP chunks of a recording that stay in memory between its two readings."""
 
 
 class Message(NamedTuple):
-    """A decoded message."""
+    """A message that is decoded only when it is asked for."""
 
     topic: str
     log_time: int
     """Wall time at which it was recorded, ns since 1970."""
-    content: Any
-
-
-class LazyMessage(NamedTuple):
-    """A message whose type begins with a std_msgs/Header."""
-
-    log_time: int
     data: bytes | memoryview
     decode: Callable[[], Any]
+    """Raises whatever the libraries do where the data are damaged."""
 
     @property
     def stamp(self) -> int:
-        """The header's time in ns, read from the first bytes of the CDR; the time of recording where it is 0."""
-        if len(self.data) < 12:
-            return self.log_time
-        seconds, nanoseconds = struct.unpack_from("<iI" if self.data[1] & 1 else ">iI", self.data, 4)
-        return seconds * 1_000_000_000 + nanoseconds or self.log_time
+        """Time of a std_msgs/Header that it begins with, ns; the time of recording where that is 0."""
+        return header_stamp(self.data) or self.log_time
+
+
+class Picture(NamedTuple):
+    """A message of a picture, read only when it is asked for."""
+
+    stamp: int
+    """Time of its header, ns; the time of recording where that is 0."""
+    decode: Callable[[], Any]
+
+
+class Recording(Protocol):
+    """One recording. `topics` (name -> type) is known at once; its messages may be read as often as wanted."""
+
+    path: Path
+    topics: dict[str, str]
+    damage: str
+    """Where and why the newest reading had to stop; empty: it did not."""
+
+    def messages(self, topics: Collection[str], pictures: str = "") -> Iterator[Message]:
+        """Messages of these topics, as far as they can be read. pictures: the topic that `pictures` will ask for."""
+
+    def pictures(self, topic: str) -> Iterator[Picture]:
+        """Messages of a topic whose type begins with a header, in the order of their recording."""
+
+
+def header_stamp(data: bytes | memoryview) -> int:
+    """ns of the header that a message in CDR begins with; 0 where it is too short for one."""
+    if len(data) < 12:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return int(seconds * 1_000_000_000 + nanoseconds)
 
 
 def find_recordings(path: Path) -> list[Path]:
@@ -71,97 +94,171 @@ def find_recordings(path: Path) -> list[Path]:
     return found
 
 
-class Recording:
-    """One recording. `topics` (name -> type) is known at once; `messages` may be read as often as wanted.
+def open_recording(path: Path) -> Recording:
+    """The recording at a path; RobofumeError where nothing of it can be read."""
+    files = _plain_mcap_files(path)
+    if files:
+        recording = McapRecording.with_index(path, files)
+        if recording is not None:
+            return recording
+    try:
+        return RosbagsRecording(path)
+    except DAMAGE as error:
+        if not files:
+            raise RobofumeError(f"Cannot read the bag {path}: {_reason(error)}.") from error
+        return McapRecording.without_index(path, files, _reason(error))
 
-    RobofumeError where nothing of it can be read. `unreadable` counts messages that could not be decoded, and `damage`
-    says where reading had to stop.
-    """
+
+class McapRecording:
+    """MCAP files, read once from the beginning to the end; pictures are found again by their places."""
+
+    def __init__(self, path: Path, files: list[McapFile], topics: dict[str, str]) -> None:
+        self.path = path
+        self.topics = topics
+        self.damage = ""
+        self._files = files
+        self._pictures: dict[str, _Places] = {}
+
+    @classmethod
+    def with_index(cls, path: Path, files: list[Path]) -> McapRecording | None:
+        """The recording where each file has a sound summary; None where one has not."""
+        opened = [McapFile(file, KEPT // len(files)) for file in files]
+        summaries = [file.summary_topics() for file in opened]
+        topics: dict[str, str] = {}
+        for summary in summaries:
+            if summary is None:
+                return None
+            topics.update(summary)
+        return cls(path, opened, topics)
+
+    @classmethod
+    def without_index(cls, path: Path, files: list[Path], reason: str) -> McapRecording:
+        """The recording as after a crash: its topics are found by reading it. RobofumeError where there are none."""
+        recording = cls(path, [McapFile(file, KEPT // len(files)) for file in files], {})
+        for file in recording._files:
+            recording.topics.update({raw.topic: raw.type_name for raw in recording._raw(file, None)})
+        if not recording.topics:
+            raise RobofumeError(f"Cannot read the bag {path}: {recording.damage or reason}.")
+        return recording
+
+    def messages(self, topics: Collection[str], pictures: str = "") -> Iterator[Message]:
+        """See `Recording`; in the order in which they lie in the files."""
+        self.damage = ""
+        places = _Places()
+        for number, file in enumerate(self._files):
+            for raw in self._raw(file, {*topics, pictures}):
+                if raw.topic == pictures:
+                    places.add(number, raw)
+                if raw.topic in topics:
+                    yield Message(raw.topic, raw.log_time, raw.data, functools.partial(decode, raw))
+        if pictures:
+            self._pictures[pictures] = places
+
+    def pictures(self, topic: str) -> Iterator[Picture]:
+        """See `Recording`."""
+        if topic not in self._pictures:
+            for _ in self.messages((), topic):
+                pass
+        places = self._pictures[topic]
+        for stamp, index in places.in_order():
+            yield Picture(stamp, functools.partial(self._picture, places, index))
+
+    def _picture(self, places: _Places, index: int) -> Any:
+        number, chunk, position, length = places.place(index)
+        return decode(places.kind._replace(data=memoryview(self._files[number].again(chunk, position, length))))
+
+    def _raw(self, file: McapFile, topics: Collection[str] | None) -> Iterator[RawMessage]:
+        try:
+            yield from file.messages(topics)
+        except RobofumeError as error:
+            self._note(str(error).rstrip("."))
+        if file.truncated:
+            self._note(f"{file.path.name} was cut off")
+
+    def _note(self, damage: str) -> None:
+        if damage not in self.damage:
+            self.damage = "; ".join(filter(None, (self.damage, damage)))
+
+
+class _Places:
+    """Where the messages of one topic lie; 48 bytes each."""
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        self.kind: RawMessage
+        """A message of the topic without its data."""
+
+    def add(self, file: int, raw: RawMessage) -> None:
+        if not self._numbers:
+            self.kind = raw._replace(data=memoryview(b""))
+        stamp = header_stamp(raw.data) or raw.log_time
+        self._numbers.extend((raw.log_time, stamp, file, raw.chunk, raw.position, len(raw.data)))
+
+    def in_order(self) -> Iterator[tuple[int, int]]:
+        """Stamps and indices in the order of the times of recording."""
+        times = self._numbers[0::6]
+        order = range(len(times))
+        if any(before > after for before, after in zip(times, times[1:], strict=False)):
+            order = sorted(order, key=times.__getitem__)  # type: ignore[assignment]
+        for index in order:
+            yield self._numbers[6 * index + 1], index
+
+    def place(self, index: int) -> tuple[int, int, int, int]:
+        """File, chunk, position and length."""
+        file, chunk, position, length = self._numbers[6 * index + 2 : 6 * index + 6]
+        return file, chunk, position, length
+
+
+class RosbagsRecording:
+    """Whatever rosbags can read: sqlite3, and what rosbag2 compressed by message or by file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.unreadable = 0
         self.damage = ""
-        self._indexed = False
-        try:
-            with self._reader() as reader:
-                self.topics = {item.topic: str(item.msgtype) for item in reader.connections}
-            self._indexed = True
-        except DAMAGE as error:
-            files = [path] if path.suffix == ".mcap" else sorted(path.glob("*.mcap")) if path.is_dir() else []
-            if not files:
-                raise RobofumeError(f"Cannot read the bag {path}: {_reason(error)}.") from error
-            self._files = files  # without an index, as after a crash: what is whole is read in order
-            self.topics = {raw.topic: raw.type_name for file in files for raw in self._raw(file)}
-            if not self.topics:
-                raise RobofumeError(f"Cannot read the bag {path}: {self.damage or _reason(error)}.") from error
+        with self._reader() as reader:
+            self.topics = {item.topic: str(item.msgtype) for item in reader.connections}
 
-    def messages(self, topics: Collection[str]) -> Iterator[Message]:
-        """Messages of these topics in the order of their times, as far as they can be read."""
-        self.unreadable, self.damage = 0, ""
-        if not self._indexed:
-            yield from self._salvaged(topics)
-            return
+    def messages(self, topics: Collection[str], pictures: str = "") -> Iterator[Message]:  # noqa: ARG002
+        """See `Recording`; in the order of their times."""
+        self.damage = ""
         try:
             with self._reader() as reader:
                 wanted = [item for item in reader.connections if item.topic in topics]
-                if not wanted:
-                    return
-                for connection, time, data in reader.messages(wanted):
-                    with self._counted():
-                        content = reader.deserialize(data, connection.msgtype)
-                        yield Message(connection.topic, time, content)
-        except DAMAGE as error:
-            self.damage = f"the rest of it cannot be read ({_reason(error)})"
-
-    def pictures(self, topic: str) -> Iterator[LazyMessage]:
-        """Messages of a topic whose type begins with a header, decoded only when it is asked for."""
-        self.unreadable, self.damage = 0, ""
-        if not self._indexed:
-            for file in self._files:
-                bag = Bag(file)
-                for raw in self._raw(file):
-                    if raw.topic == topic:
-                        yield LazyMessage(raw.log_time, raw.data, functools.partial(bag.decode, raw))
-            return
-        try:
-            with self._reader() as reader:
-                wanted = [item for item in reader.connections if item.topic == topic]
                 for connection, time, data in reader.messages(wanted) if wanted else ():
-                    yield LazyMessage(time, data, functools.partial(reader.deserialize, data, connection.msgtype))
+                    content = functools.partial(reader.deserialize, data, connection.msgtype)
+                    yield Message(connection.topic, time, data, content)
         except DAMAGE as error:
             self.damage = f"the rest of it cannot be read ({_reason(error)})"
 
-    def _salvaged(self, topics: Collection[str]) -> Iterator[Message]:
-        for file in self._files:
-            bag = Bag(file)
-            for raw in self._raw(file):
-                if raw.topic in topics:
-                    with self._counted():
-                        yield Message(raw.topic, raw.log_time, bag.decode(raw))
-
-    def _raw(self, file: Path) -> Iterator[Any]:
-        content = McapFile(file)
-        try:
-            yield from content
-        except RobofumeError as error:
-            self.damage = str(error).rstrip(".")
-        if content.truncated:
-            self.damage = f"{file.name} was cut off"
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
-        try:
-            yield
-        except DAMAGE:
-            self.unreadable += 1
+    def pictures(self, topic: str) -> Iterator[Picture]:
+        """See `Recording`."""
+        for message in self.messages((topic,)):
+            yield Picture(message.stamp, message.decode)
 
     def _reader(self) -> AnyReader:
-        return AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        return AnyReader([self.path], default_typestore=_jazzy())
+
+
+@functools.cache
+def _jazzy() -> Typestore:
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def _plain_mcap_files(path: Path) -> list[Path]:
+    """The MCAP files of a recording that rosbag2 did not compress from outside; none where there is anything else."""
+    if path.is_file():
+        return [path] if path.suffix == ".mcap" else []
+    found = sorted(path.glob("*.mcap"))
+    try:
+        metadata = yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8"))
+        information = metadata["rosbag2_bagfile_information"]
+        if str(information.get("compression_mode") or "NONE").upper() != "NONE":
+            return []
+        named = [path / str(name) for name in information["relative_file_paths"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return found
+    return named if all(file.suffix == ".mcap" for file in named) else []
 
 
 def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).rstrip(".").splitlines()[0]
-
-
-__all__ = ["LazyMessage", "Message", "Recording", "find_recordings"]

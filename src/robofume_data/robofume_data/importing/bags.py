@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from robofume_data.bag_reader import Bag
+from robofume_data.assembler import EpisodeAssembler
+from robofume_data.bag_reader import Bag, decode
 from robofume_data.episode import EpisodeData
-from robofume_data.importing.bag_messages import DAMAGE, Recording
+from robofume_data.importing.bag_messages import DAMAGE, UNREADABLE, Recording, open_recording
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.raw_bags import Kinematics, RawBagConfig, RawBagReader
 from robofume_data.importing.trajectory import Skipped, Trajectory
+from robofume_data.mcap_records import McapFile
 from robofume_data.topics import TOPICS
 
 
@@ -23,7 +25,7 @@ class BagImporter:
 
     def __call__(self, path: Path, _conventions: Conventions) -> Iterator[EpisodeData | Trajectory | Skipped]:
         """Episodes or trajectories in order, then what could not be read."""
-        recording = Recording(path)
+        recording = open_recording(path)
         if TOPICS["step"] not in recording.topics.values():
             yield from self._raw(recording)
             return
@@ -33,8 +35,10 @@ class BagImporter:
         except DAMAGE as error:  # a definition in it that was damaged gives messages without their fields
             yield Skipped(path.name, f"the rest of it cannot be read ({error})")
         yield from (Skipped(key, reason) for key, reason in bag.incomplete.items())
-        if recording.damage:
-            yield Skipped(path.name, recording.damage)
+        if bag.unreadable:
+            yield Skipped(f"{bag.unreadable} {UNREADABLE.replace('_', ' ')}", "their bytes do not fit their type")
+        if bag.damage:
+            yield Skipped(path.name, bag.damage)
 
 
 class _OwnBag(Bag):
@@ -43,9 +47,43 @@ class _OwnBag(Bag):
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording.path)
         self._recording = recording
+        self.unreadable = 0
+        self.damage = ""
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[Any, Any]]:
         """Messages by the last part of their topic's name."""
         wanted = [topic for topic in self._recording.topics if topics is None or topic.rsplit("/", 1)[-1] in topics]
         for message in self._recording.messages(wanted):
-            yield message, message.content
+            try:
+                content = message.decode()
+            except DAMAGE:
+                self.unreadable += 1
+                continue
+            yield message, content
+        self.damage = self.damage or self._recording.damage
+
+
+def whole_bag(path: Path) -> tuple[int, int] | None:
+    """Episodes and steps of a bag of this suite in which nothing is missing or damaged; None for any other."""
+    file = McapFile(path)
+    if path.suffix != ".mcap" or TOPICS["step"] not in (file.summary_topics() or {}).values():
+        return None
+    assembler, episodes, steps = EpisodeAssembler(), 0, 0
+    add = {
+        TOPICS["step"]: lambda message, time: assembler.add_step(message, time),
+        TOPICS["reward"]: lambda message, _: assembler.add_reward(message),
+        TOPICS["label"]: lambda message, _: assembler.add_label(message),
+        TOPICS["ground_truth"]: lambda message, time: assembler.add_ground_truth(message, time),
+        TOPICS["episode"]: lambda message, time: assembler.add_end(message, time),
+    }
+    try:
+        for raw in file:
+            if raw.type_name not in add:
+                continue
+            message = decode(raw)
+            add[raw.type_name](message, raw.log_time)
+            if raw.type_name in (TOPICS["step"], TOPICS["episode"]) and assembler.is_whole(message.episode_id):
+                episodes, steps = episodes + 1, steps + assembler.take(message.episode_id).length
+    except DAMAGE:
+        return None
+    return (episodes, steps) if episodes and not file.truncated and not assembler.open_episodes else None

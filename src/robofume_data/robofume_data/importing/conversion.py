@@ -6,6 +6,7 @@ import dataclasses
 import io
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -19,6 +20,7 @@ from robofume_data.episode import EpisodeData
 from robofume_data.importing.conventions import ROTATIONS, Conventions
 from robofume_data.importing.trajectory import ImportReport, Trajectory
 
+cv2.setNumThreads(1)  # several sources are imported at a time
 MAX_PIXELS = 64_000_000
 """A larger picture is taken for damage."""
 _PHASES = {Direction.NONE: Phase.FORWARD, Direction.FORWARD: Phase.FORWARD, Direction.BACKWARD: Phase.BACKWARD}
@@ -170,25 +172,35 @@ def ending(verdicts: NDArray[np.uint8], first: int) -> tuple[Outcome, int]:
 
 def picture(image: bytes | NDArray[np.uint8], size: int = 0) -> NDArray[np.uint8]:
     """(H, W, 3) RGB of an encoded or plain picture; with `size` its middle square, averaged to size x size."""
+    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3:
+        return square(image, size) if size else image
     try:
         opened = Image.fromarray(image) if isinstance(image, np.ndarray) else Image.open(io.BytesIO(image))
         if opened.width * opened.height > MAX_PIXELS:
             raise RobofumeError(f"a picture of {opened.width}x{opened.height} is taken for damage")
         if size and min(opened.size) >= 2 * size:
             opened.draft("RGB", (2 * size, 2 * size))
-        opened = opened.convert("RGB")
+        plain = np.asarray(opened.convert("RGB"))
     except RobofumeError:
         raise
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
         raise RobofumeError(f"a picture cannot be decoded ({type(error).__name__})") from error
-    if size:
-        side = min(opened.size)
-        left, top = (opened.width - side) // 2, (opened.height - side) // 2
-        square = (left, top, left + side, top + side)
-        method = Image.Resampling.BOX if side >= size else Image.Resampling.BILINEAR
-        if opened.size != (size, size):
-            opened = opened.resize((size, size), method, box=square)
-    return np.asarray(opened)
+    return square(plain, size) if size else plain
+
+
+def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The middle square of a picture (H, W, C), as the camera node would make it: (size, size, C)."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    if (height, width) == (size, size):
+        return image
+    left, top = (width - side) // 2, (height - side) // 2
+    part = image[top : top + side, left : left + side]
+    if side == size:
+        return part
+    method = cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR
+    smaller = cv2.resize(part, (size, size), interpolation=method)
+    return np.asarray(smaller, np.uint8).reshape(size, size, image.shape[2])
 
 
 def resized(episode: EpisodeData, size: int) -> EpisodeData:

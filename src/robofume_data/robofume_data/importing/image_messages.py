@@ -4,29 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
 
-_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3}
+from robofume_data.importing.conversion import MAX_PIXELS, square
+
+_ENCODINGS = {
+    "rgb8": (3, None),
+    "8UC3": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+    "8UC1": (1, cv2.COLOR_GRAY2RGB),
+}
+"""Channels of each encoding, and what makes RGB of it."""
 
 
-def pixels(message: Any) -> bytes | NDArray[np.uint8]:
-    """(H, W, 3) RGB of an Image, or the JPEG or PNG bytes of a CompressedImage; RobofumeError where it is neither."""
+def pixels(message: Any, size: int = 0) -> bytes | NDArray[np.uint8]:
+    """RGB (H, W, 3) of an Image, cut to `size` x `size` where that is given, or the JPEG or PNG bytes of a
+    CompressedImage; RobofumeError where it is neither."""
     if hasattr(message, "format"):
         return bytes(message.data)
-    channels = _CHANNELS.get(message.encoding)
-    if channels is None:
-        raise RobofumeError(f"Cannot read images of encoding {message.encoding!r}; record {', '.join(_CHANNELS)}.")
+    if message.encoding not in _ENCODINGS:
+        raise RobofumeError(f"Cannot read images of encoding {message.encoding!r}; record {', '.join(_ENCODINGS)}.")
+    channels, conversion = _ENCODINGS[message.encoding]
     height, width, row = int(message.height), int(message.width), int(message.width) * channels
     step = int(message.step) or row
     data = np.frombuffer(message.data, np.uint8)
-    if not row or not height or step < row or data.size < step * (height - 1) + row:
+    if not row or not height or step < row or data.size < step * (height - 1) + row or height * width > MAX_PIXELS:
         raise RobofumeError(f"An image of {width}x{height} {message.encoding} has {data.size} bytes.")
-    if data.size < step * height:  # the last row may lack its padding
-        data = np.concatenate([data, np.zeros(step * height - data.size, np.uint8)])
-    plain = data[: step * height].reshape(height, step)[:, :row].reshape(height, width, channels)
-    if channels == 1:
-        return np.repeat(plain, 3, axis=2)
-    colours = plain[:, :, 2::-1] if message.encoding.startswith("bgr") else plain[:, :, :3]
-    return np.ascontiguousarray(colours)
+    plain = np.lib.stride_tricks.as_strided(  # the last row may lack its padding
+        data, (height, width, channels), (step, channels, 1), writeable=False
+    )
+    picture = square(plain, size) if size else plain
+    if conversion is not None:
+        picture = np.asarray(cv2.cvtColor(picture, conversion), np.uint8)
+    return np.array(picture) if np.may_share_memory(picture, data) else picture

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -25,10 +26,13 @@ from robofume_data.importing.bag_messages import DAMAGE, UNREADABLE, Message, Re
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.conversion import change, picture
 from robofume_data.importing.image_messages import pixels
+from robofume_data.importing.joint_states import JointStates
 from robofume_data.importing.raw_bag_config import RawBagConfig
 from robofume_data.importing.trajectory import Skipped, Trajectory
 
 SECOND = 1_000_000_000
+MOST_BYTES = 256 * 2**20
+"""Of the pictures of one episode, which is held in memory as a whole; a longer one is cut."""
 POSE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STATES = ("sensor_msgs/msg/JointState",)
@@ -37,6 +41,15 @@ COMMANDS = (
     "trajectory_msgs/msg/JointTrajectory",
     "sensor_msgs/msg/JointState",
 )
+_FULL, _RESIZED = "episodes_that_fill_the_memory", "changes_of_the_picture_size"
+_REPEATED, _UNCOMMANDED = "repeated_pictures", "steps_without_a_command"
+_REASONS = {
+    UNREADABLE: "their bytes do not fit their type",
+    _FULL: f"each was cut at {MOST_BYTES >> 20} MiB of pictures; give --image-size or --step-limit",
+    _REPEATED: "they have the stamp of the one before",
+    _UNCOMMANDED: "their actions are what the arm did",
+    _RESIZED: "an episode ended there and another began",
+}
 Kinematics = Callable[[Sequence[str], Sequence[float]], "NDArray[np.float64] | None"]
 """Proprioception (7,) of joint names and positions; None where they are not those of the arm."""
 
@@ -55,7 +68,7 @@ class Span:
 class _Tracks:
     """Everything of a recording but its pictures."""
 
-    states: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
+    states: JointStates
     answers: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     targets: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
     boundaries: list[tuple[int, bool]] = field(default_factory=list)
@@ -70,6 +83,7 @@ class _Open:
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     states: list[NDArray[np.float64]] = field(default_factory=list)
     span: Span | None = None
+    bytes: int = 0
 
 
 class RawBagReader:
@@ -84,9 +98,9 @@ class RawBagReader:
         path = recording.path
         image_topic = _topic(recording, self._config.image_topic, IMAGES, "pictures", "--image-topic")
         lost: dict[str, int] = {}
-        tracks = self._tracks(recording, lost)
+        tracks = self._tracks(recording, image_topic, lost)
         damage = recording.damage
-        if not tracks.states:
+        if not len(tracks.states):
             raise RobofumeError(f"The bag {path} has no joint states of the arm.")
         spans = load_labels(Path(self._config.label_file)) if self._config.label_file else None
         name = recording_name(path)
@@ -97,17 +111,14 @@ class RawBagReader:
             if len(episode.stamps) < 2:
                 yield Skipped(key, "it has a single picture")
                 continue
-            yield self._trajectory(key, episode, tracks)
-        if recording.unreadable:
-            lost[UNREADABLE] = lost.get(UNREADABLE, 0) + recording.unreadable
+            yield self._trajectory(key, episode, tracks, lost)
         if damage or recording.damage:
             yield Skipped(path.name, damage or recording.damage)
-        yield from (
-            Skipped(f"{count} {what.replace('_', ' ')}", "they fit no step") for what, count in sorted(lost.items())
-        )
+        for what, count in sorted(lost.items()):
+            yield Skipped(f"{count} {what.replace('_', ' ')}", _REASONS.get(what, "they fit no step"))
 
-    def _tracks(self, recording: Recording, lost: dict[str, int]) -> _Tracks:
-        config, tracks = self._config, _Tracks()
+    def _tracks(self, recording: Recording, image_topic: str, lost: dict[str, int]) -> _Tracks:
+        config, tracks = self._config, _Tracks(JointStates(self._pose))
         commands = _topic(recording, config.command_topic, COMMANDS[:2], "commands", "--command-topic", needed=False)
         others = {topic for topic in (commands, config.episode_topic, config.instruction_topic) if topic}
         candidates = {topic for topic, kind in recording.topics.items() if kind in STATES} - others
@@ -120,43 +131,43 @@ class RawBagReader:
         for topic in (state_topic, *others):
             if topic not in recording.topics:
                 raise RobofumeError(f"The bag {recording.path} has no topic {topic}; it has {_topics(recording)}.")
-        for message in recording.messages({state_topic, *others}):
+        for message in recording.messages({state_topic, *others}, image_topic):
             try:
                 if message.topic == state_topic:
-                    self._add_state(message, tracks, lost)
-                elif message.topic == commands:
-                    self._add_command(message, tracks, lost)
+                    tracks.states.add(message)
+                    continue
+                content = message.decode()
+            except DAMAGE:
+                _count(lost, UNREADABLE)
+                continue
+            try:
+                if message.topic == commands:
+                    self._add_command(message, content, tracks, lost)
                 elif message.topic == config.episode_topic:
-                    value = getattr(message.content, "data", True)
-                    tracks.boundaries.append((_time(message), value is not False))
+                    tracks.boundaries.append((_time(message, content), getattr(content, "data", True) is not False))
                 else:
-                    tracks.sentences.append((message.log_time, str(message.content.data)))
+                    tracks.sentences.append((message.log_time, str(content.data)))
             except (AttributeError, ValueError, TypeError, IndexError):
-                lost["messages_of_unexpected_type"] = lost.get("messages_of_unexpected_type", 0) + 1
-        if recording.unreadable:
-            lost[UNREADABLE] = recording.unreadable
-        tracks.states.sort(key=lambda item: item[0])
-        tracks.targets.sort(key=lambda item: item[0])
+                _count(lost, "messages_of_unexpected_type")
+        tracks.states.sort()
+        _count(lost, "joint_states_without_the_arm", tracks.states.refused)
+        for track in (tracks.targets, tracks.boundaries, tracks.sentences):
+            track.sort(key=_first)
         return tracks
 
-    def _add_state(self, message: Message, tracks: _Tracks, lost: dict[str, int]) -> None:
-        state = self._pose(message.content.name, message.content.position)
-        if state is None:
-            lost["joint_states_without_the_arm"] = lost.get("joint_states_without_the_arm", 0) + 1
-        else:
-            tracks.states.append((_time(message), state))
-
-    def _add_command(self, message: Message, tracks: _Tracks, lost: dict[str, int]) -> None:
-        content = message.content
+    def _add_command(self, message: Message, content: Any, tracks: _Tracks, lost: dict[str, int]) -> None:
         if hasattr(content, "action"):  # ArmCommand; only deltas are actions
-            if content.mode == 0:
-                tracks.answers[nanoseconds(content.header.stamp)] = np.asarray(content.action, np.float64)
+            action = np.asarray(content.action, np.float64)
+            if not np.isfinite(action).all():
+                _count(lost, "commands_that_are_not_finite")
+            elif content.mode == 0:
+                tracks.answers[nanoseconds(content.header.stamp)] = action
             return
         names = content.joint_names if hasattr(content, "points") else content.name
         positions = content.points[-1].positions if hasattr(content, "points") else content.position
         target = self._pose(names, positions)
         if target is None:
-            lost["commands_without_the_arm"] = lost.get("commands_without_the_arm", 0) + 1
+            _count(lost, "commands_without_the_arm")
         else:
             # A target takes effect when it is sent; its header may carry the stamp of what it answers.
             tracks.targets.append((message.log_time, target))
@@ -175,13 +186,13 @@ class RawBagReader:
         self, recording: Recording, topic: str, tracks: _Tracks, spans: list[Span] | None, lost: dict[str, int]
     ) -> Iterator[_Open]:
         config, episode = self._config, _Open()
-        times = [time for time, _ in tracks.states]
         period = round(SECOND / config.rate) if config.rate else 0
         first = last = due = None
         for message in recording.pictures(topic):
             stamp = message.stamp
             first = stamp if first is None else first
             if last is not None and stamp == last:
+                _count(lost, _REPEATED)
                 continue
             if last is not None and (stamp < last or stamp - last > config.gap * SECOND):
                 yield from _closed(episode)
@@ -193,44 +204,49 @@ class RawBagReader:
                 yield from _closed(episode)
                 episode, due = _Open(span=span), None
             if (spans is not None and span is None) or not _is_open(tracks.boundaries, stamp):
-                lost["pictures_outside_of_episodes"] = lost.get("pictures_outside_of_episodes", 0) + 1
+                _count(lost, "pictures_outside_of_episodes")
                 continue
             if due is not None and stamp < due:
                 continue
-            state = _nearest(tracks.states, times, stamp, config.max_state_age)
+            state = tracks.states.nearest(stamp, config.max_state_age)
             if state is None:
-                lost["pictures_without_joint_state"] = lost.get("pictures_without_joint_state", 0) + 1
+                _count(lost, "pictures_without_joint_state")
                 continue
             try:
-                image = picture(pixels(message.decode()), config.image_size)
+                image = picture(pixels(message.decode(), config.image_size), config.image_size)
             except DAMAGE:
-                lost["pictures_that_cannot_be_decoded"] = lost.get("pictures_that_cannot_be_decoded", 0) + 1
+                _count(lost, "pictures_that_cannot_be_decoded")
                 continue
             if episode.images and episode.images[-1].shape != image.shape:
-                lost["changes_of_the_picture_size"] = lost.get("changes_of_the_picture_size", 0) + 1
+                _count(lost, _RESIZED)
                 yield from _closed(episode)
                 episode, due = _Open(span=span), None
             due = stamp + period if due is None else due + period * max(1, -(-(stamp - due + 1) // max(1, period)))
             episode.stamps.append(stamp)
             episode.images.append(image)
             episode.states.append(state)
-            if len(episode.stamps) > config.step_limit:
+            episode.bytes += image.nbytes
+            if episode.bytes > MOST_BYTES:
+                _count(lost, _FULL)
+            if episode.bytes > MOST_BYTES or len(episode.stamps) > config.step_limit:
                 yield from _closed(episode)
                 episode = _Open(span=span)
         yield from _closed(episode)
 
-    def _trajectory(self, name: str, episode: _Open, tracks: _Tracks) -> Trajectory:
+    def _trajectory(self, name: str, episode: _Open, tracks: _Tracks, lost: dict[str, int]) -> Trajectory:
         states = np.stack(episode.states)
         actions = change(states[:-1], states[1:])
-        times = [time for time, _ in tracks.targets]
         for index, (begin, end) in enumerate(zip(episode.stamps, episode.stamps[1:], strict=False)):
             if begin in tracks.answers:
                 actions[index] = tracks.answers[begin]
                 continue
-            newest = bisect.bisect_left(times, end) - 1
-            if newest >= 0 and times[newest] >= begin:
+            newest = _newest(tracks.targets, end - 1)
+            if newest >= 0 and tracks.targets[newest][0] >= begin:
                 actions[index] = change(states[index : index + 1], tracks.targets[newest][1][None])[0]
-        sentence = next((text for time, text in reversed(tracks.sentences) if time <= episode.stamps[-1]), "")
+            elif tracks.answers or tracks.targets:
+                _count(lost, _UNCOMMANDED)
+        told = _newest(tracks.sentences, episode.stamps[-1])
+        sentence = tracks.sentences[told][1] if told >= 0 else ""
         span = episode.span
         return Trajectory(
             name=name,
@@ -316,30 +332,37 @@ def _topics(recording: Recording) -> str:
     return ", ".join(f"{topic} ({kind})" for topic, kind in sorted(recording.topics.items())) or "none"
 
 
-def _time(message: Message) -> int:
-    header = getattr(message.content, "header", None)
+def _time(message: Message, content: Any) -> int:
+    header = getattr(content, "header", None)
     return (nanoseconds(header.stamp) if header is not None else 0) or message.log_time
 
 
-def _nearest(
-    states: list[tuple[int, NDArray[np.float64]]], times: list[int], stamp: int, max_age: float
-) -> NDArray[np.float64] | None:
-    after = bisect.bisect_left(times, stamp)
-    near = [index for index in (after - 1, after) if 0 <= index < len(times)]
-    best = min(near, key=lambda index: abs(times[index] - stamp))
-    return states[best][1] if abs(times[best] - stamp) <= max_age * SECOND else None
+def _first(item: tuple[int, Any]) -> int:
+    return item[0]
+
+
+def _count(lost: dict[str, int], what: str, number: int = 1) -> None:
+    if number:
+        lost[what] = lost.get(what, 0) + number
+
+
+def _newest(track: Sequence[tuple[int, Any]], until: int) -> int:
+    """Index of the last item of a sorted track whose time is `until` or earlier; -1 where there is none."""
+    return bisect.bisect_right(track, until, key=_first) - 1
 
 
 def _open_at(boundaries: list[tuple[int, bool]], before: int | None, stamp: int) -> bool | None:
     """Whether an episode begins (True) or ends (False) after `before` and until `stamp`; None: neither."""
-    between = [opens for time, opens in boundaries if (before is None or time > before) and time <= stamp]
-    return between[-1] if between else None
+    newest = _newest(boundaries, stamp)
+    if newest < 0 or (before is not None and boundaries[newest][0] <= before):
+        return None
+    return boundaries[newest][1]
 
 
 def _is_open(boundaries: list[tuple[int, bool]], stamp: int) -> bool:
-    """Whether an episode goes on at `stamp`; without any boundary always."""
-    until = [opens for time, opens in boundaries if time <= stamp]
-    return until[-1] if until else not boundaries
+    """Whether an episode goes on at `stamp`; without any boundary always, before the first one never."""
+    newest = _newest(boundaries, stamp)
+    return boundaries[newest][1] if newest >= 0 else not boundaries
 
 
 def _closed(episode: _Open) -> Iterator[_Open]:

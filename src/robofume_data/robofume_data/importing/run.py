@@ -16,7 +16,7 @@ from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
 
-from robofume_data.bag_writer import BagWriter, DiskFullError, prepare_folder
+from robofume_data.bag_writer import BagWriter, DiskFullError, copy_bag, prepare_folder
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import EpisodeWriter
 from robofume_data.importing.conventions import Conventions
@@ -39,6 +39,8 @@ class Source:
     path: Path
     read: Callable[[Path, Conventions], Iterable[EpisodeData | Trajectory | Skipped]]
     """A function or callable object that can be sent to another process."""
+    whole: Callable[[Path], tuple[int, int] | None] | None = None
+    """Episodes and steps of a path that is such a bag already, so that it can be copied; None where it is not."""
 
 
 def import_source(
@@ -61,15 +63,20 @@ def import_source(
     unfinished = folder / f"{source.name}.mcap.unfinished"
     unfinished.unlink(missing_ok=True)
     try:
-        with BagWriter(unfinished, disk_floor) as writer:
-            episodes = EpisodeWriter(writer)
-            for episode in _episodes(source, conventions, options, report):
-                if judge is not None:
-                    episode = with_labels(episode, *judge(episode.images, episode.instruction))
-                episodes.add(episode, commit=False)
-                report.episodes += 1
-                report.steps += episode.length
-                report.count("episodes_of_unknown_outcome", episode.outcome == Outcome.UNKNOWN)
+        as_it_is = source.whole(source.path) if source.whole and judge is None and not options.image_size else None
+        if as_it_is is not None:
+            copy_bag(source.path, unfinished, disk_floor)
+            report.episodes, report.steps = as_it_is
+        else:
+            with BagWriter(unfinished, disk_floor) as writer:
+                episodes = EpisodeWriter(writer)
+                for episode in _episodes(source, conventions, options, report):
+                    if judge is not None:
+                        episode = with_labels(episode, *judge(episode.images, episode.instruction))
+                    episodes.add(episode, commit=False)
+                    report.episodes += 1
+                    report.steps += episode.length
+                    report.count("episodes_of_unknown_outcome", episode.outcome == Outcome.UNKNOWN)
         if report.episodes:
             os.rename(unfinished, bag)
     finally:

@@ -1,0 +1,98 @@
+"""Prior data of a run: episodes of other robots and tasks that the policy is trained on beside its demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from robofume_common.action import GRIPPER, PHYSICAL_DIMENSION, ActionSpace
+from robofume_common.errors import RobofumeError
+
+from robofume_bringup.run_config import RunConfig
+from robofume_bringup.task_files import task_description
+
+_TOLERANCE = 1.05
+"""Beyond the limits by more than this factor the numbers of an action must mean something else."""
+_TURNS = 0.02
+"""rad; a smaller rotation in a step is a hand's tremor."""
+
+
+class PriorData:
+    """Reads the prior episodes of a run; what they are is counted while they pass."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._space = task_description(config.robot, config.task).action_space
+        self.episodes = 0
+        self.steps = 0
+        self.turning = 0
+        """Episodes with rotations, of which a task without them keeps only the translations and the gripper."""
+
+    def read(self, taken: Collection[str] = ()) -> Iterator[Any]:
+        """The episodes in order. taken: ids that other data have.
+
+        RobofumeError where a bag is missing, an episode is there twice, or its pictures or actions do not fit.
+        """
+        from robofume_data.bag_reader import read_episodes
+
+        seen = set(taken)
+        for episode in read_episodes([Path(path) for path in self._config.prior]):
+            if episode.episode_id in seen:
+                raise RobofumeError(
+                    f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that repeats "
+                    f"it, or the demonstrations."
+                )
+            seen.add(episode.episode_id)
+            self._check(episode)
+            self.episodes, self.steps = self.episodes + 1, self.steps + episode.length
+            yield episode
+
+    def sentence(self) -> str:
+        """What was read."""
+        text = f"Prior data: {self.episodes} episodes, {self.steps} steps."
+        if self.turning:
+            text += (
+                f" In {self.turning} of them the gripper turns; the actions of the task {self._config.task} have no "
+                f"rotations, so only their translations and the gripper are learnt from."
+            )
+        return text
+
+    def _check(self, episode: Any) -> None:
+        size, name = self._config.image_size, episode.episode_id
+        height, width = episode.images.shape[1:3]
+        if (height, width) != (size, size):
+            raise RobofumeError(
+                f"The prior episode {name} has pictures of {width}x{height}, the run's are {size}x{size}: import it with "
+                f"--image-size {size}."
+            )
+        excess = np.abs(episode.actions).max(axis=0, initial=0.0) / _limits(self._space)
+        if (excess > _TOLERANCE).any():
+            worst = int(excess.argmax())
+            raise RobofumeError(
+                f"The prior episode {name} has actions up to {excess[worst]:.3g} times the limit in component {worst} "
+                f"(dx, dy, dz in m; rotation in rad; gripper 0 .. 1): import it with conventions that say what its "
+                f"numbers mean, and with this limit."
+            )
+        masked = np.flatnonzero(~np.array(self._space.mask))
+        self.turning += bool((np.abs(episode.actions[:, masked[masked != GRIPPER]]) > _TURNS).any())
+
+
+def fitting(episodes: Iterable[Any], capacity: int) -> Iterator[Any]:
+    """The episodes; RobofumeError where the memory would have to forget the first ones for the last."""
+    steps = 0
+    for episode in episodes:
+        steps += len(episode.images)
+        if steps > capacity:
+            raise RobofumeError(
+                f"Prior data and demonstrations have more than the {capacity} steps that the memory holds: give less prior "
+                f"data, or start the run with --set replay.offline_capacity=STEPS --set learner.offline_capacity=STEPS."
+            )
+        yield episode
+
+
+def _limits(space: ActionSpace) -> np.ndarray:
+    limits = np.array([space.translation_limit] * 3 + [space.rotation_limit] * 3 + [1.0])
+    assert len(limits) == PHYSICAL_DIMENSION
+    return limits

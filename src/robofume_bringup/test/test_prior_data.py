@@ -1,0 +1,98 @@
+"""Prior data in pre-training: what was imported is learnt from beside the demonstrations, or refused with a reason."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from robofume_bringup.cli import main
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_common.action import ActionSpace
+from robofume_common.enums import Direction, Outcome, Phase, Verdict
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import write_episodes
+from robofume_policy.checkpoint import CheckpointStore
+
+SPACE = ActionSpace()
+
+
+def episode(name: str, size: int = 64) -> EpisodeData:
+    random, steps = np.random.default_rng(len(name)), 8
+    return EpisodeData(
+        episode_id=name, task="pot_pick_and_place", phase=Phase.FORWARD, direction=Direction.FORWARD,
+        instruction="put the pot into the tray", assisted_reset_before=False, outcome=Outcome.SUCCESS,
+        success_index=steps, images=random.integers(0, 256, (steps + 1, size, size, 3), dtype=np.uint8),
+        proprioception=random.normal(size=(steps + 1, 7)).astype(np.float32),
+        actions=SPACE.to_physical(random.uniform(-1, 1, (steps, 4)).astype(np.float32)),
+        actors=np.ones(steps, np.uint8), policy_versions=np.zeros(steps + 1, np.uint64),
+        stamps=np.arange(steps + 1, dtype=np.int64) * 200_000_000,
+        verdicts=np.full(steps + 1, Verdict.FAILURE, np.uint8), probabilities=np.zeros(steps + 1, np.float32),
+        sources=np.ones(steps + 1, np.uint8),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "runs" / "pot"
+    (folder / "bags" / "demos").mkdir(parents=True)
+    write_episodes(folder / "bags" / "demos" / "demos_000.mcap", [episode("demo-1"), episode("demo-02")])
+    (folder / "config.yaml").write_text("task: pot_pick_and_place\n")
+    return folder
+
+
+def pretrain(capsys, run, *words) -> tuple[int, str]:
+    code = main(["pretrain", "--run", run.name, "--runs", str(run.parent), "--pretraining-updates", "2", *words])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def prior(folder, *episodes: EpisodeData) -> str:
+    folder.mkdir(exist_ok=True)
+    write_episodes(folder / "prior.mcap", episodes)
+    return str(folder)
+
+
+def test_prior_data_are_learnt_from_and_kept_in_mind(capsys, run, tmp_path):
+    turning = episode("bridge-0")
+    turning.actions[2, 4] = 0.2
+    folder = prior(tmp_path / "bridge", turning, episode("bridge-01"))
+    code, said = pretrain(capsys, run, "--prior", folder)
+    assert code == 0, said
+    assert "Prior data: 2 episodes, 16 steps. In 1 of them the gripper turns" in said
+    updates, _, state = CheckpointStore(run / "pretrained").load()
+    assert updates == 2
+    assert state["pretraining"]["data"] == {"prior": ["bridge"]}
+    assert json.loads((run / "stages" / "pretrain.json").read_text())["finished"]
+    code, said = pretrain(capsys, run)  # the run remembers them
+    assert code == 0 and "Prior data: 2 episodes" in said
+    nodes = build_graph(GraphSettings("pot_pick_and_place", "practice", run_directory=run, prior=(folder,)))
+    (learner,) = (node for node in nodes if node.name == "learner")
+    assert learner.parameters["demonstrations"] == (folder, run / "bags" / "demos")
+
+
+def test_other_prior_data_are_another_training(capsys, run, tmp_path):
+    assert pretrain(capsys, run)[0] == 0
+    folder = prior(tmp_path / "bridge", episode("bridge-0"))
+    code, said = pretrain(capsys, run, "--prior", folder)
+    assert code == 1 and "other settings or data" in said
+    assert pretrain(capsys, run, "--prior", folder, "--again")[0] == 0
+
+
+def test_prior_data_that_do_not_fit_are_refused(capsys, run, tmp_path):
+    far = episode("bridge-0")
+    far.actions[3, 1] = -0.4
+    cases = {
+        "wide": ([episode("bridge-0", size=48)], "pictures of 48x48, the run's are 64x64: import it with --image-size 64"),
+        "far": ([far], "actions up to 8 times the limit in component 1"),
+        "same": ([episode("demo-1")], "is there twice"),
+    }
+    for name, (episodes, sentence) in cases.items():
+        code, said = pretrain(capsys, run, "--prior", prior(tmp_path / name, *episodes))
+        assert code == 1 and sentence in said, (name, said)
+    folder = prior(tmp_path / "many", *(dataclasses.replace(episode("bridge"), episode_id=f"b{n}") for n in range(12)))
+    (run / "config.yaml").write_text("task: pot_pick_and_place\nsettings: {replay: {offline_capacity: 100}}\n")
+    code, said = pretrain(capsys, run, "--prior", folder)
+    assert code == 1 and "more than the 100 steps that the memory holds" in said
+    code, said = pretrain(capsys, run, "--prior", str(tmp_path / "nowhere"))
+    assert code == 1 and "There is no bag" in said
+    assert pretrain(capsys, run, "--prior")[0] == 0  # none any more
