@@ -38,8 +38,8 @@ def main() -> int:
                 print(error, flush=True)
     spent = time.process_time() - begin
     lines = [
-        f"`python benchmarks/hostile_import.py --mutants {given.mutants} --first {given.first}`: {given.mutants} files, "
-        f"{len(broken)} broken promises, {spent:.0f} CPU seconds.",
+        f"`python benchmarks/hostile_import.py --mutants {given.mutants} --first {given.first}`: {given.mutants} "
+        f"files, {len(broken)} broken promises, {spent:.0f} CPU seconds.",
         "",
         "| what went in, and what came out | files |",
         "|---|---|",

@@ -36,8 +36,9 @@ from robofume_data.importing.conversion import ImportOptions
 from robofume_data.importing.raw_bags import RawBagConfig, raw_conventions
 from robofume_data.importing.run import Source, import_sources
 from robofume_data.message_definitions import definition
-from robofume_robot import kinematics
 from rosbags.typesys import Stores, get_typestore
+
+from robofume_robot import kinematics
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -234,7 +235,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, help="measure memory and speed of a collection of this size instead")
     parser.add_argument("--files", type=int, default=1, help="of that collection")
     parser.add_argument("--jobs", type=int, default=1, help="processes for that collection")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 0], help="of that collection's pictures; 0: as is")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 0], help="of its pictures; 0: as they are")
     parser.add_argument("--folder", type=Path, help="where the recordings are made (default: the system's temporary)")
     parser.add_argument("--csv", type=Path, help="write the table to this file")
     given = parser.parse_args()

@@ -82,7 +82,7 @@ def test_prior_data_that_do_not_fit_are_refused(capsys, run, tmp_path):
     far = episode("bridge-0")
     far.actions[3, 1] = -0.4
     cases = {
-        "wide": ([episode("bridge-0", size=48)], "pictures of 48x48, the run's are 64x64: import it with --image-size 64"),
+        "wide": ([episode("bridge-0", size=48)], "of 48x48, the run's are 64x64: import it with --image-size 64"),
         "far": ([far], "actions up to 8 times the limit in component 1"),
         "same": ([episode("demo-1")], "is there twice"),
     }

@@ -18,7 +18,6 @@ from robofume_data.episode import EpisodeData
 from robofume_data.message_definitions import definition
 from robofume_data.topics import TOPICS
 
-
 _WRITTEN = ("step", "reward", "episode", "ground_truth")
 
 

@@ -47,7 +47,9 @@ BRIDGE = load_conventions("bridge")
 LEROBOT = load_conventions("bridge_lerobot")
 READER = BagImporter(RawBagConfig(), pose_of)
 LEROBOT_DATA = Path(__file__).parent / "lerobot_data"
-SENTENCES = ("put the pot away", "Größe", "锅を片付ける", "ارفع الوعاء", "🫕" * 40, "a\nb", "a\tb\u202e", "x\0y", "  ", "é" * 5000)
+SENTENCES = (
+    "put the pot away", "Größe", "锅を片付ける", "ارفع الوعاء", "🫕" * 40, "a\nb", "a\tb\u202e", "x\0y", "  ", "é" * 5000,
+)  # fmt: skip
 
 
 def sound_files(folder: Path) -> dict[str, Path]:
@@ -154,7 +156,8 @@ def absurd_recording(random: np.random.Generator, path: Path) -> int:
     if rarely():
         messages += [(START + SECOND // 2, "/go", flag(True)), (START + SECOND, "/go", flag(False))]
     if rarely():
-        messages.append((START + SECOND // 3, "/controller", target([*pose_at(0.5)[:6], wild[int(random.integers(5))]])))
+        goal = [*pose_at(0.5)[:6], wild[int(random.integers(5))]]
+        messages.append((START + SECOND // 3, "/controller", target(goal)))
     if rarely():
         messages = [item for item in messages if item[1] != ("/joint_states" if rarely() else "/camera/image")]
     if rarely():  # the name of one topic, the type of another
@@ -263,6 +266,8 @@ class Hostile:
             path.write_bytes(self._bytes[kind])
         self._note(kind, report)
         if report.error or report.skipped or report.counters:
+            return
+        if what == "of another kind":
             return
         sound = self._sound[kind]
         assert [item.length for item in episodes] == [item.length for item in sound], f"{kind}, {what}: lost in silence"

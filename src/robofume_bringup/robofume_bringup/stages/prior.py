@@ -41,8 +41,8 @@ class PriorData:
         for episode in read_episodes([Path(path) for path in self._config.prior]):
             if episode.episode_id in seen:
                 raise RobofumeError(
-                    f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that repeats "
-                    f"it, or the demonstrations."
+                    f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that "
+                    f"repeats it, or the demonstrations."
                 )
             seen.add(episode.episode_id)
             self._check(episode)
@@ -64,8 +64,8 @@ class PriorData:
         height, width = episode.images.shape[1:3]
         if (height, width) != (size, size):
             raise RobofumeError(
-                f"The prior episode {name} has pictures of {width}x{height}, the run's are {size}x{size}: import it with "
-                f"--image-size {size}."
+                f"The prior episode {name} has pictures of {width}x{height}, the run's are {size}x{size}: import it "
+                f"with --image-size {size}."
             )
         excess = np.abs(episode.actions).max(axis=0, initial=0.0) / _limits(self._space)
         if (excess > _TOLERANCE).any():
@@ -86,8 +86,9 @@ def fitting(episodes: Iterable[Any], capacity: int) -> Iterator[Any]:
         steps += len(episode.images)
         if steps > capacity:
             raise RobofumeError(
-                f"Prior data and demonstrations have more than the {capacity} steps that the memory holds: give less prior "
-                f"data, or start the run with --set replay.offline_capacity=STEPS --set learner.offline_capacity=STEPS."
+                f"Prior data and demonstrations have more than the {capacity} steps that the memory holds: give less "
+                f"prior data, or start the run with --set replay.offline_capacity=STEPS --set "
+                f"learner.offline_capacity=STEPS."
             )
         yield episode
 

@@ -197,10 +197,7 @@ class _Places:
     def in_order(self) -> Iterator[tuple[int, int]]:
         """Stamps and indices in the order of the times of recording."""
         times = self._numbers[0::6]
-        order = range(len(times))
-        if any(before > after for before, after in zip(times, times[1:], strict=False)):
-            order = sorted(order, key=times.__getitem__)  # type: ignore[assignment]
-        for index in order:
+        for index in sorted(range(len(times)), key=times.__getitem__):
             yield self._numbers[6 * index + 1], index
 
     def place(self, index: int) -> tuple[int, int, int, int]:

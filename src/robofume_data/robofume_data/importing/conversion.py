@@ -23,6 +23,8 @@ from robofume_data.importing.trajectory import ImportReport, Trajectory
 cv2.setNumThreads(1)  # several sources are imported at a time
 MAX_PIXELS = 64_000_000
 """A larger picture is taken for damage."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Episodes hold float32."""
 _PHASES = {Direction.NONE: Phase.FORWARD, Direction.FORWARD: Phase.FORWARD, Direction.BACKWARD: Phase.BACKWARD}
 
 
@@ -248,7 +250,7 @@ def _selected(raw: NDArray[np.float64], indices: tuple[int, ...], dimension: int
         values = values[:, list(indices)]
     if values.shape[1] != dimension:
         raise RobofumeError(f"its {what}s have {values.shape[1]} numbers, {dimension} were expected")
-    if not np.isfinite(values).all():
+    if not np.isfinite(values).all() or (np.abs(values) > LARGEST).any():
         raise RobofumeError(f"its {what}s are not finite")
     return values
 

@@ -81,6 +81,8 @@ def import_source(
             os.rename(unfinished, bag)
     finally:
         unfinished.unlink(missing_ok=True)
+    if not (report.episodes or report.skipped or report.error):
+        report.error = f"{source.path} holds no episode."
     details = {"conventions": to_dict(conventions), "options": to_dict(options), **report.as_dict()}
     record.write_text(json.dumps(details, indent=1, ensure_ascii=False), encoding="utf-8")
     return report
