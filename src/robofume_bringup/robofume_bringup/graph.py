@@ -45,7 +45,7 @@ class GraphSettings:
     lockstep: bool = True
     namespace: str = ""
     weights: str = "practised"
-    """Which policy is evaluated: pretrained, practised or retrained."""
+    """Which policy is evaluated, one of `run_directory.POLICIES`."""
     record: bool = True
     clumsy: bool = False
     """In collection: deliberately bad attempts."""
