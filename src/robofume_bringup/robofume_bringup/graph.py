@@ -48,7 +48,7 @@ class GraphSettings:
     """Who demonstrates in simulation: scripted, or person (`robofume teleop`; in the wall clock's time)."""
     namespace: str = ""
     weights: str = "practised"
-    """Which policy is evaluated: pretrained, practised or retrained."""
+    """Which policy is evaluated, one of `run_directory.POLICIES`."""
     record: bool = True
     clumsy: bool = False
     """In collection: deliberately bad attempts."""

@@ -12,7 +12,7 @@ from robofume_common.errors import RobofumeError
 
 from robofume_bringup.graph import DEMONSTRATORS, MODES, GraphSettings
 from robofume_bringup.run_config import RunConfig, open_run
-from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.run_directory import POLICIES, RunDirectory
 from robofume_bringup.task_files import ROBOTS
 
 BOOLEAN = ("true", "false")
@@ -59,7 +59,7 @@ LAUNCH_ARGUMENTS = (
         DEMONSTRATORS,
     ),
     LaunchArgument("lockstep", "true", "embedded simulation only: the world waits for each command", BOOLEAN),
-    LaunchArgument("weights", "practised", "which policy is evaluated", ("practised", "pretrained", "retrained")),
+    LaunchArgument("weights", "practised", "which policy is evaluated", POLICIES),
     LaunchArgument("record", "true", "write bags into the run directory", BOOLEAN),
     LaunchArgument("restarts", "2", "times that a node which dies is started again, where that continues the run"),
     LaunchArgument("bag", "", "replay: the bag to play"),

@@ -29,8 +29,14 @@ STAGES = {
     "evaluate_after": "Evaluation after",
     "retrain": "Retraining",
     "evaluate_retrained": "Evaluation retrained",
+    "evaluate_source": "Evaluation before adaptation",
+    "adapt": "Adaptation",
+    "evaluate_adapted": "Evaluation after adaptation",
 }
-EVALUATIONS = {"before": "before practice", "after": "after practice", "retrained": "trained anew"}
+EVALUATIONS = {
+    "before": "before practice", "after": "after practice", "retrained": "trained anew",
+    "source": "before adaptation", "adapted": "after adaptation",
+}  # fmt: skip
 """Evaluations by name, and what they are called."""
 
 

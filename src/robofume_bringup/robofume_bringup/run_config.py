@@ -34,6 +34,9 @@ class RunConfig:
     retraining_updates: int = _setting(
         12000, "gradient updates of the policy that is trained anew after practice", minimum=1
     )
+    adaptation_updates: int = _setting(
+        2000, "gradient updates of a policy that is adapted to this run's condition", minimum=1
+    )
     trials: int = _setting(50, "evaluation trials per direction", minimum=1)
     restarts: int = _setting(
         0, "times that a node that died is started again before the run ends; never the simulation or the switcher"

@@ -15,6 +15,8 @@ from robofume_common.errors import RobofumeError
 DOMAIN_FILE = "ros_domain"
 """Beside the logs, while a graph is up: the number of its ROS domain."""
 BAG_KINDS = ("demos", "practice", "evaluate")
+POLICIES = ("pretrained", "practised", "retrained", "source", "adapted")
+"""The policies that a run may have; `source` is what `adapted` was made from."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -78,9 +80,19 @@ class RunDirectory:
         """The policy that was trained anew after practice."""
         return self.path / "retrained"
 
+    @property
+    def source(self) -> Path:
+        """Copy of the policy, from another run, that this run's is adapted from."""
+        return self.path / "source"
+
+    @property
+    def adapted(self) -> Path:
+        """The policy that was adapted to this run's condition, and its lineage."""
+        return self.path / "adapted"
+
     def policy(self, weights: str) -> Path:
-        """Folder of checkpoints of the `pretrained`, `practised` or `retrained` policy."""
-        return {"pretrained": self.pretrained, "practised": self.checkpoints, "retrained": self.retrained}[weights]
+        """Folder of checkpoints of one of POLICIES."""
+        return self.checkpoints if weights == "practised" else self.path / weights
 
     @property
     def checkpoints(self) -> Path:

@@ -90,6 +90,14 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         raise RobofumeError(f"The checkpoint {path} is damaged or incomplete ({error}).") from error
 
 
+def checkpoint_hash(path: Path | str) -> str:
+    """SHA-256 of the tensors of one checkpoint folder, as it was written. Raises RobofumeError if it is damaged."""
+    try:
+        return str(json.loads((Path(path) / STATE).read_text())["sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        raise RobofumeError(f"The checkpoint {path} is damaged or incomplete ({error}).") from error
+
+
 def _write(path: Path, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)

@@ -15,6 +15,11 @@ class NetworkConfig:
     image_size: int = setting(
         64, "height and width of the policy's image, a multiple of 4", unit="px", minimum=40, maximum=256
     )
+    encoder: str = setting(
+        "convolution",
+        "what is seen of the picture: four convolutions, or nothing (a policy on proprioception and sentence alone)",
+        choices=("convolution", "none"),
+    )
     action_dimension: int = setting(4, "number of unmasked action components", minimum=1, maximum=7)
     proprioception_dimension: int = setting(7, "number of proprioception values", minimum=1)
     instruction_dimension: int = setting(384, "length of the sentence embedding (MiniLM 384, CLIP 512)", minimum=1)
@@ -47,6 +52,11 @@ class AgentConfig:
         1.0, "weight of the CQL term offline (paper: alpha 1 to 5)", minimum=0.0
     )
     conservative_weight_online: float = setting(1.0, "weight of the CQL term online", minimum=0.0)
+    conservative_gap: float = setting(
+        -1.0,
+        "Lagrange: the CQL term per critic that a learnt multiplier of its weight keeps it at (paper, AntMaze: 0.8); "
+        "below 0: the weight is fixed",
+    )
     sampled_actions: int = setting(
         4, "actions drawn at random, from pi(s) and from pi(s') each in the CQL term (paper: 10)", minimum=1
     )
@@ -56,7 +66,10 @@ class AgentConfig:
     max_target_backup: bool = setting(
         False, "back up the best of all actions sampled at s', not one of them (paper: yes)"
     )
-    importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from")
+    importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from (paper: yes)")
+    entropy_backup: float = setting(
+        0.0, "weight of the sampled policy's entropy in the critic's target (paper: none)", minimum=0.0
+    )
     value_weight_offline: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
     value_weight_online: float = setting(3.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
     imitation_weight: float = setting(
@@ -128,6 +141,17 @@ class PretrainingConfig:
 
 
 @dataclass(frozen=True)
+class AdaptationConfig(PretrainingConfig):
+    """Settings of adapting a trained policy to a new condition (Never Stop Learning, arXiv 2004.10190)."""
+
+    updates: int = setting(2000, "gradient updates", minimum=1)
+    learning_rate: float = setting(1e-4, "Adam step size of all networks: small, so that little is lost", minimum=0.0)
+    base_fraction: float = setting(
+        0.5, "share of a batch drawn from the data of the policy that is adapted", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
 class OnlineConfig:
     """Settings of learning in practice."""
 
@@ -135,6 +159,27 @@ class OnlineConfig:
     warm_up_steps: int = setting(300, "control steps before the first update", minimum=0)
     seed: int = setting(0, "seed of batches and noise", minimum=0)
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
+
+
+@dataclass(frozen=True)
+class NoveltyConfig:
+    """Settings of the exploration bonus in practice (random network distillation, as OOO uses it)."""
+
+    novelty_weight: float = setting(
+        0.0,
+        "weight of the bonus in rewards and returns; a step costs 1 and the bonus has deviation 1 (paper, rewards of 0 "
+        "and 1: 10); 0: no bonus",
+        minimum=0.0,
+    )
+    novelty_decay_updates: int = setting(
+        0, "updates of practice in which that weight falls to 0; 0: it stays", minimum=0
+    )
+    novelty_recompute_every: int = setting(1000, "updates until all bonuses in memory are computed anew", minimum=1)
+    novelty_share: float = setting(
+        0.25, "share of a batch that the bonus's network learns from (paper: 0.25)", minimum=0.0, maximum=1.0
+    )
+    novelty_learning_rate: float = setting(3e-4, "Adam step size of the bonus's network", minimum=0.0)
+    novelty_hidden_size: int = setting(512, "width of its hidden layers (paper: 512)", minimum=8)
 
 
 @dataclass(frozen=True)

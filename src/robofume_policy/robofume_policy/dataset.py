@@ -59,7 +59,7 @@ class EpisodeConverter:
         return EpisodeTransitions(
             episode_id=episode.episode_id,
             instruction_embedding=self.language(episode.instruction),
-            images=episode.images[: last + 1],
+            images=self._images(episode)[: last + 1],
             proprioception=episode.proprioception[: last + 1].astype(np.float32),
             actions=_pad(np.clip(actions, -1.0, 1.0)),
             rewards=_pad(rewards),
@@ -69,8 +69,16 @@ class EpisodeConverter:
             imitation=np.full(last + 1, float(success), np.float32),
         )
 
+    def _images(self, episode: EpisodeData) -> np.ndarray:
+        """What a policy sees; pictures of no size for one without an encoder, which cost no memory."""
+        if self.network.encoder == "none":
+            return np.zeros((len(episode.images), 0, 0, 3), np.uint8)
+        return episode.images
+
     def _check(self, episode: EpisodeData) -> None:
         size = self.network.image_size
+        if self.network.encoder == "none":
+            return
         if episode.images.shape[1:] != (size, size, 3):
             raise RobofumeError(
                 f"Episode {episode.episode_id} has images of {episode.images.shape[1:]}, but the policy is set to "

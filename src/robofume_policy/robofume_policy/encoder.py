@@ -1,10 +1,12 @@
-"""The image encoder and its training-time augmentation."""
+"""Image encoders and the training-time augmentation."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor, nn
+
+from robofume_policy.config import NetworkConfig
 
 STEM = 4  # pixels per cell of the first layer
 
@@ -41,6 +43,21 @@ class ConvEncoder(nn.Module):
         return self.layers(hidden).permute(0, 2, 3, 1).flatten(1)
 
 
+class NoEncoder(nn.Module):
+    """The encoder of a policy that is given no pictures: no features."""
+
+    output_dimension = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 0) for `images` (B, ...), whatever is in them."""
+        return torch.zeros(len(images), 0, device=images.device)
+
+
+def create_encoder(config: NetworkConfig) -> ConvEncoder | NoEncoder:
+    """The encoder that `config.encoder` names."""
+    return NoEncoder() if config.encoder == "none" else ConvEncoder(config.image_size)
+
+
 def _cells(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 as (B, H / 4, W / 4, 48); four pixels move as three 32-bit words."""
     batch, height, width, _ = images.shape
@@ -54,7 +71,7 @@ def random_shift(images: np.ndarray, largest: int, random: np.random.Generator) 
 
     `images` is (B, H, W, 3) uint8; the result is a new array of the same shape.
     """
-    if largest == 0:
+    if largest == 0 or images.size == 0:
         return images
     batch, height, width, channels = images.shape
     padded = np.pad(images, ((0, 0), (largest, largest), (largest, largest), (0, 0)), mode="edge")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from robofume_policy.config import NetworkConfig
-from robofume_policy.encoder import ConvEncoder
+from robofume_policy.encoder import create_encoder
 
 
 class InputNormaliser(nn.Module):
@@ -42,20 +42,24 @@ class InputNormaliser(nn.Module):
 
 
 class StateFeatures(nn.Module):
-    """What a head sees: projected image features, proprioception and a small projection of the sentence."""
+    """What a head sees: projected image features (if any), proprioception and a small projection of the sentence."""
 
     def __init__(self, config: NetworkConfig, encoded: int) -> None:
         super().__init__()
         self.image = nn.Sequential(
             nn.Linear(encoded, config.image_features), nn.LayerNorm(config.image_features), nn.Tanh()
-        )
+        ) if encoded else None  # fmt: skip
         self.instruction = nn.Linear(config.instruction_dimension, config.instruction_features)
-        self.dimension = config.image_features + config.proprioception_dimension + config.instruction_features
+        state = config.proprioception_dimension + config.instruction_features
+        self.dimension = state + (config.image_features if encoded else 0)
 
     def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
         """Features (B, dimension) of normalised inputs."""
+        sentence = self.instruction(instructions)
+        if self.image is None:
+            return torch.cat([proprioception, sentence.to(proprioception.dtype)], -1)
         image = self.image(encoded)
-        return torch.cat([image, proprioception.to(image.dtype), self.instruction(instructions).to(image.dtype)], -1)
+        return torch.cat([image, proprioception.to(image.dtype), sentence.to(image.dtype)], -1)
 
 
 class Actor(nn.Module):
@@ -115,7 +119,7 @@ class Policy(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.normaliser = InputNormaliser(config)
-        self.encoder = ConvEncoder(config.image_size)
+        self.encoder = create_encoder(config)
         self.actor = Actor(config, self.encoder.output_dimension)
 
     def forward(self, images: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:

@@ -4,27 +4,38 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 
 from robofume_policy.checkpoint import CheckpointStore
-from robofume_policy.config import AgentConfig, OnlineConfig, ReplayConfig
+from robofume_policy.config import AgentConfig, NoveltyConfig, OnlineConfig, ReplayConfig
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
+from robofume_policy.novelty import NoveltyBonus
 from robofume_policy.pretraining import fill_memory, mean_metrics
 from robofume_policy.replay import ReplayMemory, sample_mixed
 from robofume_policy.trained_agent import TrainedAgent
+
+NOVELTY = "novelty."
+"""Before the names of the bonus's tensors in a checkpoint."""
 
 
 class OnlineLearner:
     """Continues a pre-trained agent on recorded and new episodes, so many updates per control step.
 
+    With a `novelty` of some weight, rewards and returns have a bonus for what was seldom seen (OOO's first half).
     `add_episode`, `note_steps` and the counters may be used from one thread while another runs `train`; `train`,
     `weights`, `save` and `restore` belong to one thread.
     """
 
     def __init__(
-        self, trained: TrainedAgent, offline: ReplayMemory, config: OnlineConfig, replay: ReplayConfig
+        self,
+        trained: TrainedAgent,
+        offline: ReplayMemory,
+        config: OnlineConfig,
+        replay: ReplayConfig,
+        novelty: NoveltyConfig | None = None,
     ) -> None:
         self.trained = trained
         self.config = config
@@ -36,6 +47,11 @@ class OnlineLearner:
             agent.network_config, trained.action_space, InstructionEncoder(trained.language),
             agent.config.discount, agent.config.n_step,
         )  # fmt: skip
+        self._novelty: NoveltyBonus | None = None
+        if novelty is not None and novelty.novelty_weight > 0.0:
+            device = str(agent.device)
+            self._novelty = NoveltyBonus(agent.network_config, novelty, agent.config.discount, config.seed, device)
+            self._novelty.fit(offline)
         self._offline_updates = agent.updates
         self._steps = 0
         self._lock = threading.Lock()
@@ -49,6 +65,7 @@ class OnlineLearner:
         config: OnlineConfig | None = None,
         replay: ReplayConfig | None = None,
         agent: AgentConfig | None = None,
+        novelty: NoveltyConfig | None = None,
     ) -> "OnlineLearner":
         """Load what `pretraining.pretrain` left in `directory`; `agent` replaces its learning settings.
 
@@ -65,7 +82,7 @@ class OnlineLearner:
             trained.agent.network_config, trained.action_space, InstructionEncoder(trained.language),
             settings.discount, settings.n_step,
         )  # fmt: skip
-        return cls(trained, fill_memory(offline_episodes, converter, replay.offline_capacity), config, replay)
+        return cls(trained, fill_memory(offline_episodes, converter, replay.offline_capacity), config, replay, novelty)
 
     @property
     def updates(self) -> int:
@@ -85,7 +102,7 @@ class OnlineLearner:
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of what `train` returns."""
-        return self.trained.agent.metric_names
+        return self.trained.agent.metric_names + (self._novelty.metric_names if self._novelty else ())
 
     def updates_due(self) -> int:
         """Updates that are allowed and not yet made, at least 0."""
@@ -106,13 +123,26 @@ class OnlineLearner:
 
     def train(self, updates: int) -> dict[str, float]:
         """Make `updates` gradient updates; returns the mean of their metrics by name."""
-        agent, rows = self.trained.agent, []
+        agent, novelty, rows = self.trained.agent, self._novelty, []
         for _ in range(updates):
+            weight = self._prepare_bonus() if novelty else 0.0
             batch = sample_mixed(
-                self.offline, self.online, self.replay.offline_fraction, agent.config.batch_size, agent.random
+                self.offline, self.online, self.replay.offline_fraction, agent.config.batch_size, agent.random, weight
             )
-            rows.append(agent.update(batch))
+            metrics = agent.update(batch)
+            if novelty:
+                metrics |= novelty.update(batch) | {"novelty/weight": torch.tensor(weight)}
+            rows.append(metrics)
         return mean_metrics(rows)
+
+    def _prepare_bonus(self) -> float:
+        """See that every episode held has its bonus, on the schedule anew; returns the bonus's weight now."""
+        assert self._novelty is not None
+        weight = self._novelty.weight(self.updates)
+        if weight > 0.0:
+            anew = self.updates % self._novelty.config.novelty_recompute_every == 0
+            self._novelty.refresh((self.offline, self.online), everything=anew)
+        return weight
 
     def weights(self) -> tuple[bytes, str]:
         """Safetensors of the acting (averaged) policy, and the hash of its architecture."""
@@ -121,6 +151,9 @@ class OnlineLearner:
     def save(self, directory: Path | str) -> Path:
         """Write a checkpoint into `directory`. The episodes are not in it: their bags are."""
         tensors, state = self.trained.state_dict()
+        if self._novelty:
+            bonus, state["novelty"] = self._novelty.state_dict()
+            tensors |= {NOVELTY + name: value for name, value in bonus.items()}
         online = {"steps": self._steps, "offline_updates": self._offline_updates}
         return CheckpointStore(directory).save(self.updates, tensors, {**state, "online": online})
 
@@ -140,6 +173,14 @@ class OnlineLearner:
             self._offline_updates = int(state["online"]["offline_updates"])
             with self._lock:
                 self._steps = int(state["online"]["steps"])
+            if self._novelty:
+                if "novelty" not in state:
+                    raise RobofumeError(
+                        f"The checkpoints in {directory} were written without a novelty bonus: set novelty_weight to 0 "
+                        "to continue them, or practise in another run."
+                    )
+                bonus = {n.removeprefix(NOVELTY): t for n, t in tensors.items() if n.startswith(NOVELTY)}
+                self._novelty.load_state_dict(bonus, state["novelty"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise RobofumeError(f"The checkpoints in {directory} belong to another policy: {error}") from error
         return True

@@ -68,10 +68,12 @@ class ActingPolicy:
 
         `image` (H, W, 3) uint8 of the network's size, `proprioception` (7,), `instruction_embedding` (D,) as given
         by `language.InstructionEncoder`. With `deterministic=False` the policy explores, by numbers from `random`.
-        Raises RobofumeError on an image of another size.
+        Raises RobofumeError on an image of another size. A policy without an encoder looks at none.
         """
         size = self.config.image_size
-        if image.shape != (size, size, 3) or image.dtype != np.uint8:
+        if self.config.encoder == "none":
+            image = np.zeros((0, 0, 3), np.uint8)
+        elif image.shape != (size, size, 3) or image.dtype != np.uint8:
             raise RobofumeError(
                 f"The policy needs images of {size}x{size}x3 uint8 and was given {image.shape} {image.dtype}: "
                 "set the camera's policy image size to the one the policy was trained with."

@@ -19,7 +19,7 @@ from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, P
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.metrics import MetricsWriter
-from robofume_policy.replay import ReplayMemory
+from robofume_policy.replay import Batch, ReplayMemory
 from robofume_policy.trained_agent import TrainedAgent
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,11 @@ def fill_memory(
     converter: EpisodeConverter,
     capacity: int,
     times: Mapping[str, int] | None = None,
+    name: str = "recorded data",
 ) -> ReplayMemory:
     """Put recorded episodes into a memory; those whose id is in `times` are drawn so many times as often.
 
-    Raises RobofumeError if there is nothing in them to learn from.
+    `name` is what the data are called in the error. Raises RobofumeError if there is nothing in them to learn from.
     """
     memory = ReplayMemory(capacity)
     undecided = 0
@@ -47,9 +48,9 @@ def fill_memory(
             memory.add(transitions, (times or {}).get(transitions.episode_id, 1))
     left_out = f"{undecided} episodes are left out, since nobody knows how they ended or how any of their steps is"
     if not len(memory) and undecided:
-        raise RobofumeError(f"The recorded data hold no episode to learn from: {left_out}; import them with --labels.")
+        raise RobofumeError(f"The {name} hold no episode to learn from: {left_out}; import them with --labels.")
     if not len(memory):
-        raise RobofumeError("The recorded data hold no episode to learn from: collect demonstrations first.")
+        raise RobofumeError(f"The {name} hold no episode to learn from: collect demonstrations first.")
     if undecided:
         logger.warning("%s.", left_out)
     return memory
@@ -80,8 +81,6 @@ def pretrain(
     """
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
-    if config.threads:
-        torch.set_num_threads(config.threads)
     encoder = InstructionEncoder((language or LanguageConfig()).model)
     store = CheckpointStore(directory)
     converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)
@@ -96,20 +95,44 @@ def pretrain(
         trained.agent.fit_inputs(*memory.statistics())
     else:
         _, tensors, state = checkpoint
-        if state.get("pretraining") != settings:
+        if with_defaults(state.get("pretraining")) != settings:
             raise RobofumeError(
                 f"{directory} holds a training with other settings or data: choose another run, or delete that folder."
             )
         trained = TrainedAgent.from_state_dict(tensors, state)
         logger.info("Continuing the pre-training after %d updates.", trained.agent.updates)
     learner = trained.agent
+    train_offline(
+        trained, lambda: memory.sample(agent.batch_size, learner.random), store, config, {"pretraining": settings},
+        metrics_directory, metrics_name, progress,
+    )  # fmt: skip
+
+    return trained
+
+
+def train_offline(
+    trained: TrainedAgent,
+    draw: Callable[[], Batch],
+    store: CheckpointStore,
+    config: PretrainingConfig,
+    about: Mapping[str, Any],
+    metrics_directory: Path | str | None,
+    metrics_name: str,
+    progress: Progress | None,
+) -> None:
+    """Update until there are `config.updates`, on batches from `draw`, with metrics and checkpoints on the way.
+
+    `about` is kept with the state of every checkpoint.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    learner = trained.agent
     writer = None
     if metrics_directory is not None:
         writer = MetricsWriter(metrics_directory, metrics_name, learner.metric_names, learner.updates)
-
     recent: list[dict[str, Tensor]] = []
     while learner.updates < config.updates:
-        recent.append(learner.update(memory.sample(agent.batch_size, learner.random)))
+        recent.append(learner.update(draw()))
         done = learner.updates
         if done % config.metrics_every == 0 or done == config.updates:
             metrics = mean_metrics(recent)
@@ -120,10 +143,18 @@ def pretrain(
                 progress(done, config.updates, metrics)
         if done % config.checkpoint_every == 0 or done == config.updates:
             tensors, state = trained.state_dict()
-            store.save(done, tensors, {**state, "pretraining": settings})
+            store.save(done, tensors, {**state, **about})
     if writer is not None:
         writer.close()
-    return trained
+
+
+def with_defaults(settings: Any) -> Any:
+    """The settings kept with a checkpoint; those that did not exist when it was written have their defaults."""
+    if not isinstance(settings, dict):
+        return settings
+    kinds = {"network": NetworkConfig, "agent": AgentConfig}
+    known = {name: to_dict(kind()) for name, kind in kinds.items() if name in settings}
+    return {**settings, **{name: {**defaults, **settings[name]} for name, defaults in known.items()}}
 
 
 def mean_metrics(rows: list[dict[str, Tensor]]) -> dict[str, float]:

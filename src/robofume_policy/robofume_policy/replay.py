@@ -25,7 +25,7 @@ class EpisodeTransitions:
 
     episode_id: str
     instruction_embedding: Array  # (D,) float32
-    images: Array  # (S, H, W, 3) uint8
+    images: Array  # (S, H, W, 3) uint8; H and W are 0 for a policy without pictures
     proprioception: Array  # (S, P) float32
     actions: Array  # (S, A) float32 in [-1, 1]
     rewards: Array  # (S,) float32
@@ -79,7 +79,9 @@ class ReplayMemory:
         self._instruction = np.zeros(capacity, np.int32)
         self._instructions: Array = np.zeros((0, 0), np.float32)
         self._episodes: deque[tuple[str, int, int, int]] = deque()  # id, first slot, slots, starts
-        self._ids: set[str] = set()
+        self._places: dict[str, tuple[int, int]] = {}  # id -> first slot, slots
+        self._bonus: Array | None = None  # (capacity, 2): in rewards, in returns; None: no bonus was ever given
+        self._without_bonus: dict[str, None] = {}  # in the order in which they came
         self._starts: Array = np.zeros(0, np.int64)  # slots where a transition begins
         self._next_slot = 0
         self._lock = threading.Lock()
@@ -94,7 +96,7 @@ class ReplayMemory:
         return len(self._episodes)
 
     def __contains__(self, episode_id: object) -> bool:
-        return episode_id in self._ids
+        return episode_id in self._places
 
     def add(self, episode: EpisodeTransitions, times: int = 1) -> None:
         """Take in an ended episode, whose transitions are drawn `times` as often as those of others.
@@ -108,7 +110,11 @@ class ReplayMemory:
             if not self._storage:
                 for name in _STORED:
                     value: Array = getattr(episode, name)
-                    self._storage[name] = self._allocate(name, (self.capacity, *value.shape[1:]), value.dtype)
+                    shape = (self.capacity, *value.shape[1:])
+                    # What has no size cannot be mapped to memory.
+                    self._storage[name] = (
+                        np.zeros(shape, value.dtype) if 0 in shape else self._allocate(name, shape, value.dtype)
+                    )
             first = self._next_slot if self._next_slot + size <= self.capacity else 0
             self._make_room(first, size)
             for name, array in self._storage.items():
@@ -116,18 +122,28 @@ class ReplayMemory:
             self._instruction[first : first + size] = self._instruction_index(episode.instruction_embedding)
             self._next_slot = first + size
             self._episodes.append((episode.episode_id, first, size, times * episode.transitions))
-            self._ids.add(episode.episode_id)
+            self._places[episode.episode_id] = (first, size)
+            self._without_bonus[episode.episode_id] = None
+            if self._bonus is not None:
+                self._bonus[first : first + size] = 0.0
             begins = first + np.tile(np.flatnonzero(episode.next_offset), times)
             self._starts = np.concatenate([self._starts, begins])
 
-    def sample(self, batch_size: int, random: np.random.Generator) -> Batch:
-        """Draw `batch_size` transitions uniformly, with replacement. Raises ValueError from an empty memory."""
+    def sample(self, batch_size: int, random: np.random.Generator, bonus_weight: float = 0.0) -> Batch:
+        """Draw `batch_size` transitions uniformly, with replacement. Raises ValueError from an empty memory.
+
+        Rewards and returns are those of the task, plus `bonus_weight` times what `set_bonus` gave.
+        """
         with self._lock:
             if not len(self._starts):
                 raise ValueError("the replay memory holds no transition yet")
             slots = self._starts[random.integers(0, len(self._starts), batch_size)]
             store = self._storage
             later = slots + store["next_offset"][slots]
+            rewards, returns = store["rewards"][slots], store["returns"][slots]
+            if bonus_weight > 0.0 and self._bonus is not None:
+                extra = np.float32(bonus_weight) * self._bonus[slots]
+                rewards, returns = rewards + extra[:, 0], returns + extra[:, 1]
             return Batch(
                 images=store["images"][slots],
                 next_images=store["images"][later],
@@ -135,11 +151,37 @@ class ReplayMemory:
                 next_proprioception=store["proprioception"][later],
                 instructions=self._instructions[self._instruction[slots]],
                 actions=store["actions"][slots],
-                rewards=store["rewards"][slots],
+                rewards=rewards,
                 discounts=store["discounts"][slots],
-                returns=store["returns"][slots],
+                returns=returns,
                 imitation=store["imitation"][slots],
             )
+
+    def episode_ids(self, without_bonus: bool = False) -> list[str]:
+        """The episodes held, or those of them that were given no bonus yet, the oldest first."""
+        with self._lock:
+            return list(self._without_bonus if without_bonus else self._places)
+
+    def observations(self, episode_id: str) -> tuple[Array, Array, Array] | None:
+        """Images, proprioception and `next_offset` of an episode, (S, ...) each; None if it is no longer held."""
+        with self._lock:
+            if episode_id not in self._places:
+                return None
+            first, size = self._places[episode_id]
+            names = ("images", "proprioception", "next_offset")
+            images, proprioception, offset = (self._storage[name][first : first + size].copy() for name in names)
+            return images, proprioception, offset
+
+    def set_bonus(self, episode_id: str, rewards: Array, returns: Array) -> None:
+        """Keep what a weight of 1 would add to an episode's rewards and returns, (S,) each; the task's stay."""
+        with self._lock:
+            if episode_id not in self._places:
+                return
+            if self._bonus is None:
+                self._bonus = np.zeros((self.capacity, 2), np.float32)
+            first, size = self._places[episode_id]
+            self._bonus[first : first + size] = np.stack([rewards, returns], 1)
+            self._without_bonus.pop(episode_id, None)
 
     def statistics(self) -> tuple[Array, Array]:
         """Proprioception (N, P) of all transitions and the distinct sentence embeddings (K, D)."""
@@ -155,7 +197,8 @@ class ReplayMemory:
             if not wrapped_past and not (other < first + size and first < other + length):
                 break
             self._episodes.popleft()
-            self._ids.discard(episode_id)
+            self._places.pop(episode_id, None)
+            self._without_bonus.pop(episode_id, None)
             removed += transitions
         self._starts = self._starts[removed:]
 
@@ -171,10 +214,15 @@ class ReplayMemory:
 
 
 def sample_mixed(
-    offline: ReplayMemory, online: ReplayMemory, offline_fraction: float, batch_size: int, random: np.random.Generator
+    offline: ReplayMemory,
+    online: ReplayMemory,
+    offline_fraction: float,
+    batch_size: int,
+    random: np.random.Generator,
+    bonus_weight: float = 0.0,
 ) -> Batch:
     """Draw a batch of which `offline_fraction` comes from the recorded data (RLPD, arXiv 2302.02948); below 0 as many
-    as chance gives when both memories are one."""
+    as chance gives when both memories are one. `bonus_weight`: see `ReplayMemory.sample`."""
     if offline_fraction < 0.0 and len(online) + len(offline):
         from_offline = int(random.binomial(batch_size, len(offline) / (len(online) + len(offline))))
     else:
@@ -182,5 +230,8 @@ def sample_mixed(
     if not len(offline):
         from_offline = 0
     if from_offline in (0, batch_size):
-        return (offline if from_offline else online).sample(batch_size, random)
-    return Batch.concatenate(offline.sample(from_offline, random), online.sample(batch_size - from_offline, random))
+        return (offline if from_offline else online).sample(batch_size, random, bonus_weight)
+    return Batch.concatenate(
+        offline.sample(from_offline, random, bonus_weight),
+        online.sample(batch_size - from_offline, random, bonus_weight),
+    )

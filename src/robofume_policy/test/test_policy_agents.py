@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from robofume_common.errors import RobofumeError
 from robofume_policy.agents import create_agent
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.dataset import monte_carlo_returns, n_step_targets
@@ -173,6 +174,69 @@ def test_calibration_stops_pushing_values_below_the_return() -> None:
     assert gradients["cal_ql"] == 0.0 and gradients["cql"] > 0.1
 
 
+def test_the_multiplier_of_the_conservative_term_follows_its_gap() -> None:
+    """Two critics whose terms are 3 and 7, gap 2, weight 1.5, multiplier 1: worked out by hand."""
+    config = replace(AGENT, conservative_gap=2.0, conservative_weight_offline=1.5)
+    agent = create_agent(NETWORK, config, seed=0)
+    term = torch.tensor(10.0, requires_grad=True)
+    loss, multiplier = agent._weighted(term)
+    loss.backward()
+    assert float(multiplier) == 1.0
+    assert float(term.grad) == pytest.approx(1.5)  # as with a fixed weight of 1.5 x 1
+    logarithm = agent.network.conservative_log_multiplier
+    assert float(logarithm.grad) == pytest.approx(-1.5 * (5.0 - 2.0))  # above the gap: the multiplier grows
+    assert float(loss.detach()) == pytest.approx(1.5 * (10.0 - 4.0) - 1.5 * 3.0)
+    with torch.no_grad():
+        logarithm.fill_(math.log(4.0))
+    assert float(agent._weighted(torch.tensor(1.0))[1]) == pytest.approx(4.0)
+    for gap, grows in ((-5.0, None), (0.0, True), (1e4, False)):
+        agent = create_agent(NETWORK, replace(AGENT, conservative_gap=gap), seed=0)
+        values = [float(agent.update(random_batch())["values/multiplier"]) for _ in range(4)]
+        assert values[0] == 1.0 and (values[-1] == 1.0 if grows is None else (values[-1] > 1.0) == grows)
+
+
+def test_importance_sampling_takes_the_densities_off() -> None:
+    """One critic, one state, one action of each kind, all of value 0: worked out by hand."""
+    zero, density = torch.zeros(1, 1), torch.tensor([[0.5, -1.0]])
+    for switch, expected in (
+        (True, math.log(4.0 + math.exp(-0.5) + math.exp(1.0))),  # uniform on [-1, 1]^2: a density of 1/4
+        (False, math.log(3.0)),
+    ):
+        config = replace(AGENT, algorithm="cql", sampled_actions=1, importance_sampling=switch)
+        agent = create_agent(replace(NETWORK, critics=1), config, seed=0)
+        term, _ = agent._conservative(zero, torch.zeros(1, 1, 3), torch.zeros(1), density)
+        assert float(term) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_entropy_backup_adds_the_entropy_of_what_is_sampled(best: bool) -> None:
+    """The target moves by -discount x weight x log-density of the action taken, drawn here a second time."""
+    targets = {}
+    for weight in (0.0, 0.5):
+        config = replace(AGENT, entropy_backup=weight, sampled_actions=1, max_target_backup=best)
+        agent = create_agent(NETWORK, config, seed=0)
+        agent.noise.manual_seed(3)
+        targets[weight] = float(agent.loss(tensors(random_batch()))[1]["values/target"])
+    noise = torch.randn((8, 1, 2), generator=torch.Generator().manual_seed(3))[:, 0]
+    density = -0.5 * noise.square().sum(-1) - 2.0 * math.log(AGENT.policy_std * math.sqrt(2.0 * math.pi))
+    assert targets[0.5] - targets[0.0] == pytest.approx(float((-0.8 * 0.5 * density).mean()), rel=1e-3)
+
+
+@pytest.mark.parametrize("algorithm", ["iql", "bc"])
+def test_what_an_algorithm_does_not_have_is_refused(algorithm: str) -> None:
+    for changes, word in (({"entropy_backup": 0.1}, "no entropy"), ({"conservative_gap": 0.8}, "no CQL term")):
+        with pytest.raises(RobofumeError, match=word):
+            create_agent(NETWORK, replace(AGENT, algorithm=algorithm, **changes), seed=0)
+    create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=0)
+
+
+def test_an_entropy_that_pays_for_never_finishing_is_refused() -> None:
+    wide = replace(AGENT, policy_std=0.5, entropy_backup=0.6)  # entropy 1.45
+    create_agent(NETWORK, wide, seed=0)
+    with pytest.raises(RobofumeError, match="never finishing"):
+        create_agent(NETWORK, replace(wide, entropy_backup=0.7), seed=0)
+
+
 def test_which_loss_trains_what() -> None:
     """The encoder learns from the critic only; the critics do not learn from the actor's loss."""
     agent = create_agent(NETWORK, replace(AGENT, value_weight_offline=0.0, imitation_weight=0.0), seed=0)
@@ -208,9 +272,9 @@ def test_only_successful_episodes_are_imitated() -> None:
     assert float(first) == float(second)
 
 
-@pytest.mark.parametrize("algorithm", ["cal_ql", "iql", "bc"])
-def test_resuming_is_exact(algorithm: str) -> None:
-    config = replace(AGENT, algorithm=algorithm, random_shift=2)
+@pytest.mark.parametrize(("algorithm", "gap"), [("cal_ql", -1.0), ("cal_ql", 0.8), ("iql", -1.0), ("bc", -1.0)])
+def test_resuming_is_exact(algorithm: str, gap: float) -> None:
+    config = replace(AGENT, algorithm=algorithm, conservative_gap=gap, random_shift=2)
     agent = create_agent(NETWORK, config, seed=0)
     for seed in range(3):
         agent.update(random_batch(seed=seed))

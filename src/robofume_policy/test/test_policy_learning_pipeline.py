@@ -10,7 +10,14 @@ from robofume_common.enums import Direction, Outcome, Phase, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 from robofume_policy.checkpoint import CheckpointStore
-from robofume_policy.config import AgentConfig, NetworkConfig, OnlineConfig, PretrainingConfig, ReplayConfig
+from robofume_policy.config import (
+    AgentConfig,
+    NetworkConfig,
+    NoveltyConfig,
+    OnlineConfig,
+    PretrainingConfig,
+    ReplayConfig,
+)
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.metrics import read_metrics
@@ -171,10 +178,10 @@ def learner(tmp_path) -> OnlineLearner:
     return new_learner(tmp_path)
 
 
-def new_learner(tmp_path, offline: int = 6) -> OnlineLearner:
+def new_learner(tmp_path, offline: int = 6, novelty: NoveltyConfig | None = None) -> OnlineLearner:
     config = OnlineConfig(updates_per_step=0.5, warm_up_steps=10)
     return OnlineLearner.from_pretrained(
-        tmp_path / "pretrained", episodes(offline), config, ReplayConfig(online_capacity=200)
+        tmp_path / "pretrained", episodes(offline), config, ReplayConfig(online_capacity=200), novelty=novelty
     )
 
 
@@ -209,6 +216,69 @@ def test_a_killed_learner_continues_exactly(tmp_path, learner: OnlineLearner) ->
     assert learner.train(3) == other.train(3)
     assert learner.weights() == other.weights()
     assert not new_learner(tmp_path).restore(tmp_path / "empty")
+
+
+def test_a_learner_that_explores_continues_exactly(tmp_path) -> None:
+    run(tmp_path / "pretrained")
+    novelty = NoveltyConfig(
+        novelty_weight=1.0, novelty_decay_updates=20, novelty_recompute_every=4, novelty_hidden_size=16
+    )
+    learner = new_learner(tmp_path, novelty=novelty)
+    learner.add_episode(make_episode(100))
+    first = learner.train(5)
+    assert set(first) == set(learner.metric_names)
+    assert first["novelty/bonus"] > 0.0 and first["novelty/weight"] == pytest.approx(0.9)
+    learner.add_episode(make_episode(101))
+    learner.train(1)
+    learner.save(tmp_path / "checkpoints")
+    other = new_learner(tmp_path, novelty=novelty)
+    assert other.restore(tmp_path / "checkpoints")
+    for number in (100, 101):
+        other.add_episode(make_episode(number))
+    assert learner.train(6) == other.train(6)
+    assert learner.weights() == other.weights()
+    plain = new_learner(tmp_path)
+    assert plain.restore(tmp_path / "checkpoints"), "what has explored may go on without the bonus"
+    plain.save(tmp_path / "plain")
+    with pytest.raises(RobofumeError, match="without a novelty bonus"):
+        new_learner(tmp_path, novelty=novelty).restore(tmp_path / "plain")
+
+
+def test_without_a_weight_there_is_no_bonus(tmp_path) -> None:
+    run(tmp_path / "pretrained")
+    plain, off = new_learner(tmp_path), new_learner(tmp_path, novelty=NoveltyConfig())
+    assert plain.train(3) == off.train(3) and plain.metric_names == off.metric_names
+    assert plain.weights() == off.weights()
+
+
+@pytest.mark.parametrize("algorithm", ["cal_ql", "iql", "bc"])
+def test_a_policy_without_pictures(tmp_path, algorithm: str) -> None:
+    """Pictures of any size are left out; the rest is the same: train, publish, act, practise."""
+    network, agent = replace(NETWORK, encoder="none"), replace(AGENT, algorithm=algorithm)
+    recorded = [make_episode(n, size=24) for n in range(4)]
+    trained = pretrain(
+        recorded, tmp_path, action_space=SPACE, network=network, agent=agent, config=PretrainingConfig(updates=3)
+    )
+    assert not any(name.startswith("encoder") for name in trained.agent.policy_tensors())
+    policy = load_policy(*trained.weights())
+    episode, embedding = recorded[1], InstructionEncoder()(recorded[1].instruction)
+    actions = [policy.act(i, episode.proprioception[0], embedding) for i in (episode.images[0], np.zeros((0, 0, 3)))]
+    assert (actions[0] == actions[1]).all() and actions[0].shape == (4,)
+    assert (policy.act(episode.images[0], episode.proprioception[1], embedding) != actions[0]).any()
+    learner = OnlineLearner.from_pretrained(tmp_path, recorded)
+    learner.add_episode(make_episode(100, size=24))
+    assert all(np.isfinite(list(learner.train(2).values())))
+    assert learner.online.sample(2, np.random.default_rng(0)).images.nbytes == 0
+
+
+def test_a_training_from_before_a_setting_existed_continues(tmp_path) -> None:
+    run(tmp_path, updates=2)
+    store = CheckpointStore(tmp_path)
+    updates, tensors, state = store.load()
+    for part, name in (("agent", "entropy_backup"), ("network", "encoder")):
+        del state["pretraining"][part][name], state[part][name]
+    store.save(updates, tensors, state)
+    assert run(tmp_path).agent.updates == 6
 
 
 def test_a_missing_pretraining_is_named(tmp_path) -> None:

@@ -125,12 +125,30 @@ def retrain(options: Options, interruption: Interruption) -> None:
     retrain_policy(context, options.first_steps, options.upsampling, options.again)
 
 
+def adapt(options: Options, interruption: Interruption) -> None:
+    """Adapt a trained policy to this run's condition."""
+    from robofume_bringup.stages.adaptation import adapt_policy, settings_of_source
+
+    task, robot, image_size, network = settings_of_source(options.checkpoint)
+    if options.run and not RunDirectory(options.runs / options.run).config_file.exists():
+        options.task, options.robot = options.task or task, options.robot or robot
+        options.image_size = options.image_size or image_size
+        options.set = [*network, *options.set]
+    context = open_context(options, interruption)
+    adapt_policy(context, options.checkpoint, options.bags, options.base, options.again)
+
+
 def evaluate(options: Options, interruption: Interruption) -> None:
     """Count successes by ground truth."""
     from robofume_bringup.stages.evaluation import evaluate_policy
 
-    name = {"pretrained": "before", "practised": "after", "retrained": "retrained"}[options.weights]
-    evaluate_policy(open_context(options, interruption, existing=True), options.weights, name)
+    name = {"pretrained": "before", "practised": "after"}.get(options.weights, options.weights)
+    context = open_context(options, interruption, existing=True)
+    evaluate_policy(context, options.weights, name)
+    if options.weights in ("source", "adapted"):
+        from robofume_bringup.stages.adaptation import note_scores
+
+        note_scores(context)
 
 
 def report(options: Options, interruption: Interruption) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from robofume_bringup.cli import commands, importing
 from robofume_bringup.run_config import RunConfig
+from robofume_bringup.run_directory import POLICIES
 from robofume_bringup.task_files import ROBOTS
 
 DESCRIPTION = (
@@ -192,6 +193,32 @@ def build_parser() -> argparse.ArgumentParser:
         help="draw successful episodes of practice so many times as often (paper: 8 to 32; default: 1)",
     )
 
+    adapt = add(
+        "adapt",
+        commands.adapt,
+        "adapt a trained policy to a new condition, on its own data and the new ones (Never Stop Learning)",
+        "robofume adapt --from runs/lid/checkpoints --run other_light",
+    )
+    add_run_options(adapt, amounts=("adaptation_updates",), repeat=True)
+    adapt.add_argument(
+        "--from",
+        dest="checkpoint",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="the trained policy: a folder of checkpoints or one of them; needed once for a run",
+    )
+    adapt.add_argument(
+        "--base",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="BAGS",
+        help="the data of that policy (default: what its lineage or its run tells)",
+    )
+    adapt.add_argument(
+        "bags", nargs="*", type=Path, help="bags of the new condition (default: this run's demonstrations and practice)"
+    )
+
     evaluate = add(
         "evaluate",
         commands.evaluate,
@@ -201,7 +228,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_run_options(evaluate, amounts=("trials", "restarts"))
     evaluate.add_argument(
         "--weights",
-        choices=("pretrained", "practised", "retrained"),
+        choices=POLICIES,
         default="practised",
         help="which policy (default: practised)",
     )

@@ -112,7 +112,7 @@ class StageContext:
         return progress
 
 
-COMPONENTS = ("reward_training", "reward_data", "pretraining", "network", "agent", "replay")
+COMPONENTS = ("reward_training", "reward_data", "pretraining", "adaptation", "network", "agent", "replay")
 """Names in --set that are not nodes."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from robofume_common.errors import RobofumeError
 
-from robofume_bringup.run_directory import write_atomically
+from robofume_bringup.run_directory import RunDirectory, write_atomically
 from robofume_bringup.stages.context import StageContext, percent
 from robofume_bringup.statistics import wilson_interval
 
@@ -18,7 +18,7 @@ evaluation."""
 
 
 def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str, Any]:
-    """Evaluate the `pretrained`, the `practised` or the `retrained` policy and write evaluations/<name>.json."""
+    """Evaluate one of the run's policies (see `RunDirectory.policy`) and write evaluations/<name>.json."""
     directory, trials = context.directory, context.config.trials
     stage = f"evaluate_{name}"
     _need(context, weights)
@@ -71,6 +71,14 @@ def describe(record: dict[str, Any]) -> str:
     return ", ".join(parts) + "."
 
 
+def read_evaluation(directory: RunDirectory, name: str) -> dict[str, Any] | None:
+    """What evaluations/<name>.json says; None if there is none."""
+    try:
+        return dict(json.loads((directory.evaluations / f"{name}.json").read_text()))
+    except (OSError, ValueError):
+        return None
+
+
 def _need(context: StageContext, weights: str) -> None:
     directory = context.directory
     if weights == "pretrained" and not directory.pretrained.is_dir():
@@ -88,4 +96,9 @@ def _need(context: StageContext, weights: str) -> None:
         raise RobofumeError(
             f"The run {directory.name} has no retrained policy yet: run `robofume retrain --run "
             f"{directory.name}` first."
+        )
+    if weights in ("source", "adapted") and not any(directory.policy(weights).glob("[0-9]*")):
+        raise RobofumeError(
+            f"The run {directory.name} has no adapted policy yet: run `robofume adapt --run {directory.name} --from "
+            "CHECKPOINT` first."
         )

@@ -32,7 +32,7 @@ class Agent(ABC):
         self.device = torch.device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = self.network_class(network).to(self.device)
+            self.network = self.make_network(network).to(self.device)
         self.average = deepcopy(self.network).requires_grad_(False)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate_offline, fused=True)
         self.use_phase(online=False)
@@ -42,6 +42,10 @@ class Agent(ABC):
         self._pairs: tuple[list[Tensor], list[Tensor]] = (
             list(self.average.parameters()), list(self.network.parameters())
         )  # fmt: skip
+
+    def make_network(self, shape: NetworkConfig) -> ActorCritic:
+        """A network with random weights."""
+        return self.network_class(shape)
 
     @abstractmethod
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -121,6 +125,12 @@ class Agent(ABC):
         self.noise.set_state(tensors["noise"])
         self.random.bit_generator.state = state["random"]
         self.updates = int(state["updates"])
+
+    def begin_anew(self, seed: int) -> None:
+        """Keep all weights, count updates from zero and draw from `seed`, as a training of its own does."""
+        self.updates = 0
+        self.noise.manual_seed(seed)
+        self.random = np.random.default_rng(seed)
 
     def _augmented(self, batch: Batch) -> dict[str, Array]:
         arrays = dict(vars(batch))

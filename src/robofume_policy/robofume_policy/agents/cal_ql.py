@@ -4,9 +4,15 @@ import math
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from robofume_common.errors import RobofumeError
+from torch import Tensor, nn
 
 from robofume_policy.agents.base import Agent
+from robofume_policy.config import NetworkConfig
+from robofume_policy.networks import ActorCritic
+
+LARGEST_MULTIPLIER = 1e6
+"""Of the CQL term (paper)."""
 
 
 class CalQL(Agent):
@@ -18,20 +24,46 @@ class CalQL(Agent):
 
     Critic   y   = R + g' min_i Qbar_i(s', a'),  a' ~ pibar(s'),  i among `critic_subset` critics drawn at random;
              with `max_target_backup` the largest over all sampled a'
-             L_Q = sum_i 1/2 E (Q_i(s, a) - y)^2 + alpha sum_i E[ log sum_j exp Qhat_i(s, a_j) - Q_i(s, a) ]
+             with `entropy_backup` h: y - g' h log pibar(a'|s') of the a' that was taken
+             D_i = E[ log sum_j exp Qhat_i(s, a_j) - Q_i(s, a) ]
+             L_Q = sum_i 1/2 E (Q_i(s, a) - y)^2 + alpha sum_i D_i
              Qhat_i(s, a_j) = Q_i(s, a_j) - log u(a_j)                  a_j uniform
                               max(Q_i(s, a_j), V) - log pi(a_j)         a_j ~ pi(s), and a_j ~ pibar(s')
+             without `importance_sampling` neither log u nor log pi is taken off
+    Weight   with `conservative_gap` tau the CQL term has a Lagrange multiplier m >= 0, 1 at first:
+             L_Q = sum_i 1/2 E (Q_i(s, a) - y)^2 + alpha m sum_i (D_i - tau),   L_m = -alpha m (mean_i D_i - tau)
+             m grows while the term is above the gap and falls below it: alpha is then only the pace
     Actor    L_pi = - value_weight E[ mean_i Q_i(s, mu(s)) ] / E|Q| + imitation_weight E[ w |mu(s) - a|^2 ] / E[w]
 
     w marks successful episodes, the policy's own included. The image encoder is trained by L_Q and, unless
     `imitation_trains_encoder` is off as in RoboFuME (arXiv 2310.15145), by the imitation term. Differences from the
     paper's code: multi-step returns, the averaged policy for s', a policy of fixed deviation, the imitation term.
+
+    Entropy. What acts is mu(s), which has none; what targets and the CQL term sample is a Gaussian of fixed deviation,
+    whose entropy, A log(policy_std sqrt(2 pi e)) before clipping, is the same everywhere. It cannot make one state's
+    policy wider than another's, as in soft actor-critic, and there is no temperature to learn: `entropy_backup` adds
+    it to every target, a constant gain per step (a loss where policy_std is below .24). V has no such part. A gain
+    that outweighs the cost of a step would make failing for ever the best plan; such a setting is refused.
     """
 
     metric_names: ClassVar[tuple[str, ...]] = (
         "losses/bellman", "losses/conservative", "losses/actor_value", "losses/imitation",
-        "values/data", "values/policy", "values/target", "values/below_return",
+        "values/data", "values/policy", "values/target", "values/below_return", "values/multiplier",
     )  # fmt: skip
+
+    def make_network(self, shape: NetworkConfig) -> ActorCritic:
+        """The network, with the multiplier of the CQL term where it is learnt."""
+        config = self.config
+        entropy = shape.action_dimension * math.log(config.policy_std * math.sqrt(2.0 * math.pi * math.e))
+        if config.entropy_backup * entropy >= 1.0:
+            raise RobofumeError(
+                f"entropy_backup {config.entropy_backup:g} times the policy's entropy {entropy:.2f} is more than a "
+                "step costs, so that never finishing would be the best plan: lower entropy_backup or policy_std."
+            )
+        network = super().make_network(shape)
+        if config.conservative_gap >= 0.0:
+            network.register_parameter("conservative_log_multiplier", nn.Parameter(torch.zeros(())))
+        return network
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """L_Q + L_pi of the class's docstring."""
@@ -44,7 +76,8 @@ class CalQL(Agent):
             next_actions, next_density = self._sample(average.actor(encoded, *next_inputs))
             next_state = average.critics.features(encoded, *next_inputs)
             asked = next_actions if config.max_target_backup else next_actions[:, :1]
-            next_value = self._subset(average.critics(next_state, asked)).min(0).values.max(1).values
+            best, taken = self._subset(average.critics(next_state, asked)).min(0).values.max(1)
+            next_value = best - config.entropy_backup * next_density.gather(1, taken[:, None])[:, 0]
             target = batch["rewards"] + batch["discounts"] * next_value
 
         encoded = network.encoder(batch["images"])
@@ -72,8 +105,9 @@ class CalQL(Agent):
         error = (imitating - batch["actions"]).square().sum(-1)
         imitation = (weight * error).sum() / weight.sum().clamp_min(1.0)
 
+        weighted, multiplier = self._weighted(conservative)
         loss = (
-            bellman + self.conservative_weight * conservative
+            bellman + weighted
             + self.value_weight * actor_value + config.imitation_weight * imitation
         )  # fmt: skip
         return loss, {
@@ -81,6 +115,7 @@ class CalQL(Agent):
             "losses/actor_value": actor_value, "losses/imitation": imitation,
             "values/data": data_values.mean(), "values/policy": policy_values.mean(),
             "values/target": target.mean(), "values/below_return": below,
+            "values/multiplier": multiplier,
         }  # fmt: skip
 
     def _subset(self, values: Tensor) -> Tensor:
@@ -114,3 +149,13 @@ class CalQL(Agent):
             policy_values = policy_values - density
         soft_maximum = torch.logsumexp(torch.cat([random_values, policy_values], -1), -1)
         return (soft_maximum - data_values).mean(1).sum(), below.float().mean()
+
+    def _weighted(self, conservative: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha m (sum_i D_i - C tau) + L_m, and m, from `conservative` = sum_i D_i of C critics."""
+        alpha, gap, critics = self.conservative_weight, self.config.conservative_gap, self.network_config.critics
+        if gap < 0.0:
+            return alpha * conservative, torch.ones(())
+        logarithm = self.network.get_parameter("conservative_log_multiplier")
+        multiplier = logarithm.exp().clamp_max(LARGEST_MULTIPLIER)
+        excess = conservative - critics * gap
+        return alpha * (multiplier.detach() * excess - multiplier * excess.detach() / critics), multiplier

@@ -1,0 +1,223 @@
+"""Adapts a trained policy to the condition of this run, and keeps where it comes from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robofume_common.errors import RobofumeError
+
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages.context import StageContext
+from robofume_bringup.stages.evaluation import describe, read_evaluation
+from robofume_bringup.task_files import task_description
+
+if TYPE_CHECKING:
+    from robofume_policy.lineage import Generation
+
+STAGE = "adapt"
+
+
+def adapt_policy(
+    context: StageContext,
+    checkpoint: Path | None,
+    bags: Sequence[Path] = (),
+    base: Sequence[Path] = (),
+    again: bool = False,
+) -> None:
+    """Adapt the policy of `checkpoint` into `adapted/`, on its own data and this run's; continues unless `again`.
+
+    `checkpoint`: a folder of checkpoints or one of them; None: the one that this run adapts from already. `bags`: the
+    new condition's data (default: this run's demonstrations and practice). `base`: the data of the policy (default:
+    what its lineage or its run directory tells).
+    """
+    from robofume_common.parameters import from_dict
+    from robofume_data.bag_reader import find_bags, read_episodes
+    from robofume_policy.adaptation import adapt
+    from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash
+    from robofume_policy.config import AdaptationConfig, NetworkConfig, ReplayConfig
+    from robofume_policy.lineage import Generation, all_data, read_lineage, write_lineage
+
+    directory, config = context.directory, context.config
+    if again:
+        shutil.rmtree(directory.adapted, ignore_errors=True)
+        if checkpoint is not None:
+            shutil.rmtree(directory.source, ignore_errors=True)
+    chosen = _chosen(directory, checkpoint)
+    ancestors = _ancestors(chosen, base) if chosen else read_lineage(directory.source)
+    target = [str(bag.resolve()) for bag in (find_bags(bags) if bags else _own_bags(directory))]
+    if not target:
+        raise RobofumeError(
+            f"The run {directory.name} has no data of the new condition yet: run `robofume demos --run "
+            f"{directory.name}` or practise first, or name bags after --from."
+        )
+    own_data = [str(Path(bag).resolve()) for bag in base] or all_data(ancestors)
+    missing = [bag for bag in own_data if not Path(bag).exists()]
+    if missing:
+        raise RobofumeError(
+            f"Data that the policy learnt from are gone, such as {missing[0]}: put them back, or name others with "
+            "--base."
+        )
+    own_data = [str(bag) for bag in find_bags(own_data) if str(bag.resolve()) not in target]
+    if not own_data:
+        raise RobofumeError(
+            "Nothing tells which data the policy was trained on, or it is the new condition's data alone: name the "
+            "data with --base, or give other bags of the new condition."
+        )
+    if chosen:
+        _keep_source(directory, chosen, ancestors)
+    action_space = task_description(config.robot, config.task).action_space
+    options = from_dict(
+        AdaptationConfig,
+        {"seed": config.seed, **config.of("adaptation"), "updates": config.adaptation_updates},
+    )
+    network = from_dict(
+        NetworkConfig,
+        {"action_dimension": action_space.dimension, **config.of("network"), "image_size": config.image_size},
+    )
+    source = read_lineage(directory.source)[-1]
+    with (
+        context.timed(STAGE),
+        context.interruption.immediately(),
+        context.bar("Adapting the policy", options.updates, "update") as bar,
+    ):
+        trained, errors = adapt(
+            directory.source,
+            read_episodes(own_data),
+            read_episodes(target),
+            directory.adapted,
+            action_space=action_space,
+            network=network,
+            agent=config.of("agent"),
+            replay=from_dict(ReplayConfig, config.of("replay")),
+            config=options,
+            metrics_directory=directory.metrics,
+            progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
+            data={"source": source.sha256, "base": own_data, "target": target},
+        )
+    newest = directory.adapted / f"{CheckpointStore(directory.adapted).numbers()[-1]:09d}"
+    adapted = Generation(
+        run=directory.name,
+        checkpoint=str(newest.resolve()),
+        sha256=checkpoint_hash(newest),
+        base=tuple(own_data),
+        target=tuple(target),
+        settings={
+            "updates": options.updates, "learning_rate": options.learning_rate,
+            "base_fraction": options.base_fraction, "seed": options.seed,
+        },
+        scores={"action_error": {name: list(pair) for name, pair in errors.items()}},
+    )  # fmt: skip
+    write_lineage(directory.adapted, [*read_lineage(directory.source), adapted])
+    directory.note(STAGE, finished=True, updates=trained.agent.updates, source=source.checkpoint)
+    for name, data in (("base", "its own data"), ("target", "the new condition's")):
+        before, after = errors[name]
+        context.say(f"Squared error to the recorded actions on {data}: {before:.4f} before, {after:.4f} after.")
+    context.say(
+        f"Adaptation: {trained.agent.updates} updates from {source.checkpoint} are done, generation "
+        f"{len(read_lineage(directory.source))} of its line. `robofume evaluate --run {directory.name} --weights "
+        "source` and `--weights adapted` measure both."
+    )
+    note_scores(context)
+
+
+def settings_of_source(checkpoint: Path | None) -> tuple[str | None, str | None, int | None, list[str]]:
+    """Task, robot, image size and `network.NAME=VALUE` of the run that a checkpoint lies in; a new run takes them."""
+    if checkpoint is None:
+        return None, None, None, []
+    folder = checkpoint.resolve()
+    run = RunDirectory(folder.parent.parent if folder.name.isdigit() else folder.parent)
+    config = run.read_config() if run.config_file.is_file() else {}
+    network = (config.get("settings") or {}).get("network", {})
+    return (
+        config.get("task"), config.get("robot"), config.get("image_size"),
+        [f"network.{name}={json.dumps(value)}" for name, value in network.items()],
+    )  # fmt: skip
+
+
+def note_scores(context: StageContext) -> None:
+    """Add what this run's evaluations say of the policy before and after to its lineage, and say it."""
+    from robofume_policy.lineage import read_lineage, write_lineage
+
+    directory = context.directory
+    generations = read_lineage(directory.adapted)
+    found = {name: read_evaluation(directory, file) for name, file in (("before", "source"), ("after", "adapted"))}
+    found = {name: record for name, record in found.items() if record}
+    if not generations or not found:
+        return
+    scores = {**generations[-1].scores, "success": {name: _success(record) for name, record in found.items()}}
+    write_lineage(directory.adapted, [*generations[:-1], replace(generations[-1], scores=scores)])
+    for name, record in found.items():
+        context.say(f"{name.capitalize()} adaptation: {describe(record)}")
+
+
+def _chosen(directory: RunDirectory, checkpoint: Path | None) -> Path | None:
+    """The checkpoint that is to be taken over; None if this run has it already."""
+    from robofume_policy.checkpoint import STATE, CheckpointStore, checkpoint_hash
+    from robofume_policy.lineage import read_lineage
+
+    held = read_lineage(directory.source)
+    if checkpoint is None:
+        if not held:
+            raise RobofumeError("--from names the policy that is adapted: a folder of checkpoints, or one of them.")
+        return None
+    if not (checkpoint / STATE).is_file():
+        numbers = CheckpointStore(checkpoint).numbers()
+        if not numbers:
+            raise RobofumeError(
+                f"There is no policy in {checkpoint}: --from takes a folder of checkpoints, such as pretrained/, "
+                "checkpoints/ or adapted/ of a run, or one of them."
+            )
+        checkpoint = checkpoint / f"{numbers[-1]:09d}"
+    if held and checkpoint_hash(checkpoint) != held[-1].sha256:
+        raise RobofumeError(
+            f"The run {directory.name} adapts from {held[-1].checkpoint}, not from {checkpoint}: take another run, or "
+            "--again to adapt this one anew."
+        )
+    return None if held else checkpoint.resolve()
+
+
+def _ancestors(checkpoint: Path, base: Sequence[Path]) -> list[Generation]:
+    """The lineage of a checkpoint; of one that was trained and not adapted, from its run directory and `base`."""
+    from robofume_policy.checkpoint import checkpoint_hash
+    from robofume_policy.lineage import Generation, read_lineage
+
+    digest = checkpoint_hash(checkpoint)
+    told = read_lineage(checkpoint.parent)
+    if told:
+        return [*told[:-1], replace(told[-1], checkpoint=str(checkpoint), sha256=digest)]
+    run = RunDirectory(checkpoint.parent.parent)
+    pretrained = checkpoint.parent == run.pretrained
+    kinds = ("demos",) if pretrained else ("demos", "practice")
+    data = [str(bag.resolve()) for bag in base] or [str(bag) for kind in kinds for bag in run.bag_files(kind)]
+    names = {run.pretrained: "before", run.checkpoints: "after", run.retrained: "retrained"}
+    record = read_evaluation(run, names.get(checkpoint.parent, ""))
+    scores = {"success": {"after": _success(record)}} if record else {}
+    return [Generation(run.name, str(checkpoint), digest, target=tuple(data), scores=scores)]
+
+
+def _keep_source(directory: RunDirectory, checkpoint: Path, ancestors: Sequence[Generation]) -> None:
+    """Copy the policy into this run, which then needs its run no more, only its data."""
+    from robofume_policy.lineage import write_lineage
+
+    copy = directory.source / checkpoint.name
+    temporary = directory.source / f".{checkpoint.name}"
+    shutil.rmtree(directory.source, ignore_errors=True)
+    shutil.copytree(checkpoint, temporary)
+    temporary.rename(copy)
+    write_lineage(directory.source, ancestors)  # last: only then the copy counts
+
+
+def _own_bags(directory: RunDirectory) -> list[Path]:
+    return [*directory.bag_files("demos"), *directory.bag_files("practice")]
+
+
+def _success(record: dict[str, Any]) -> dict[str, float]:
+    return {
+        direction: sum(record[f"{direction}_success"]) / max(1, len(record[f"{direction}_success"]))
+        for direction in ("forward", "backward")
+    }

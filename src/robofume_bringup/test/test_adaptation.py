@@ -1,0 +1,132 @@
+"""`robofume adapt`, from a policy of one run and the bags of others to a chain of adapted policies."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from robofume_bringup.cli import main
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.run_directory import RunDirectory, write_atomically
+from robofume_common.action import ActionSpace
+from robofume_common.enums import Direction, Outcome, Phase, Verdict
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import write_episodes
+from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash
+from robofume_policy.lineage import read_lineage
+
+SPACE = ActionSpace()
+
+
+def episode(number: int, kind: str) -> EpisodeData:
+    random, steps = np.random.default_rng(number), 6
+    return EpisodeData(
+        episode_id=f"{kind}-{number}", task="pot_pick_and_place", phase=Phase.FORWARD, direction=Direction.FORWARD,
+        instruction="put the pot into the tray", assisted_reset_before=False, outcome=Outcome.SUCCESS,
+        success_index=steps, images=random.integers(0, 256, (steps + 1, 64, 64, 3), dtype=np.uint8),
+        proprioception=random.normal(size=(steps + 1, 7)).astype(np.float32),
+        actions=SPACE.to_physical(random.uniform(-1, 1, (steps, 4)).astype(np.float32)),
+        actors=np.ones(steps, np.uint8), policy_versions=np.zeros(steps + 1, np.uint64),
+        stamps=np.arange(steps + 1, dtype=np.int64) * 200_000_000,
+        verdicts=np.full(steps + 1, Verdict.FAILURE, np.uint8),
+        probabilities=np.zeros(steps + 1, np.float32), sources=np.ones(steps + 1, np.uint8),
+        forward_success=np.zeros(steps + 1, bool), backward_success=np.zeros(steps + 1, bool),
+        closed=1_700_000_000_000_000_000 + number,
+    )  # fmt: skip
+
+
+def robofume(capsys, *words) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def bag(folder, kind: str, count: int = 2):
+    folder.mkdir(parents=True, exist_ok=True)
+    write_episodes(folder / f"{kind}_000.mcap", [episode(n, kind) for n in range(count)])
+    return folder / f"{kind}_000.mcap"
+
+
+@pytest.fixture
+def runs(tmp_path, capsys):
+    """The run `lab` with a pre-trained policy, and the folder that it lies in."""
+    bag(tmp_path / "runs" / "lab" / "bags" / "demos", "demos")
+    (tmp_path / "runs" / "lab" / "config.yaml").write_text(
+        "task: pot_lid\nsettings: {network: {hidden_size: 16, image_features: 8}, agent: {batch_size: 4}}\n"
+    )
+    code, _, err = robofume(capsys, "pretrain", "--run", "lab", "--runs", tmp_path / "runs", "--pretraining-updates", 2)
+    assert code == 0, err
+    return tmp_path / "runs"
+
+
+def adapt(capsys, runs, name, *words):
+    """The new run takes task and network of the run `lab`."""
+    return robofume(capsys, "adapt", *words, "--run", name, "--runs", runs, "--adaptation-updates", 3)
+
+
+def test_a_chain_of_adaptations_keeps_its_lineage(capsys, runs, tmp_path):
+    dark, shiny = bag(tmp_path / "dark", "dark"), bag(tmp_path / "shiny", "shiny")
+    code, out, err = adapt(capsys, runs, "dark", dark, "--from", runs / "lab" / "pretrained")
+    assert code == 0, err
+    assert "new condition's" in out and "generation 1" in out
+    assert RunDirectory(runs / "dark").read_config()["task"] == "pot_lid"
+    demos = runs / "lab" / "bags" / "demos" / "demos_000.mcap"
+    first = read_lineage(runs / "dark" / "adapted")
+    assert [entry.run for entry in first] == ["lab", "dark"]
+    assert first[0].sha256 == checkpoint_hash(runs / "lab" / "pretrained" / "000000002")
+    assert first[1].sha256 == checkpoint_hash(runs / "dark" / "adapted" / "000000003")
+    assert (first[1].base, first[1].target) == ((str(demos),), (str(dark),))
+    assert len(first[1].scores["action_error"]["target"]) == 2
+
+    code, _, err = adapt(capsys, runs, "shiny", shiny, "--from", runs / "dark" / "adapted")
+    assert code == 0, err
+    second = read_lineage(runs / "shiny" / "adapted")
+    assert second[:2] == first and second[2].base == (str(demos), str(dark)) and second[2].target == (str(shiny),)
+
+    for weights in ("adapted", "source"):
+        settings = GraphSettings("pot_lid", "evaluate", run_directory=runs / "dark", weights=weights)
+        nodes = {node.name: node for node in build_graph(settings)}
+        assert nodes["policy"].parameters["checkpoint"] == runs / "dark" / weights
+
+
+def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):
+    dark = bag(tmp_path / "dark", "dark")
+    words = (dark, "--from", runs / "lab" / "pretrained")
+    assert adapt(capsys, runs, "dark", *words)[0] == 0
+    weights = checkpoint_hash(runs / "dark" / "adapted" / "000000003")
+    for name, won in (("source", [True, False]), ("adapted", [True, True])):
+        record = {"forward_success": won, "backward_success": won, "forward_steps": [1, 1], "backward_steps": [1, 1]}
+        write_atomically(runs / "dark" / "evaluations" / f"{name}.json", json.dumps(record).encode())
+    shutil.rmtree(runs / "lab" / "pretrained")  # the run keeps its own copy
+    code, out, err = adapt(capsys, runs, "dark", dark)
+    assert code == 0, err
+    assert "Before adaptation: forward 1 of 2" in out and "After adaptation: forward 2 of 2" in out
+    newest = read_lineage(runs / "dark" / "adapted")[-1]
+    assert newest.sha256 == weights, "what was finished is not trained on"
+    assert newest.scores["success"] == {
+        "before": {"forward": 0.5, "backward": 0.5}, "after": {"forward": 1.0, "backward": 1.0}
+    }  # fmt: skip
+    assert adapt(capsys, runs, "dark", dark, "--again")[0] == 0
+    assert CheckpointStore(runs / "dark" / "adapted").numbers() == [3]
+
+
+def test_what_is_missing_is_named(capsys, runs, tmp_path):
+    def refused(word: str, *words, name: str = "new") -> None:
+        code, _, err = adapt(capsys, runs, name, *words)
+        assert code == 1 and word in err and len(err.strip().splitlines()) == 1, err
+
+    dark, source = bag(tmp_path / "dark", "dark"), runs / "lab" / "pretrained"
+    refused("--from names the policy", dark)
+    refused("There is no policy in", dark, "--from", tmp_path / "nothing")
+    refused("no data of the new condition yet", "--from", source)
+    refused("another architecture: hidden_size 16 (not 32)", dark, "--from", source, "--set", "network.hidden_size=32",
+            name="wide")  # fmt: skip
+    demos = runs / "lab" / "bags" / "demos"
+    refused("the new condition's data alone", demos, "--from", source)
+    assert not RunDirectory(runs / "new").source.exists()
+    shutil.move(demos, tmp_path / "elsewhere")
+    refused("which data the policy was trained on", dark, "--from", source)
+    assert adapt(capsys, runs, "new", dark, "--from", source, "--base", tmp_path / "elsewhere")[0] == 0
+    shutil.move(tmp_path / "elsewhere", demos)
+    refused("Data that the policy learnt from are gone", dark, "--from", runs / "new" / "adapted", name="third")
+    refused("adapts from", dark, "--from", runs / "new" / "adapted", name="new")

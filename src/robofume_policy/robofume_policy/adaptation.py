@@ -1,0 +1,144 @@
+"""Adapting a trained policy to a new condition (Never Stop Learning, Julian et al., arXiv 2004.10190).
+
+A policy that meets other light, objects or tools is not trained anew: all its weights are taken over, nothing is
+frozen, and it learns on with a small step size from batches that are half its own data and half the new condition's.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from robofume_common.action import ActionSpace
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import from_dict, to_dict
+from robofume_data.episode import EpisodeData
+
+from robofume_policy.agents import Agent
+from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.config import AdaptationConfig, AgentConfig, NetworkConfig, ReplayConfig
+from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.language import InstructionEncoder
+from robofume_policy.pretraining import Progress, fill_memory, train_offline, with_defaults
+from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.trained_agent import TrainedAgent
+
+logger = logging.getLogger(__name__)
+
+MEASURED = 1024
+"""Transitions on which the agreement with recorded actions is measured."""
+
+
+def adapt(
+    source: Path | str,
+    base: Iterable[EpisodeData],
+    target: Iterable[EpisodeData],
+    directory: Path | str,
+    *,
+    action_space: ActionSpace,
+    network: NetworkConfig | None = None,
+    agent: Mapping[str, Any] | None = None,
+    replay: ReplayConfig | None = None,
+    config: AdaptationConfig | None = None,
+    metrics_directory: Path | str | None = None,
+    progress: Progress | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> tuple[TrainedAgent, dict[str, Any]]:
+    """Adapt the newest policy in the folder `source` to the episodes of `target`, with checkpoints in `directory`.
+
+    `base`: episodes that the source was trained on. `agent` replaces single settings of its learning rule, offline
+    phase; the step size is `config.learning_rate`. `network` is what the new condition expects of the policy's shape.
+    Returns the agent, and how far it agrees with the recorded actions: `base` and `target`, each (before, after), the
+    mean squared error per normalised action over successful episodes.
+
+    Killed and called again with the same arguments, it continues from its newest checkpoint, bit for bit on a CPU.
+    Raises RobofumeError if there is no source, if its architecture, actions or language are not the ones asked for, if
+    there is nothing to learn from in `base` or `target`, or if `directory` holds an adaptation of other things.
+    """
+    config, replay = config or AdaptationConfig(), replay or ReplayConfig()
+    found = CheckpointStore(source).load()
+    if found is None:
+        raise RobofumeError(f"There is no policy in {source}: name a folder of checkpoints of this suite.")
+    _, tensors, state = found
+    stored = TrainedAgent.from_state_dict(tensors, state)
+    _check_shape(stored, network, action_space, source)
+    settings = from_dict(
+        AgentConfig,
+        {**to_dict(stored.agent.config), **(agent or {}), "learning_rate_offline": config.learning_rate},
+    )
+    if settings.algorithm != stored.agent.config.algorithm:
+        raise RobofumeError(
+            f"The policy in {source} learnt by {stored.agent.config.algorithm} and cannot go on by "
+            f"{settings.algorithm}: its networks are others."
+        )
+    converter = EpisodeConverter(
+        stored.agent.network_config, action_space, InstructionEncoder(stored.language), settings.discount,
+        settings.n_step,
+    )  # fmt: skip
+    capacity = replay.offline_capacity
+    memories = {
+        "base": fill_memory(base, converter, capacity, name="data of the policy that is adapted"),
+        "target": fill_memory(target, converter, capacity, name="data of the new condition"),
+    }
+    before = {name: action_error(stored.agent, memory) for name, memory in memories.items()}
+
+    about = {"adaptation": {"agent": to_dict(settings), "base_fraction": config.base_fraction, "seed": config.seed}}
+    about["adaptation"] |= {"source_updates": stored.agent.updates, "data": dict(data or {})}
+    store = CheckpointStore(directory)
+    checkpoint = store.load()
+    if checkpoint is None:
+        trained = TrainedAgent.from_state_dict(tensors, state, settings)
+        trained.agent.begin_anew(config.seed)
+    else:
+        _, tensors, state = checkpoint
+        if with_defaults(state.get("adaptation")) != about["adaptation"]:
+            raise RobofumeError(
+                f"{directory} holds an adaptation of another policy, or with other settings or data: choose another "
+                "run, or delete that folder."
+            )
+        trained = TrainedAgent.from_state_dict(tensors, state)
+        logger.info("Continuing the adaptation after %d updates.", trained.agent.updates)
+    learner = trained.agent
+    train_offline(
+        trained,
+        lambda: sample_mixed(
+            memories["base"], memories["target"], config.base_fraction, settings.batch_size, learner.random
+        ),
+        store, config, about, metrics_directory, "adaptation", progress,
+    )  # fmt: skip
+    after = {name: action_error(learner, memory) for name, memory in memories.items()}
+    return trained, {name: (before[name], after[name]) for name in memories}
+
+
+def action_error(agent: Agent, memory: ReplayMemory) -> float:
+    """Mean squared error per normalised action of the acting policy on successful episodes; NaN without any."""
+    batch = memory.sample(MEASURED, np.random.default_rng(0))
+    chosen = batch.imitation > 0
+    if not chosen.any():
+        return float("nan")
+    errors = []
+    for rows in np.array_split(np.flatnonzero(chosen), max(1, chosen.sum() // 128)):
+        seen = {"images": batch.images, "proprioception": batch.proprioception, "instructions": batch.instructions}
+        actions = agent.act({name: value[rows] for name, value in seen.items()})
+        errors.append(((actions - batch.actions[rows]) ** 2).mean(1))
+    return float(np.concatenate(errors).mean())
+
+
+def _check_shape(
+    stored: TrainedAgent, network: NetworkConfig | None, action_space: ActionSpace, source: Path | str
+) -> None:
+    """Raises RobofumeError where the policy in `source` cannot be one for this network and these actions."""
+    if network is not None:
+        held, wanted = to_dict(stored.agent.network_config), to_dict(network)
+        other = [f"{name} {held[name]} (not {wanted[name]})" for name in wanted if held[name] != wanted[name]]
+        if other:
+            raise RobofumeError(
+                f"The policy in {source} has another architecture: {', '.join(other)}. Give these settings with "
+                "--set network.NAME=VALUE or --image-size, or adapt another policy."
+            )
+    if to_dict(stored.action_space) != to_dict(action_space):
+        raise RobofumeError(
+            f"The policy in {source} was trained for other actions than this task's (limits or mask differ): adapt a "
+            "policy of a task with the same ones."
+        )

@@ -1,0 +1,66 @@
+"""Where a policy comes from: a file beside its checkpoints that grows along a chain of adaptations."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robofume_common.errors import RobofumeError
+
+FILE = "lineage.json"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One policy of a chain: the first was trained, each later one adapted from the one before it.
+
+    `checkpoint`, `sha256`: its folder and the hash of its tensors. `base`, `target`: the bags that its batches came
+    from (the first has `target` alone). `settings`: of its training. `scores`: what was measured, by name.
+    """
+
+    run: str
+    checkpoint: str
+    sha256: str
+    base: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+def read_lineage(folder: Path | str) -> list[Generation]:
+    """The generations up to the policy whose checkpoints lie in `folder`, the oldest first; [] if nothing is told.
+
+    Raises RobofumeError if the file is damaged.
+    """
+    path = Path(folder) / FILE
+    try:
+        entries = json.loads(path.read_text())
+        return [
+            Generation(**{**entry, "base": tuple(entry["base"]), "target": tuple(entry["target"])}) for entry in entries
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RobofumeError(f"{path} cannot be read ({error}): put back a copy, or delete it to forget it.") from error
+
+
+def write_lineage(folder: Path | str, generations: Sequence[Generation]) -> Path:
+    """Replace the file in `folder`; a reader sees the old one or the new one."""
+    path = Path(folder) / FILE
+    temporary = path.with_name(f"next_{FILE}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump([asdict(generation) for generation in generations], file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise RobofumeError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def all_data(generations: Sequence[Generation]) -> list[str]:
+    """The bags that the policy at the end of a chain has learnt from, each once."""
+    return list(dict.fromkeys(bag for entry in generations for bag in (*entry.base, *entry.target)))
