@@ -21,9 +21,9 @@ def task_names(robot: str) -> list[str]:
         raise RobofumeError(f"There is no robot {robot!r}; choose one of: {', '.join(ROBOTS)}.")
     if robot == "widowx":
         return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-    from robofume_sim.tasks import TASKS
+    from robofume_sim.tasks import GAZEBO_TASKS, TASKS
 
-    return sorted(TASKS)
+    return sorted(TASKS) if robot == "mujoco" else list(GAZEBO_TASKS)
 
 
 def task_description(robot: str, task: str) -> TaskDescription:

@@ -7,8 +7,7 @@ as good as its noise lets it be: episodes that fail are kept as failures.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,9 @@ from robofume_common.enums import Direction
 from robofume_common.parameters import setting
 
 from robofume_sim.arm_driver import ArmDriver
-from robofume_sim.tasks.base import SceneState, SimulatedTask, Transfer, Vector
+from robofume_sim.scripts import CLOSED, OPEN, Carrying, Episode, Mishap, Script, Sweeping
+from robofume_sim.tasks.base import CarryingTask, SceneState, SimulatedTask, SweepingTask, Vector
 from robofume_sim.world import World
-
-OPEN, CLOSED = 1.0, 0.0
 
 
 @dataclass(frozen=True)
@@ -51,27 +49,8 @@ class DemonstratorConfig:
     seed: int = setting(0, "Seed of noise, offsets and places", minimum=0)
 
 
-class Stage(Enum):
-    """Where in an episode the script is."""
-
-    REACH = 1
-    CLOSE = 2
-    CARRY = 3
-    OPEN = 4
-    RETREAT = 5
-
-
-class Mishap(Enum):
-    """What a deliberately failing episode does wrong."""
-
-    MISS = 1  # closes beyond or short of the object, again and again
-    DROP = 2  # opens soon after the lift, and leaves it at that
-    KEEP = 3  # arrives and never opens, whether it holds something or not
-    WANDER = 4  # moves about over the scene and leaves the object alone
-
-
 class Demonstrator:
-    """Carries the task's object to where the direction wants it, and starts again where it lost it."""
+    """Does what the script of the task says, slowly and inaccurately; without imperfection, quite rightly."""
 
     def __init__(self, task: SimulatedTask, config: DemonstratorConfig | None = None) -> None:
         self.task = task
@@ -88,75 +67,26 @@ class Demonstrator:
     def begin(self, direction: Direction) -> None:
         """Start an episode: draw its imperfection and the place to put the object."""
         self.direction = direction
-        self._stage = Stage.REACH
-        self._place = self.task.place_point(direction, self._rng)
+        place = self.task.place_point(direction, self._rng)
         angle, radius = self._rng.uniform(0.0, 2.0 * np.pi), self._rng.normal(0.0, self._grasp_offset)
-        self._offset = np.array([radius * np.cos(angle), radius * np.sin(angle), 0.0])
+        offset = np.array([radius * np.cos(angle), radius * np.sin(angle), 0.0])
         fails = self._rng.random() < self.config.failure_share
         self.mishap = Mishap(int(self._rng.integers(1, 5))) if fails else None
-        self._miss = self._rng.uniform(0.05, 0.08) if self.mishap is Mishap.MISS else 0.0
-        self._way = 0.0
-        self._waited = 0
+        miss = self._rng.uniform(0.05, 0.08) if self.mishap is Mishap.MISS else 0.0
         self._stays_open = self.mishap is Mishap.WANDER and bool(self._rng.random() < 0.6)
         self._waypoint: tuple[Vector, float] | None = None
+        self._script = make_script(self.task, Episode(direction, place, offset, self.mishap, miss, self._limit))
 
     def act(self, state: SceneState) -> NDArray[np.float32]:
         """The physical action (7,) for what is true now."""
-        plan = self.task.transfer(state, self._place)
-        if self._miss:
-            # Along x, across which the fingers do not move: beside the object in y a finger would come down on it.
-            middle = (self._box[0][0] + self._box[1][0]) / 2
-            plan = replace(plan, grasp=plan.grasp + (np.copysign(self._miss, middle - plan.grasp[0]), 0.0, 0.0))
         if self.mishap is Mishap.WANDER:
-            delta, opening = self._wander(state.gripper_position, plan.hover_height + 0.02)
+            delta, opening = self._wander(state.gripper_position, self._script.hover_height(state) + 0.02)
         else:
-            self._advance(state, plan)
-            delta, opening = self._command(state, plan)
+            delta, opening = self._script.command(state)
         delta = np.clip(delta, -self._speed * self._limit, self._speed * self._limit)
         noise = self._rng.normal(0.0, self._action_noise, 3)
         delta = np.clip(delta / self._limit + noise, -1.0, 1.0) * self._limit
         return np.array([*delta, 0.0, 0.0, 0.0, opening], dtype=np.float32)
-
-    def _advance(self, state: SceneState, plan: Transfer) -> None:
-        gripper = state.gripper_position
-        grasp = plan.grasp + self._offset
-        carried = float(np.linalg.norm(gripper - grasp)) < 0.03 + float(np.linalg.norm(self._offset))
-        if self._stage is Stage.REACH and _near(gripper, grasp, 0.012, 0.012):
-            self._stage = Stage.CLOSE
-        elif self._stage is Stage.CLOSE:
-            self._stage = Stage.CARRY
-            self._way = float(np.linalg.norm((plan.place - plan.grasp)[:2]))
-        elif self._stage is Stage.CARRY:
-            if self._opens(gripper, plan):
-                self._stage = Stage.OPEN
-            elif not carried and self.mishap is not Mishap.KEEP:
-                self._stage = Stage.RETREAT
-        elif self._stage is Stage.OPEN:
-            self._stage, self._waited = Stage.RETREAT, 0
-        elif self._stage is Stage.RETREAT:
-            self._waited += 1
-            done = self.mishap is Mishap.DROP or _near(plan.grasp, plan.place, 0.04, 0.02)
-            if not done and gripper[2] > plan.done_height - 0.015 and self._waited > 2:
-                self._stage = Stage.REACH
-
-    def _opens(self, gripper: Vector, plan: Transfer) -> bool:
-        if self.mishap is Mishap.DROP:
-            lifted = bool(gripper[2] > plan.carry_height - 0.015)
-            return lifted and float(np.linalg.norm((plan.place - plan.grasp)[:2])) > 0.6 * self._way
-        return self.mishap is not Mishap.KEEP and _near(plan.grasp, plan.place, 0.02, 0.01)
-
-    def _command(self, state: SceneState, plan: Transfer) -> tuple[Vector, float]:
-        gripper = state.gripper_position
-        if self._stage is Stage.REACH:
-            return self._towards(gripper, plan.grasp + self._offset, plan.hover_height), OPEN
-        if self._stage is Stage.CLOSE:
-            return np.zeros(3), CLOSED
-        if self._stage is Stage.CARRY:
-            # Bring the object there, wherever in the hand it hangs.
-            return self._towards(gripper, gripper + plan.place - plan.grasp, plan.carry_height), CLOSED
-        if self._stage is Stage.OPEN:
-            return np.zeros(3), OPEN
-        return np.array([0.0, 0.0, np.clip(plan.done_height - gripper[2], -self._limit, self._limit)]), OPEN
 
     def _wander(self, gripper: Vector, lowest: float) -> tuple[Vector, float]:
         """Towards one random place after another, above the objects."""
@@ -168,20 +98,14 @@ class Demonstrator:
         place, opening = self._waypoint
         return np.clip(place - gripper, -self._limit, self._limit), opening
 
-    def _towards(self, gripper: Vector, target: Vector, height: float) -> Vector:
-        """Across at `height`, and down only over the target."""
-        delta: Vector = target - gripper
-        across = float(np.abs(delta[:2]).max())
-        if across > 0.6 * self._limit:
-            delta[2] = height - gripper[2]
-            if gripper[2] < height - 0.03:
-                delta[:2] *= 0.3
-        return np.clip(delta, -self._limit, self._limit)
 
-
-def _near(position: Vector, target: Vector, across: float, height: float) -> bool:
-    apart = position - target
-    return float(np.hypot(apart[0], apart[1])) < across and abs(float(apart[2])) < height
+def make_script(task: SimulatedTask, episode: Episode) -> Script:
+    """The script of an episode, of the kind that the task is."""
+    if isinstance(task, CarryingTask):
+        return Carrying(task, episode)
+    if isinstance(task, SweepingTask):
+        return Sweeping(task, episode)
+    raise TypeError(f"no script knows how to do {task.description.name}")
 
 
 @dataclass(frozen=True)
@@ -257,9 +181,7 @@ def main() -> None:
     parser.add_argument("--random-share", type=float, default=0.0, help="share of episodes with random actions")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    config = DemonstratorConfig(
-        given.action_noise, given.grasp_offset, given.speed, given.failure_share, given.seed
-    )
+    config = DemonstratorConfig(given.action_noise, given.grasp_offset, given.speed, given.failure_share, given.seed)
     print(measure(given.task, given.episodes, config, random_share=given.random_share))
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_robot.kinematics import forward_kinematics, opening_from_finger
 
 from robofume_sim.sdf import spawn_sdf
-from robofume_sim.tasks import make_task
+from robofume_sim.tasks import GAZEBO_TASKS, make_task
 from robofume_sim.tasks.base import ObjectState, SceneState, Truth
 
 Vector = NDArray[np.float64]
@@ -62,6 +63,10 @@ class GazeboScene:
     def __init__(self, config: GazeboSceneConfig, types: Any) -> None:
         self.config = config
         self.task = make_task(config.task)
+        if not self.task.in_gazebo:
+            raise RobofumeError(
+                f"{config.task} cannot be simulated in Gazebo; choose one of: {', '.join(GAZEBO_TASKS)}"
+            )
         self._types = types
         self._starts = np.random.default_rng([config.seed, 3])
         self._gripper: tuple[Vector, float] | None = None

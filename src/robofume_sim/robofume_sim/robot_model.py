@@ -66,6 +66,10 @@ _ARM = (
 )  # fmt: skip
 
 
+GRIPPER_IN_LINK = 0.093575
+"""Where the gripper frame lies on the x axis of the last link [m]."""
+
+
 def _finger(name: str, sign: int) -> str:
     centre = -sign * (PAD_OFFSET - 0.004)
     return f"""
@@ -78,8 +82,12 @@ def _finger(name: str, sign: int) -> str:
 </body>"""
 
 
-def arm_body() -> str:
-    """The arm as nested MJCF bodies; the base stands on z = 0 with x forward, as the robot's own frame."""
+def arm_body(tool: str = "") -> str:
+    """The arm as nested MJCF bodies; the base stands on z = 0 with x forward, as the robot's own frame.
+
+    `tool` is MJCF of what the gripper holds: in the frame of the last link, which has x to the fingertips, and y along
+    the way of the fingers.
+    """
     # Rotor inertia seen at a joint (armature) and critical damping for the servo gain; see _actuator.
     text = f"""
 <body name="base_link">
@@ -95,8 +103,8 @@ def arm_body() -> str:
   <inertial pos="0.02 0 0.02" mass="{joint.mass}" diaginertia="3e-4 3e-4 3e-4"/>
   {joint.geoms}
 """
-    text += '<site name="gripper" pos=".093575 0 0" size=".003" rgba="0 0 0 0"/>'
-    text += _finger("left_finger", 1) + _finger("right_finger", -1)
+    text += f'<site name="gripper" pos="{GRIPPER_IN_LINK} 0 0" size=".003" rgba="0 0 0 0"/>'
+    text += _finger("left_finger", 1) + _finger("right_finger", -1) + tool
     return text + "</body>" * len(_ARM) + "</body>"
 
 

@@ -148,8 +148,16 @@ def _camera(appearance: Appearance) -> str:
     return f'<camera name="third_person" pos="{place}" xyaxes="{axes}" fovy="{appearance.camera_field_of_view}"/>'
 
 
-def build(task_bodies: str, appearance: Appearance, *, timestep: float, width: int, height: int) -> str:
-    """The whole MJCF model: arm, arena, camera and the task's own bodies.
+def build(
+    task_bodies: str,
+    appearance: Appearance,
+    *,
+    timestep: float,
+    width: int,
+    height: int,
+    tool: str = "",
+) -> str:
+    """The whole MJCF model: arm with what it holds, arena, camera and the task's own bodies.
 
     Shadows and multisampling are off: they are all that rendering costs on a CPU.
     """
@@ -181,7 +189,7 @@ def build(task_bodies: str, appearance: Appearance, *, timestep: float, width: i
     <geom class="floor" name="floor" type="plane" size="1.2 1.2 .1" friction=".4 .005 .0001"
           rgba="{rgba(appearance.table)}"/>
     {_arena(appearance)}
-    {robot_model.arm_body()}
+    {robot_model.arm_body(tool)}
     {task_bodies}
   </worldbody>
   <actuator>{robot_model.actuators()}</actuator>

@@ -63,6 +63,7 @@ class World:
             timestep=TIMESTEP,
             width=self.config.image_width,
             height=self.config.image_height,
+            tool=self.task.tool(self.config.appearance),
         )
         self._mujoco = graphics.load_mujoco()
         self.model = self._mujoco.MjModel.from_xml_string(xml)
@@ -72,8 +73,6 @@ class World:
         self._joints = np.array([self.model.joint(name).qposadr[0] for name in JOINT_NAMES])
         self._velocities = np.array([self.model.joint(name).dofadr[0] for name in JOINT_NAMES])
         self._objects = {name: self.model.body(name).id for name in self.task.object_names}
-        self._positions = {name: self.model.joint(f"{name}_x").qposadr[0] for name in self.task.object_names}
-        self._degrees = {name: self.model.joint(f"{name}_x").dofadr[0] for name in self.task.object_names}
         self._fingers = {self.model.geom(f"{name}_pad").id for name in JOINT_NAMES[6:]}
         self._home = np.append(self.task.description.home_joint_positions, (FINGER_OPEN, FINGER_OPEN))
         self._next_start = np.random.default_rng(self.config.seed)
@@ -95,8 +94,9 @@ class World:
         self.data.qpos[self._joints] = self._home
         self.data.ctrl[:] = self._home
         for name, place in places.items():
-            address = self._positions[name]
-            self.data.qpos[address : address + 3] = place
+            body = self.model.body(name).id
+            address = self.model.jnt_qposadr[self.model.body_jntadr[body]]
+            self.data.qpos[address : address + 3] = place - self.model.body_pos[body]
         self.follow([self._home], [self.config.control_period])
         self.advance(self.config.control_period)
 
@@ -188,10 +188,10 @@ class World:
                 touched.add(self.model.geom_bodyid[first])
         objects = {}
         for name, body in self._objects.items():
-            position, degree = self._positions[name], self._degrees[name]
+            degree = self.model.body_dofadr[body]
             objects[name] = ObjectState(
-                position=self.data.qpos[position : position + 3].copy(),
-                quaternion=self.data.qpos[position + 3 : position + 7].copy(),
+                position=self.data.xpos[body].copy(),
+                quaternion=self.data.xquat[body].copy(),
                 velocity=self.data.qvel[degree : degree + 3].copy(),
                 touched=body in touched,
             )

@@ -65,6 +65,18 @@ def test_same_seed_same_episodes():
     assert episodes(1) != episodes(2)
 
 
+def test_sweeping_ends_when_nothing_is_left():
+    """Collection goes on for some steps after a success: the script must keep the brush up."""
+    world = World("candy_sweeping")
+    arm = ArmDriver(world)
+    script = Demonstrator(world.task, DemonstratorConfig(action_noise=0.0, grasp_offset=0.0))
+    arm.home()
+    script.begin(Direction.FORWARD)
+    for _ in range(60):
+        arm.step(script.act(world.scene_state()))
+    assert world.truth().forward_success
+
+
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_it_works_from_wherever_random_actions_leave_the_object(task):
     report = measure(task, 60, DemonstratorConfig(action_noise=0.05, grasp_offset=0.0), random_share=0.7)

@@ -7,6 +7,8 @@ from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.tasks import TASKS, make_task
+from robofume_sim.tasks.base import SweepingTask
+from robofume_sim.tasks.candy_sweeping import LINE, SWEETS, UP_HEIGHT
 from robofume_sim.world import World, WorldConfig
 
 from robofume_robot import kinematics
@@ -59,7 +61,8 @@ def test_same_seed_same_states_and_images(world):
         arm.forget()
         seen = []
         for _ in range(15):
-            arm.step(world.task.description.action_space.to_physical(generator.uniform(-1, 1, 4)))
+            space = world.task.description.action_space
+            arm.step(space.to_physical(generator.uniform(-1, 1, space.dimension)))
             seen.append((world.data.qpos.tobytes(), world.render().tobytes()))
         return seen
 
@@ -85,7 +88,7 @@ def test_starts_follow_from_the_seed_of_the_configuration(pot_world):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_starts_are_not_goals_and_can_be_grasped(world, direction):
+def test_starts_are_not_goals_and_can_be_reached(world, direction):
     description = world.task.description
     places = []
     for seed in range(40):
@@ -95,11 +98,17 @@ def test_starts_are_not_goals_and_can_be_grasped(world, direction):
         assert truth.success(direction.opposite), "each direction starts where the other one ends"
         assert 0.0 <= truth.score(direction) < 1.0 == truth.score(direction.opposite)
         generator = np.random.default_rng(seed)
-        plan = world.task.transfer(state, world.task.place_point(direction, generator))
-        for point in (plan.grasp, plan.place):
+        place = world.task.place_point(direction, generator)
+        if isinstance(world.task, SweepingTask):
+            stroke = world.task.stroke(state, direction, place)
+            way = (stroke.begin, stroke.end)
+        else:
+            transfer = world.task.transfer(state, direction, place)
+            way = (transfer.grasp, transfer.place)
+        for point in way:
             assert np.all(point > description.workspace_minimum)
             assert np.all(point < description.workspace_maximum)
-        places.append(plan.grasp[:2])
+        places.append(way[0][:2])
     assert np.ptp(places, axis=0).min() > 0.02, "starts have no spread"
 
 
@@ -140,6 +149,40 @@ def test_toppled_objects_right_themselves(world, quaternion):
     state = world.scene_state().objects[world.task.object_names[0]]
     assert state.tilt < 0.15
     assert abs(state.position[2]) < 0.005
+
+
+def test_sweets_count_one_by_one_and_only_behind_the_line():
+    world = World("candy_sweeping")
+    swept = np.array([0.20, LINE + 0.03, 0.0])
+    for count in range(len(SWEETS) + 1):
+        places = {name: swept + (0.03 * i, 0.0, 0.0) for i, name in enumerate(SWEETS)}
+        for name in SWEETS[count:]:
+            places[name][1] = LINE - 0.004  # on the line is not behind it
+        world.reset(Direction.FORWARD, start=places)
+        assert world.scene_state().gripper_position[2] > UP_HEIGHT
+        truth = world.truth()
+        assert truth.forward_score == pytest.approx(count / len(SWEETS))
+        assert truth.forward_success == (count == len(SWEETS)), "0.9 of five sweets are five"
+        assert not truth.backward_success and truth.backward_score == 0.0
+    # the brush among them: nobody could see that they are there to stay
+    pose = kinematics.pose_from_vector([0.28, 0.10, UP_HEIGHT - 0.01, 0, 0, 0])
+    world.data.qpos[world._joints[:6]] = kinematics.inverse_kinematics(pose, world.joint_positions[:6]).joint_positions
+    mujoco.mj_forward(world.model, world.data)
+    assert world.truth().forward_score == 1.0 and not world.truth().forward_success
+
+
+def test_a_brush_on_a_sweet_gives_way():
+    world = World("candy_sweeping")
+    places = {name: np.array([0.20 + 0.035 * i, -0.09, 0.0]) for i, name in enumerate(SWEETS)}
+    world.reset(Direction.FORWARD, start=places)
+    arm = ArmDriver(world)
+    for _ in range(12):
+        gripper = world.scene_state().gripper_position
+        delta = np.clip((0.27, -0.09, 0.043) - gripper, -0.05, 0.05)
+        arm.step(np.array([*delta, 0, 0, 0, 1.0]))
+    assert world.data.joint("brush").qpos[0] < -0.005, "the brush is not on a sweet"
+    assert world.lost_objects() == []
+    assert min(thing.position[2] for thing in world.scene_state().objects.values()) > -0.004
 
 
 def test_thrown_objects_stay_in_the_arena(world):
@@ -219,5 +262,5 @@ def test_the_picture_shows_the_object_and_the_look_can_vary():
 
 
 def test_an_unknown_task_is_named_with_the_known_ones():
-    with pytest.raises(RobofumeError, match="pot_lid, pot_pick_and_place"):
+    with pytest.raises(RobofumeError, match="candy_sweeping, pot_lid, pot_pick_and_place"):
         make_task("cook_dinner")

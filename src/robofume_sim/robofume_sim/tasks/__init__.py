@@ -5,10 +5,16 @@ from __future__ import annotations
 from robofume_common.errors import RobofumeError
 
 from robofume_sim.tasks.base import SimulatedTask
+from robofume_sim.tasks.candy_sweeping import CandySweeping
 from robofume_sim.tasks.pot_lid import PotLid
 from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace
 
-TASKS: dict[str, type[SimulatedTask]] = {task.description.name: task for task in (PotPickAndPlace, PotLid)}
+TASKS: dict[str, type[SimulatedTask]] = {
+    task.description.name: task for task in (PotPickAndPlace, PotLid, CandySweeping)
+}
+
+GAZEBO_TASKS = tuple(sorted(name for name, task in TASKS.items() if task.in_gazebo))
+"""Names of those that Gazebo can simulate too."""
 
 
 def make_task(name: str) -> SimulatedTask:

@@ -81,9 +81,20 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Stroke:
+    """How a script sweeps: down behind the things at `begin`, across to `end`, both (3,) [m] of the gripper, and up to
+    `hover_height` on the way to the next stroke."""
+
+    begin: Vector
+    end: Vector
+    hover_height: float
+
+
+@dataclass(frozen=True)
 class Hand:
     """How imperfect a demonstrator of the task is: `action_noise` as a share of the largest step, `grasp_offset` [m],
-    and `speed`, the largest step that it takes as a share of the largest that the arm can take.
+    how far beside the right place it grasps or sweeps, and `speed`, the largest step that it takes as a share of the
+    largest that the arm can take.
 
     People guide an arm more slowly than it can move, and are given more time
     (`TaskDescription.demonstration_step_limit`); a policy that only imitates them does not become faster.
@@ -100,14 +111,20 @@ class SimulatedTask(ABC):
     description: TaskDescription
     object_names: tuple[str, ...]
     hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.3)
+    in_gazebo = True
+    """Whether Gazebo Classic can simulate it: rigid objects, and the gripper as the URDF has it."""
 
     @abstractmethod
     def bodies(self, appearance: Appearance) -> str:
         """MJCF of everything the task adds to the scene; movable objects through `scene.movable`."""
 
+    def tool(self, appearance: Appearance) -> str:  # noqa: ARG002  for those that hold something
+        """MJCF of what the gripper holds all the time, in the frame of its last link; nothing."""
+        return ""
+
     @abstractmethod
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
-        """Positions (3,) [m] of the movable objects where `direction` starts."""
+        """Positions (3,) [m] of the movable bodies where `direction` starts, by the names of the bodies."""
 
     @abstractmethod
     def truth(self, state: SceneState) -> Truth:
@@ -115,11 +132,23 @@ class SimulatedTask(ABC):
 
     @abstractmethod
     def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
-        """Where a script would put the object in this episode (3,) [m]."""
+        """Where a script would put the object, or end its strokes, in this episode (3,) [m]."""
+
+
+class CarryingTask(SimulatedTask):
+    """A task that is done by carrying one thing to one place."""
 
     @abstractmethod
-    def transfer(self, state: SceneState, place: Vector) -> Transfer:
+    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """How a script would carry the object now."""
+
+
+class SweepingTask(SimulatedTask):
+    """A task that is done by strokes along y."""
+
+    @abstractmethod
+    def stroke(self, state: SceneState, direction: Direction, place: Vector) -> Stroke | None:
+        """The next stroke that a script would make; None where nothing is left to sweep."""
 
 
 def share_reached(distance: float, scale: float, resting: bool, released: bool) -> float:

@@ -12,8 +12,8 @@ from robofume_sim import scene
 from robofume_sim.robot_model import OBJECT_BIT
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
+    CarryingTask,
     SceneState,
-    SimulatedTask,
     Transfer,
     Truth,
     Vector,
@@ -33,7 +33,7 @@ ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
 
-class PotLid(SimulatedTask):
+class PotLid(CarryingTask):
     """Forward: onto the pot. Backward: off it, anywhere on the table."""
 
     description = TaskDescription(
@@ -111,7 +111,7 @@ class PotLid(SimulatedTask):
             return np.array([*POT_PLACE, POT_HEIGHT + GRASP_HEIGHT + 0.003])
         return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
 
-    def transfer(self, state: SceneState, place: Vector) -> Transfer:
+    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:  # noqa: ARG002  same both ways
         """Close around the knob; carry the plate over the pot."""
         lid = state.objects[LID].position
         grasp = lid + (0.0, 0.0, GRASP_HEIGHT)

@@ -9,8 +9,8 @@ from robofume_common.task import TaskDescription
 from robofume_sim import scene
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
+    CarryingTask,
     SceneState,
-    SimulatedTask,
     Transfer,
     Truth,
     Vector,
@@ -33,7 +33,7 @@ LEANING = 0.010  # a pot that stands and leans on the divider is this far [m] fr
 START_MARGIN = 0.015  # starts and places keep this far [m] inside their zone
 
 
-class PotPickAndPlace(SimulatedTask):
+class PotPickAndPlace(CarryingTask):
     """Forward: into the tray (left half, y > 0). Backward: out of it onto the table (right half)."""
 
     description = TaskDescription(
@@ -88,7 +88,7 @@ class PotPickAndPlace(SimulatedTask):
         lower, upper = (TRAY_MIN, TRAY_MAX) if direction == Direction.FORWARD else (TABLE_MIN, TABLE_MAX)
         return place_within(lower, upper, START_MARGIN, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
 
-    def transfer(self, state: SceneState, place: Vector) -> Transfer:
+    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:  # noqa: ARG002  same both ways
         """Close around the middle of the pot."""
         grasp = state.objects[POT].position + (0.0, 0.0, GRASP_HEIGHT)
         return Transfer(grasp=grasp, place=place, hover_height=0.075, carry_height=0.065, done_height=0.13)

@@ -1,0 +1,140 @@
+"""Candy sweeping: a handful of sweets is swept into the tray, and out again onto the table."""
+
+from __future__ import annotations
+
+import numpy as np
+from robofume_common.enums import Direction
+from robofume_common.task import TaskDescription
+
+from robofume_sim import scene
+from robofume_sim.robot_model import GRIPPER_IN_LINK, OBJECT_BIT
+from robofume_sim.tasks.base import (
+    HOME_JOINT_POSITIONS,
+    Hand,
+    SceneState,
+    Stroke,
+    SweepingTask,
+    Truth,
+    Vector,
+    is_resting,
+)
+
+SWEETS = tuple(f"sweet_{i}" for i in range(5))
+RADIUS = 0.011
+LINE = 0.008  # how far behind the middle of the table the centre of a sweet counts as swept [m]
+SUCCESS_SHARE = 0.9  # of the sweets, for a success: of five, all
+APART = 0.028  # between two sweets at the start [m]
+TRAY_MIN, TRAY_MAX = (0.205, 0.035), (0.365, 0.105)  # where the sweets start backward
+TABLE_MIN, TABLE_MAX = (0.205, -0.105), (0.365, -0.035)  # and forward
+
+BRUSH_BELOW_GRIPPER = 0.040  # m, its lower edge
+BRUSH_HALF_WIDTH, BRUSH_HALF_THICKNESS, BRUSH_HALF_HEIGHT = 0.055, 0.003, 0.016
+SWEEP_HEIGHT = 0.044  # of the gripper [m]; the workspace ends a millimetre below
+UP_HEIGHT = BRUSH_BELOW_GRIPPER + 2.0 * RADIUS + 0.01  # of the gripper: the brush is clearly off the sweets
+HOVER_HEIGHT = UP_HEIGHT + 0.012
+BEHIND = 0.035  # how far behind the last sweet a stroke begins [m]
+STROKE_ENDS = (0.045, 0.075)  # how far beyond the middle [m]
+
+
+class CandySweeping(SweepingTask):
+    """Forward: all sweets into the tray (left half, y > 0). Backward: all out of it onto the table (right half).
+
+    The gripper holds a brush all the time, open, as if it were clamped between the fingers: the policy moves it in
+    x, y and z, and opens and closes nothing. It gives way upwards, so that a sweet under it is not crushed.
+    """
+
+    description = TaskDescription(
+        name="candy_sweeping",
+        forward_instruction="sweep the candy into the tray",
+        backward_instruction="sweep the candy out of the tray onto the table",
+        step_limit=40,
+        demonstration_step_limit=70,
+        action_mask=(True, True, True, False, False, False, False),
+        workspace_minimum=(0.17, -0.165, 0.043),
+        workspace_maximum=(0.40, 0.165, 0.18),
+        home_joint_positions=HOME_JOINT_POSITIONS,
+        released_at_success=False,
+    )
+    object_names = SWEETS
+    hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.5)
+    in_gazebo = False
+
+    def bodies(self, appearance: scene.Appearance) -> str:
+        """The tray, which is a plate without a rim, and the sweets: balls in twisted paper that slide, hardly roll."""
+        colours = (scene.rgba(appearance.object), scene.rgba((0.95, 0.80, 0.15)))
+        return scene.half_plate(appearance) + "".join(_sweet(n, colours[i % 2]) for i, n in enumerate(SWEETS))
+
+    def tool(self, appearance: scene.Appearance) -> str:
+        """The brush: a blade across x on a short handle, on a spring."""
+        bottom = GRIPPER_IN_LINK + BRUSH_BELOW_GRIPPER
+        middle = bottom - BRUSH_HALF_HEIGHT
+        blade = f'type="box" size="{BRUSH_HALF_HEIGHT} {BRUSH_HALF_THICKNESS} {BRUSH_HALF_WIDTH}" pos="{middle} 0 0"'
+        edge = scene.rgba(appearance.edge)
+        return f"""
+<body name="brush" gravcomp="1">
+  <joint name="brush" type="slide" axis="1 0 0" range="-.03 0" stiffness="100" springref=".02" damping="3"/>
+  <inertial pos="{middle} 0 0" mass=".03" diaginertia="1e-5 1e-5 1e-5"/>
+  <geom {blade} contype="0" conaffinity="{OBJECT_BIT}" priority="1" friction=".15 .005 .0001" rgba="{edge}"/>
+  <geom class="visual" type="box" size=".016 .030 .007" pos="{middle - BRUSH_HALF_HEIGHT - 0.012} 0 0" rgba="{edge}"/>
+</body>"""
+
+    def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
+        """The sweets scattered on the table (forward) or in the tray (backward), none on another."""
+        lower, upper = (TABLE_MIN, TABLE_MAX) if direction == Direction.FORWARD else (TRAY_MIN, TRAY_MAX)
+        places: list[Vector] = []
+        while len(places) < len(SWEETS):
+            place = np.array([*rng.uniform(lower, upper), 0.0])
+            if all(np.hypot(*(place - other)[:2]) > APART for other in places):
+                places.append(place)
+        return dict(zip(SWEETS, places, strict=True))
+
+    def truth(self, state: SceneState) -> Truth:
+        """The score is the share of sweets behind the line; success is SUCCESS_SHARE, all still, the brush up."""
+        sweets = [state.objects[name] for name in SWEETS]
+        across = np.array([sweet.position[1] for sweet in sweets])
+        forward, backward = float(np.mean(across >= LINE)), float(np.mean(across <= -LINE))
+        over = state.gripper_position[2] > UP_HEIGHT and all(is_resting(sweet, 0.0) for sweet in sweets)
+        return Truth(
+            forward_success=forward >= SUCCESS_SHARE and over,
+            backward_success=backward >= SUCCESS_SHARE and over,
+            forward_score=forward,
+            backward_score=backward,
+        )
+
+    def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
+        """Where strokes end: a line well beyond the middle; x does not count."""
+        return np.array([0.0, (1.0 if direction == Direction.FORWARD else -1.0) * rng.uniform(*STROKE_ENDS), 0.0])
+
+    def stroke(self, state: SceneState, direction: Direction, place: Vector) -> Stroke | None:
+        """Along the lane with most sweets to sweep, from behind the last of them."""
+        sign = 1.0 if direction == Direction.FORWARD else -1.0
+        left = np.array([state.objects[name].position[:2] for name in SWEETS])
+        left = left[sign * left[:, 1] < LINE + 0.012]
+        if len(left) == 0:
+            return None
+        lower, upper = self.description.workspace_minimum, self.description.workspace_maximum
+        lanes = np.append(left[:, 0], left[:, 0].mean())
+        lanes = np.append(lanes, (lanes[:, None] / 2 + lanes / 2).ravel())  # between any two of them as well
+        apart = np.abs(lanes[:, None] - left[:, 0])
+        swept = (apart < BRUSH_HALF_WIDTH - 0.012).sum(axis=1)
+        # of equally good lanes the one whose sweets are nearest to its middle: they slip off the ends of the brush
+        best = int(np.argmax(swept - apart.min(axis=1) - 0.1 * apart.max(axis=1, where=apart < 0.055, initial=0.0)))
+        met = left[apart[best] < BRUSH_HALF_WIDTH + RADIUS]
+        behind = (sign * met[:, 1]).min() - BEHIND
+        x = float(np.clip(lanes[best], lower[0] + 0.01, upper[0] - 0.01))
+        begin = float(np.clip(sign * behind, lower[1] + 0.003, upper[1] - 0.003))
+        return Stroke(np.array([x, begin, SWEEP_HEIGHT]), np.array([x, place[1], SWEEP_HEIGHT]), HOVER_HEIGHT)
+
+
+def _sweet(name: str, colour: str) -> str:
+    """A ball of sugar; the ends of its paper are to be seen only."""
+    paper = "".join(
+        f'<geom class="visual" type="cylinder" size=".006 .004" pos="{side * 0.013} 0 {RADIUS}" '
+        f'euler="0 1.5708 0" rgba="{colour}"/>'
+        for side in (-1, 1)
+    )
+    ball = (
+        f'<geom class="object" type="sphere" size="{RADIUS}" pos="0 0 {RADIUS}" solref=".008 1" '
+        f'solimp=".98 .999 .001" rgba="{colour}"/>'
+    )
+    return scene.movable(name, ball + paper, mass=0.015, centre_of_mass_z=0.008, radius=RADIUS, righting=0.01)
