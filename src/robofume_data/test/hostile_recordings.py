@@ -48,7 +48,8 @@ LEROBOT = load_conventions("bridge_lerobot")
 READER = BagImporter(RawBagConfig(), pose_of)
 LEROBOT_DATA = Path(__file__).parent / "lerobot_data"
 SENTENCES = (
-    "put the pot away", "Größe", "锅を片付ける", "ارفع الوعاء", "🫕" * 40, "a\nb", "a\tb\u202e", "x\0y", "  ", "é" * 5000,
+    "put the pot away", "Größe", "锅を片付ける", "ارفع الوعاء", "🫕" * 40,
+    "a\nb", "a\tb\u202e", "x\0y", "  ", "é" * 5000,
 )  # fmt: skip
 
 
