@@ -83,8 +83,8 @@ def adapt(
     }
     before = {name: action_error(stored.agent, memory) for name, memory in memories.items()}
 
-    about = {"adaptation": {"agent": to_dict(settings), "base_fraction": config.base_fraction, "seed": config.seed}}
-    about["adaptation"] |= {"source_updates": stored.agent.updates, "data": dict(data or {})}
+    told: dict[str, Any] = {"agent": to_dict(settings), "base_fraction": config.base_fraction, "seed": config.seed}
+    told |= {"source_updates": stored.agent.updates, "data": dict(data or {})}
     store = CheckpointStore(directory)
     checkpoint = store.load()
     if checkpoint is None:
@@ -92,7 +92,7 @@ def adapt(
         trained.agent.begin_anew(config.seed)
     else:
         _, tensors, state = checkpoint
-        if with_defaults(state.get("adaptation")) != about["adaptation"]:
+        if with_defaults(state.get("adaptation")) != told:
             raise RobofumeError(
                 f"{directory} holds an adaptation of another policy, or with other settings or data: choose another "
                 "run, or delete that folder."
@@ -105,7 +105,7 @@ def adapt(
         lambda: sample_mixed(
             memories["base"], memories["target"], config.base_fraction, settings.batch_size, learner.random
         ),
-        store, config, about, metrics_directory, "adaptation", progress,
+        store, config, {"adaptation": told}, metrics_directory, "adaptation", progress,
     )  # fmt: skip
     after = {name: action_error(learner, memory) for name, memory in memories.items()}
     return trained, {name: (before[name], after[name]) for name in memories}

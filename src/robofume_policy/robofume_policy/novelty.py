@@ -146,7 +146,7 @@ class NoveltyBonus:
             tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
         tensors["moments"] = torch.from_numpy(self._moments)
         tensors["given"] = torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *self._given.values()]))
-        state = {"episodes": [[episode, len(given)] for episode, given in self._given.items()]}
+        state: dict[str, Any] = {"episodes": [[episode, len(given)] for episode, given in self._given.items()]}
         state["random"] = self.random.bit_generator.state
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}, state
 

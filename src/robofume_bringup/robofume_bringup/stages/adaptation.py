@@ -145,8 +145,8 @@ def note_scores(context: StageContext) -> None:
 
     directory = context.directory
     generations = read_lineage(directory.adapted)
-    found = {name: read_evaluation(directory, file) for name, file in (("before", "source"), ("after", "adapted"))}
-    found = {name: record for name, record in found.items() if record}
+    named = {"before": "source", "after": "adapted"}
+    found = {name: record for name, file in named.items() if (record := read_evaluation(directory, file)) is not None}
     if not generations or not found:
         return
     scores = {**generations[-1].scores, "success": {name: _success(record) for name, record in found.items()}}
