@@ -11,12 +11,14 @@ from recorded_episodes import make_episode
 from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
+from robofume_data.bag_writer import BagWriter
 from robofume_data.episode_writer import write_episodes
 from robofume_data.importing.bag_messages import find_recordings
-from robofume_data.importing.bags import BagImporter
+from robofume_data.importing.bags import BagImporter, whole_bag
 from robofume_data.importing.conversion import ImportOptions
 from robofume_data.importing.raw_bags import RawBagConfig, raw_conventions, recording_name
 from robofume_data.importing.run import Source, import_sources
+from robofume_data.mcap_records import McapFile
 from robot_recordings import (
     SECOND,
     START,
@@ -196,11 +198,53 @@ def test_topics_that_are_missing_or_unclear_are_named(tmp_path):
 def test_bags_of_this_suite_come_through_unchanged(tmp_path):
     episodes = [make_episode(0), make_episode(1, outcome=Outcome.TIMEOUT)]
     write_episodes(tmp_path / "practice_0000.mcap", episodes)
+    assert whole_bag(tmp_path / "practice_0000.mcap") == (2, 12)
     _, read = imported(tmp_path / "practice_0000.mcap", tmp_path / "out")
     for one, other in zip(read, episodes, strict=True):
         np.testing.assert_array_equal(one.images, other.images)
         np.testing.assert_array_equal(one.actions, other.actions)
         assert (one.episode_id, one.outcome) == (other.episode_id, other.outcome)
+
+
+def test_a_whole_bag_of_this_suite_is_copied_and_another_is_written_anew(tmp_path):
+    path = tmp_path / "practice_0000.mcap"
+    write_episodes(path, [make_episode(0), make_episode(1, outcome=Outcome.TIMEOUT)])
+    conventions, reader = raw_conventions(5.0, "none"), BagImporter(CONFIG, pose_of)
+    (report,) = import_sources([Source("x", path, reader, whole_bag)], tmp_path / "a", conventions, OPTIONS)
+    assert (report.episodes, report.steps, report.skipped) == (2, 12, [])
+    assert (tmp_path / "a" / "x.mcap").read_bytes() == path.read_bytes()
+    path.write_bytes(path.read_bytes()[:-30])  # its index is gone
+    assert whole_bag(path) is None
+    (report,) = import_sources([Source("x", path, reader, whole_bag)], tmp_path / "b", conventions, OPTIONS)
+    assert (report.episodes, report.steps) == (2, 12)
+
+
+def test_joint_states_of_several_publishers_and_layouts_are_gathered(tmp_path):
+    fingers = [(0.01 * index, "/joint_states", joint_state(START + index, [0.1], ("finger",))) for index in range(40)]
+    frames = list(robot(2.0))
+    for index, (_, topic, content) in enumerate(frames):
+        if topic == "/joint_states":  # a header that is longer each time: more layouts than are remembered
+            content.header.frame_id = "base" * (index % 40)
+    reports, (episode,) = imported(write(tmp_path / "bag", [*frames, *robot(0.0, extra=fingers)]), tmp_path / "out")
+    assert lost(reports[0]) == {"joint states without the arm": 40}
+    np.testing.assert_allclose(episode.proprioception, [pose_at(index / 5) for index in range(10)], atol=1e-6)
+
+
+def test_a_recording_whose_times_are_out_of_order_is_put_in_order(tmp_path):
+    _, (episode,) = imported(write(tmp_path / "one", robot(2.0)), tmp_path / "a")
+    (whole,) = (tmp_path / "one").glob("*.mcap")
+    raw = list(McapFile(whole))
+    with BagWriter(tmp_path / "other.mcap") as writer:
+        for number in np.random.default_rng(0).permutation(len(raw)):
+            one = raw[number]
+            writer.add_topic(one.topic, one.type_name, one.definition)
+            writer.write(one.topic, bytes(one.data), one.log_time)
+    _, (other,) = imported(tmp_path / "other.mcap", tmp_path / "b")
+    np.testing.assert_array_equal(one_of(episode), one_of(other))
+
+
+def one_of(episode):
+    return np.concatenate([episode.actions.ravel(), episode.proprioception.ravel(), episode.images.ravel()])
 
 
 def test_a_recording_that_was_cut_off_gives_what_is_whole(tmp_path):
