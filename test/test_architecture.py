@@ -83,7 +83,8 @@ def launch_files_of(package: str) -> list[Path]:
 
 def is_ros(module: str) -> bool:
     top = module.split(".")[0]
-    return top in {"rclpy", "launch", "launch_ros", "ament_index_python"} or top.endswith(("_msgs", "_interfaces", "_srvs"))
+    ours = {"rclpy", "launch", "launch_ros", "ament_index_python"}
+    return top in ours or top.endswith(("_msgs", "_interfaces", "_srvs"))
 
 
 def test_every_package_is_on_a_floor():
