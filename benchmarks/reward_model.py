@@ -8,6 +8,7 @@ Parts, each with a file of its own in benchmarks/results/:
   then again after fine-tuning on 20 labelled pictures of the new scene;
 - `labels`: precision and recall against the number of labelled episodes of practice that were added (2 .. 50);
 - `adversarial`: what the judge says to pictures that show no success: covered, half-way, empty, black, frozen;
+- `blind_spot`: the same, and `practice`, for the judge trained without and with counterexamples made of its own frames;
 - `latency`: time and memory of the tiny model and of larger ones with random weights.
 
     python benchmarks/reward_model.py --part practice --runs RUNS --names pot_pick_and_place_0 ... --baselines
@@ -46,7 +47,7 @@ from robofume_sim.world import World, WorldConfig
 from robofume_reward import baselines, mining, tiny_model, training
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("practice", "shift", "labels", "adversarial", "latency")
+PARTS = ("practice", "shift", "labels", "adversarial", "blind_spot", "latency")
 DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 LABELLED = (2, 5, 10, 20, 50)
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
@@ -286,6 +287,48 @@ def adversarial(runs: Sequence[Path], task: str, count: int) -> None:
                            "mean_probability": round(float(probabilities.mean()), 4)})  # fmt: skip
 
 
+def blind_spot(runs: Sequence[Path], task: str, count: int, models: Path) -> None:
+    """What counterexamples change, on demonstrations of the same seed: pictures that show no success, and practice."""
+    table = Table("reward_blind_spot", ("run", "counterexamples", "kind", "direction"))
+    pictures = list(_adversarial_pictures(task, count))
+    for run in runs:
+        episodes = decided(run)
+        for made in ("no", "yes"):
+            if table.has(run=run.name, counterexamples=made, kind="practice", direction="backward"):
+                continue
+            judge = _trained_as(run, made == "yes", models)
+            row_key = {"run": run.name, "counterexamples": made}
+            for kind, images, description in pictures:
+                for direction, number in DIRECTIONS.items():
+                    shown = images[direction] if isinstance(images, dict) else images
+                    probabilities = ask(judge, shown, description.instruction(number))
+                    loop = [judge.calibration.verdict(float(p), HOME_THRESHOLD, from_home=True) for p in probabilities]
+                    table.add({**row_key, "kind": kind, "direction": direction, "pictures": len(shown),
+                               "called_success_from_home": loop.count(Verdict.SUCCESS),
+                               "unknown_from_home": loop.count(Verdict.UNKNOWN),
+                               "highest_probability": round(float(probabilities.max()), 4)})  # fmt: skip
+            for direction, row in final_verdicts(judge, episodes):
+                unknown = row["unknown_positives"] + row["unknown_negatives"]
+                table.add({**row_key, "kind": "practice", "direction": direction, "unknown_from_home": unknown,
+                           **{name: row[name] for name in ("true_positives", "false_positives", "false_negatives",
+                                                           "precision", "precision_95", "recall")}})  # fmt: skip
+
+
+def _trained_as(run: Path, counterexamples: bool, models: Path) -> RewardModel:
+    """The judge of a run's demonstrations and seed: the run's own where that was trained so, else one in `models`."""
+    summary = training.read_summary(run / "reward")
+    used = summary["options"].get("counterexample_share", 0.0) > 0
+    if used == counterexamples:
+        return RewardModel.load(run / "reward")
+    folder = models / f"{run.name}_{'with' if counterexamples else 'without'}"
+    if not folder.is_dir():
+        share = TrainingConfig().counterexample_share if counterexamples else 0.0
+        options = TrainingConfig(seed=summary["options"]["seed"], counterexample_share=share)
+        models.mkdir(parents=True, exist_ok=True)
+        print(training.train(sorted((run / "bags" / "demos").glob("*.mcap")), folder, options)["counterexamples"])
+    return RewardModel.load(folder)
+
+
 def _adversarial_pictures(task: str, count: int, size: int = 64) -> Iterator[tuple[str, Any, Any]]:
     world = World(task)
     arm = ArmDriver(world)
@@ -462,6 +505,7 @@ def main() -> None:
     parser.add_argument("--baselines", action="store_true", help="also train and measure the baselines")
     parser.add_argument("--count", type=int, default=200, help="pictures of shift and adversarial")
     parser.add_argument("--labelled", nargs="+", type=int, default=[0, *LABELLED], help="labelled episodes to add")
+    parser.add_argument("--models", type=Path, default=Path("runs/blind_spot"), help="where its models are kept")
     parser.add_argument("--devices", nargs="+", default=["cpu"])
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -475,6 +519,8 @@ def main() -> None:
         shift(runs, options.task, options.count)
     elif options.part == "adversarial":
         adversarial(runs, options.task, options.count)
+    elif options.part == "blind_spot":
+        blind_spot(runs, options.task, options.count, options.models)
     else:
         latency(options.devices)
 

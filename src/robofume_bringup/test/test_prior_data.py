@@ -55,16 +55,19 @@ def prior(folder, *episodes: EpisodeData) -> str:
 def test_prior_data_are_learnt_from_and_kept_in_mind(capsys, run, tmp_path):
     turning = episode("bridge-0")
     turning.actions[2, 4] = 0.2
-    folder = prior(tmp_path / "bridge", turning, episode("bridge-01"))
+    nobody, nothing = dataclasses.replace(episode("bridge-002"), outcome=Outcome.UNKNOWN, success_index=-1), np.zeros(9)
+    nobody = dataclasses.replace(nobody, verdicts=nothing.astype(np.uint8), sources=nothing.astype(np.uint8))
+    folder = prior(tmp_path / "bridge", turning, episode("bridge-01"), nobody)
     code, said = pretrain(capsys, run, "--prior", folder)
     assert code == 0, said
-    assert "Prior data: 2 episodes, 16 steps. In 1 of them the gripper turns" in said
+    assert "Prior data: 3 episodes, 24 steps. Of 1 of them nobody knows how they ended: they are left out." in said
+    assert "In 1 of them the gripper turns" in said
     updates, _, state = CheckpointStore(run / "pretrained").load()
     assert updates == 2
     assert state["pretraining"]["data"] == {"prior": ["bridge"]}
     assert json.loads((run / "stages" / "pretrain.json").read_text())["finished"]
     code, said = pretrain(capsys, run)  # the run remembers them
-    assert code == 0 and "Prior data: 2 episodes" in said
+    assert code == 0 and "Prior data: 3 episodes" in said
     nodes = build_graph(GraphSettings("pot_pick_and_place", "practice", run_directory=run, prior=(folder,)))
     (learner,) = (node for node in nodes if node.name == "learner")
     assert learner.parameters["demonstrations"] == (folder, run / "bags" / "demos")

@@ -70,7 +70,8 @@ class LabelledFrames:
     index into images, `instructions` (M,) sentences, `labels` (M,) True where the answer is yes, `directions` (M,)
     the direction the question is about, `episodes` (M,) number of the episode, `own` (M,) True where it is the
     question that the loop asks of the frame, `mined` (M,) True where the label was mined from practice
-    or the episode's end was judged by a person.
+    or the episode's end was judged by a person, `made` (M,) True where the picture was not taken but made (see
+    `counterexamples`; it belongs to no episode).
     `starts` (F,): the first frame of each frame's episode.
     """
 
@@ -83,6 +84,7 @@ class LabelledFrames:
     episodes: NDArray[np.int64]
     own: NDArray[np.bool_]
     mined: NDArray[np.bool_]
+    made: NDArray[np.bool_]
     starts: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -90,7 +92,7 @@ class LabelledFrames:
 
     def select(self, keep: NDArray[np.bool_]) -> LabelledFrames:
         """The questions where `keep` (M,) is True; the images stay."""
-        columns = ("frames", "instructions", "labels", "directions", "episodes", "own", "mined")
+        columns = ("frames", "instructions", "labels", "directions", "episodes", "own", "mined", "made")
         return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in columns})
 
     def seen(self, rows: NDArray[np.int64] | slice, view: View) -> NDArray[np.int64]:
@@ -320,5 +322,6 @@ def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row]) -> LabelledFram
         np.array(numbers, np.int64),
         np.array(own, bool),
         np.array(mined, bool),
+        np.zeros(len(rows), bool),
         np.repeat(np.cumsum([0, *lengths[:-1]]), lengths),
     )

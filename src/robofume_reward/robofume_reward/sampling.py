@@ -24,10 +24,15 @@ class Sampler:
         self._groups: list[tuple[NDArray[np.int64], float]] = []
         self._hard_share = options.hard_share
         self._losses = np.full(len(frames), 0.7)
+        made_share = options.counterexample_share if frames.made.any() else 0.0
+        directions = np.unique(frames.directions[frames.made])
+        for direction in directions:
+            group = np.flatnonzero(frames.made & (frames.directions == direction))
+            self._groups.append((group, made_share / len(directions)))
         for label in (True, False):
             for own in (True, False):
-                of_answer = (frames.labels == label) & (frames.own == own)
-                share = options.yes_share if label else 1 - options.yes_share
+                of_answer = (frames.labels == label) & (frames.own == own) & ~frames.made
+                share = (1 - made_share) * (options.yes_share if label else 1 - options.yes_share)
                 share *= 1 - options.other_share if own else options.other_share
                 mined = of_answer & frames.mined
                 mined_share = options.mined_share if mined.any() else 0.0

@@ -26,7 +26,7 @@ from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_data.bag_reader import read_episodes
 
-from . import dataset, evaluation, mining, questions, tiny_model, worst_frames
+from . import counterexamples, dataset, evaluation, mining, questions, tiny_model, worst_frames
 from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
@@ -63,6 +63,13 @@ class TrainingConfig:
     other_share: float = setting(0.4, "Questions of a batch about the other direction", minimum=0.0, maximum=0.9)
     mined_share: float = setting(
         0.3, "Questions of a batch with labels mined from practice, where there are some", minimum=0.0, maximum=0.9
+    )
+    counterexample_share: float = setting(
+        0.06,
+        "Questions of a batch about pictures made of the training frames that show no success: the scene without its "
+        "objects, and what is no picture of it; 0: none are made",
+        minimum=0.0,
+        maximum=0.5,
     )
     hard_share: float = setting(0.5, "Questions drawn by how badly they are still answered", minimum=0.0, maximum=1.0)
     pose_weight: float = setting(
@@ -148,6 +155,9 @@ def train_on_episodes(
     held = dataset.held_out(episodes, options.held_out_share, options.seed)
     training = labelled.select(~held[labelled.episodes])
     checking = labelled.select(held[labelled.episodes])
+    taken, made = training, counterexamples.Made()
+    if options.counterexample_share > 0:
+        training, made = counterexamples.add(training, options.seed)
 
     output = Path(output_directory)
     partial = output.with_name(output.name + ".partial")
@@ -179,9 +189,10 @@ def train_on_episodes(
         "unknown_outcomes": sum(episode.outcome == Outcome.UNKNOWN for episode in episodes),
         "trained_on": [episode.episode_id for episode, out in zip(episodes, held, strict=True) if not out],
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
-        "training_questions": len(training),
+        "training_questions": len(taken),
+        "counterexamples": made.as_dict(),
         "held_out_questions": len(checking),
-        "mined_questions": int(training.mined.sum()),
+        "mined_questions": int(taken.mined.sum()),
         "agreed_episodes": sorted(agreed),
         "best_update": best,
         "calibration": dict(reward.calibration.__dict__),
@@ -259,7 +270,7 @@ def _fit(
     sampler = Sampler(training, options)
     model = reward.model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    pose = _pose_head(reward, training, options)
+    pose = _pose_head(reward, training.select(~training.made), options)
     optimiser = torch.optim.AdamW(
         [*parameters, *(pose.parameters() if pose is not None else ())],
         lr=options.learning_rate,
@@ -306,9 +317,11 @@ def _fit(
                 )
                 losses[part] = part_losses.detach().cpu().numpy()
                 loss = part_losses.mean()
-                if pose is not None:
-                    proprioception = training.proprioception[training.frames[rows[part]]]
-                    pose_loss = pose.loss(outputs.image_hidden_states, proprioception)
+                taken = part[~training.made[rows[part]]]  # a made picture has no pose
+                if pose is not None and len(taken):
+                    proprioception = training.proprioception[training.frames[rows[taken]]]
+                    features = outputs.image_hidden_states.flatten().unflatten(0, (len(part), -1))
+                    pose_loss = pose.loss(features[torch.from_numpy(np.isin(part, taken))], proprioception)
                     pose_losses += pose_loss.item() * len(part) / len(rows)
                     loss = loss + options.pose_weight * pose_loss
                 (loss * (len(part) / len(rows))).backward()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from robofume_common.action import GRIPPER, PHYSICAL_DIMENSION, ActionSpace
+from robofume_common.enums import Outcome, Verdict
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.run_config import RunConfig
@@ -27,6 +28,8 @@ class PriorData:
         self._space = task_description(config.robot, config.task).action_space
         self.episodes = 0
         self.steps = 0
+        self.undecided = 0
+        """Episodes of which nobody knows how they ended, or how any of their steps is: nothing follows from them."""
         self.turning = 0
         """Episodes with rotations, of which a task without them keeps only the translations and the gripper."""
 
@@ -47,11 +50,18 @@ class PriorData:
             seen.add(episode.episode_id)
             self._check(episode)
             self.episodes, self.steps = self.episodes + 1, self.steps + episode.length
+            known = (episode.verdicts != Verdict.UNKNOWN).any()
+            self.undecided += bool(episode.outcome == Outcome.UNKNOWN and not known)
             yield episode
 
     def sentence(self) -> str:
         """What was read."""
         text = f"Prior data: {self.episodes} episodes, {self.steps} steps."
+        if self.undecided:
+            text += (
+                f" Of {self.undecided} of them nobody knows how they ended: they are left out. Import them with "
+                f"--labels to learn from them."
+            )
         if self.turning:
             text += (
                 f" In {self.turning} of them the gripper turns; the actions of the task {self._config.task} have no "
