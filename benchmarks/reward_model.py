@@ -50,6 +50,7 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = ("practice", "shift", "labels", "adversarial", "blind_spot", "latency")
 DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 LABELLED = (2, 5, 10, 20, 50)
+COUNTEREXAMPLE_SHARE = 0.06
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
 """How a trained tiny model is fine-tuned on: a fifth of the first training's peak learning rate."""
 
@@ -322,7 +323,7 @@ def _trained_as(run: Path, counterexamples: bool, models: Path) -> RewardModel:
         return RewardModel.load(run / "reward")
     folder = models / f"{run.name}_{'with' if counterexamples else 'without'}"
     if not folder.is_dir():
-        share = TrainingConfig().counterexample_share if counterexamples else 0.0
+        share = COUNTEREXAMPLE_SHARE if counterexamples else 0.0
         options = TrainingConfig(seed=summary["options"]["seed"], counterexample_share=share)
         models.mkdir(parents=True, exist_ok=True)
         print(training.train(sorted((run / "bags" / "demos").glob("*.mcap")), folder, options)["counterexamples"])

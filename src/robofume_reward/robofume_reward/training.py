@@ -65,9 +65,9 @@ class TrainingConfig:
         0.3, "Questions of a batch with labels mined from practice, where there are some", minimum=0.0, maximum=0.9
     )
     counterexample_share: float = setting(
-        0.06,
+        0.0,
         "Questions of a batch about pictures made of the training frames that show no success: the scene without its "
-        "objects, and what is no picture of it; 0: none are made",
+        "objects, and what is no picture of it; 0.06 is a beginning, 0: none are made",
         minimum=0.0,
         maximum=0.5,
     )

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import yaml
 from robofume_common.errors import RobofumeError
 from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Typestore
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from robofume_data.bag_reader import decode
 from robofume_data.mcap_records import McapFile, RawMessage

@@ -51,9 +51,9 @@ class JointStates:
         self._layouts: list[_Layout] = []
         self._single: list[tuple[int, Pose]] = []
         self._rows: list[NDArray[np.float64]] = []
-        self._times = np.zeros(0, np.int64)
-        self._sources = np.zeros(0, np.int16)
-        self._indices = np.zeros(0, np.int64)
+        self._times: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._sources: NDArray[np.int16] = np.zeros(0, np.int16)
+        self._indices: NDArray[np.int64] = np.zeros(0, np.int64)
         self.refused = 0
         """Messages without the joints of the arm, or with numbers that are not finite."""
 
@@ -90,12 +90,12 @@ class JointStates:
 
     def sort(self) -> None:
         """To be called when all are in, and before `nearest`."""
-        times, sources, indices = [np.array([time for time, _ in self._single], np.int64)], [], []
-        sources.append(np.full(len(self._single), -1, np.int16))
-        indices.append(np.arange(len(self._single)))
+        times: list[NDArray[Any]] = [np.array([time for time, _ in self._single], np.int64)]
+        sources: list[NDArray[Any]] = [np.full(len(self._single), -1, np.int16)]
+        indices: list[NDArray[Any]] = [np.arange(len(self._single))]
         for number, layout in enumerate(self._layouts):
             rows = layout.rows()
-            usable = np.isfinite(rows).all(axis=1)
+            usable: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
             if usable.any() and self._pose_of(layout.names, rows[np.argmax(usable)]) is None:
                 usable[:] = False
             else:
