@@ -3,36 +3,14 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
+from random_episodes import random_episode
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.run_directory import RunDirectory, write_atomically
-from robofume_common.action import ActionSpace
-from robofume_common.enums import Direction, Outcome, Phase, Verdict
-from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash
 from robofume_policy.lineage import read_lineage
-
-SPACE = ActionSpace()
-
-
-def episode(number: int, kind: str) -> EpisodeData:
-    random, steps = np.random.default_rng(number), 6
-    return EpisodeData(
-        episode_id=f"{kind}-{number}", task="pot_pick_and_place", phase=Phase.FORWARD, direction=Direction.FORWARD,
-        instruction="put the pot into the tray", assisted_reset_before=False, outcome=Outcome.SUCCESS,
-        success_index=steps, images=random.integers(0, 256, (steps + 1, 64, 64, 3), dtype=np.uint8),
-        proprioception=random.normal(size=(steps + 1, 7)).astype(np.float32),
-        actions=SPACE.to_physical(random.uniform(-1, 1, (steps, 4)).astype(np.float32)),
-        actors=np.ones(steps, np.uint8), policy_versions=np.zeros(steps + 1, np.uint64),
-        stamps=np.arange(steps + 1, dtype=np.int64) * 200_000_000,
-        verdicts=np.full(steps + 1, Verdict.FAILURE, np.uint8),
-        probabilities=np.zeros(steps + 1, np.float32), sources=np.ones(steps + 1, np.uint8),
-        forward_success=np.zeros(steps + 1, bool), backward_success=np.zeros(steps + 1, bool),
-        closed=1_700_000_000_000_000_000 + number,
-    )  # fmt: skip
 
 
 def robofume(capsys, *words) -> tuple[int, str, str]:
@@ -43,7 +21,7 @@ def robofume(capsys, *words) -> tuple[int, str, str]:
 
 def bag(folder, kind: str, count: int = 2):
     folder.mkdir(parents=True, exist_ok=True)
-    write_episodes(folder / f"{kind}_000.mcap", [episode(n, kind) for n in range(count)])
+    write_episodes(folder / f"{kind}_000.mcap", [random_episode(n, kind, 6) for n in range(count)])
     return folder / f"{kind}_000.mcap"
 
 
@@ -127,7 +105,8 @@ def test_what_is_missing_is_named(capsys, runs, tmp_path):
     assert not RunDirectory(runs / "new").source.exists()
     shutil.move(demos, tmp_path / "elsewhere")
     refused("which data the policy was trained on", dark, "--from", source)
-    assert adapt(capsys, runs, "new", dark, "--from", source, "--base", tmp_path / "elsewhere")[0] == 0
+    code, _, err = adapt(capsys, runs, "new", dark, "--from", source, "--base", tmp_path / "elsewhere")
+    assert code == 0, err
     shutil.move(tmp_path / "elsewhere", demos)
     refused("Data that the policy learnt from are gone", dark, "--from", runs / "new" / "adapted", name="third")
     refused("adapts from", dark, "--from", runs / "new" / "adapted", name="new")

@@ -2,34 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
+from random_episodes import random_episode
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
-from robofume_common.action import ActionSpace
-from robofume_common.enums import Direction, Outcome, Phase, Verdict
-from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 from robofume_policy.checkpoint import CheckpointStore
-
-SPACE = ActionSpace()
-
-
-def episode(number: int, kind: str) -> EpisodeData:
-    random, steps = np.random.default_rng(number), 8
-    return EpisodeData(
-        episode_id=f"{kind}-{number}", task="pot_pick_and_place", phase=Phase.FORWARD, direction=Direction.FORWARD,
-        instruction="put the pot into the tray", assisted_reset_before=False, outcome=Outcome.SUCCESS,
-        success_index=steps, images=random.integers(0, 256, (steps + 1, 64, 64, 3), dtype=np.uint8),
-        proprioception=random.normal(size=(steps + 1, 7)).astype(np.float32),
-        actions=SPACE.to_physical(random.uniform(-1, 1, (steps, 4)).astype(np.float32)),
-        actors=np.ones(steps, np.uint8), policy_versions=np.zeros(steps + 1, np.uint64),
-        stamps=np.arange(steps + 1, dtype=np.int64) * 200_000_000,
-        verdicts=np.full(steps + 1, Verdict.FAILURE, np.uint8),
-        probabilities=np.zeros(steps + 1, np.float32), sources=np.ones(steps + 1, np.uint8),
-        forward_success=np.zeros(steps + 1, bool), backward_success=np.zeros(steps + 1, bool),
-        closed=1_700_000_000_000_000_000 + number,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -37,7 +15,7 @@ def run(tmp_path):
     folder = tmp_path / "runs" / "pot"
     for kind, count in (("demos", 2), ("practice", 4)):
         (folder / "bags" / kind).mkdir(parents=True)
-        write_episodes(folder / "bags" / kind / f"{kind}_000.mcap", [episode(n, kind) for n in range(count)])
+        write_episodes(folder / "bags" / kind / f"{kind}_000.mcap", [random_episode(n, kind, 8) for n in range(count)])
     (folder / "config.yaml").write_text("task: pot_pick_and_place\n")
     return folder
 

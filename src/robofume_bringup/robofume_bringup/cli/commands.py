@@ -127,10 +127,12 @@ def retrain(options: Options, interruption: Interruption) -> None:
 
 def adapt(options: Options, interruption: Interruption) -> None:
     """Adapt a trained policy to this run's condition."""
-    from robofume_bringup.stages.adaptation import adapt_policy, settings_of_source
+    from robofume_bringup.stages.adaptation import adapt_policy, checkpoint_to_take, settings_of_source
 
     task, robot, image_size, network = settings_of_source(options.checkpoint)
-    if options.run and not RunDirectory(options.runs / options.run).config_file.exists():
+    directory = RunDirectory(options.runs / options.run) if options.run else None
+    if directory is not None and not directory.config_file.exists():
+        checkpoint_to_take(directory, options.checkpoint)  # a run is not begun without the settings of its source
         options.task, options.robot = options.task or task, options.robot or robot
         options.image_size = options.image_size or image_size
         options.set = [*network, *options.set]

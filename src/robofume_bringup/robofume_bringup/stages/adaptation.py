@@ -47,7 +47,7 @@ def adapt_policy(
         shutil.rmtree(directory.adapted, ignore_errors=True)
         if checkpoint is not None:
             shutil.rmtree(directory.source, ignore_errors=True)
-    chosen = _chosen(directory, checkpoint)
+    chosen = checkpoint_to_take(directory, checkpoint)
     ancestors = _ancestors(chosen, base) if chosen else read_lineage(directory.source)
     target = [str(bag.resolve()) for bag in (find_bags(bags) if bags else _own_bags(directory))]
     if not target:
@@ -155,8 +155,8 @@ def note_scores(context: StageContext) -> None:
         context.say(f"{name.capitalize()} adaptation: {describe(record)}")
 
 
-def _chosen(directory: RunDirectory, checkpoint: Path | None) -> Path | None:
-    """The checkpoint that is to be taken over; None if this run has it already."""
+def checkpoint_to_take(directory: RunDirectory, checkpoint: Path | None) -> Path | None:
+    """The checkpoint that is to be taken over; None if this run has it already. RobofumeError if there is none."""
     from robofume_policy.checkpoint import STATE, CheckpointStore, checkpoint_hash
     from robofume_policy.lineage import read_lineage
 
