@@ -60,6 +60,7 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "prior", tuple(self.prior))  # YAML has lists
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if item.type == "int" and (not isinstance(value, int) or value < item.metadata["minimum"]):

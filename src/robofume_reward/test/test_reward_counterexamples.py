@@ -84,7 +84,8 @@ def test_their_share_of_a_batch_is_kept_and_the_others_keep_theirs() -> None:
 
 def test_training_makes_them_of_its_own_frames_and_says_so(tmp_path: Path) -> None:
     tiny_model.save(tmp_path / "base", TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
-    options = TrainingConfig(base=str(tmp_path / "base"), updates=2, batch_size=16, threads=1)
+    options = TrainingConfig(base=str(tmp_path / "base"), updates=2, batch_size=16, threads=1,
+                             counterexample_share=0.06)  # fmt: skip
     made = training.train_on_episodes(EPISODES[:16], tmp_path / "made", options)
     assert made["counterexamples"]["empty"] > 8 and made["counterexamples"]["others"] == 56
     off = dataclasses.replace(options, counterexample_share=0.0)
