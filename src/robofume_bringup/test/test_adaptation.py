@@ -84,6 +84,9 @@ def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):
     assert newest.scores["success"] == {
         "before": {"forward": 0.5, "backward": 0.5}, "after": {"forward": 1.0, "backward": 1.0}
     }  # fmt: skip
+    code, _, err = adapt(capsys, runs, "dark", dark, "--again", "--from", tmp_path / "nothing")
+    assert code == 1 and "There is no policy in" in err
+    assert CheckpointStore(runs / "dark" / "adapted").numbers() == [3], "a refusal loses nothing"
     assert adapt(capsys, runs, "dark", dark, "--again")[0] == 0
     assert CheckpointStore(runs / "dark" / "adapted").numbers() == [3]
 

@@ -43,11 +43,7 @@ def adapt_policy(
     from robofume_policy.lineage import Generation, all_data, read_lineage, write_lineage
 
     directory, config = context.directory, context.config
-    if again:
-        shutil.rmtree(directory.adapted, ignore_errors=True)
-        if checkpoint is not None:
-            shutil.rmtree(directory.source, ignore_errors=True)
-    chosen = checkpoint_to_take(directory, checkpoint)
+    chosen = checkpoint_to_take(directory, checkpoint, again)
     ancestors = _ancestors(chosen, base) if chosen else read_lineage(directory.source)
     target = [str(bag.resolve()) for bag in (find_bags(bags) if bags else _own_bags(directory))]
     if not target:
@@ -68,6 +64,8 @@ def adapt_policy(
             "Nothing tells which data the policy was trained on, or it is the new condition's data alone: name the "
             "data with --base, or give other bags of the new condition."
         )
+    if again:  # only now: what is refused above loses nothing
+        shutil.rmtree(directory.adapted, ignore_errors=True)
     if chosen:
         _keep_source(directory, chosen, ancestors)
     action_space = task_description(config.robot, config.task).action_space
@@ -155,12 +153,15 @@ def note_scores(context: StageContext) -> None:
         context.say(f"{name.capitalize()} adaptation: {describe(record)}")
 
 
-def checkpoint_to_take(directory: RunDirectory, checkpoint: Path | None) -> Path | None:
-    """The checkpoint that is to be taken over; None if this run has it already. RobofumeError if there is none."""
+def checkpoint_to_take(directory: RunDirectory, checkpoint: Path | None, anew: bool = False) -> Path | None:
+    """The checkpoint that is to be taken over; None if this run has it already. RobofumeError if there is none.
+
+    `anew`: a checkpoint that is named replaces the one that this run has.
+    """
     from robofume_policy.checkpoint import STATE, CheckpointStore, checkpoint_hash
     from robofume_policy.lineage import read_lineage
 
-    held = read_lineage(directory.source)
+    held = [] if anew and checkpoint is not None else read_lineage(directory.source)
     if checkpoint is None:
         if not held:
             raise RobofumeError("--from names the policy that is adapted: a folder of checkpoints, or one of them.")
