@@ -58,20 +58,14 @@ def test_rviz_shows_topics_and_a_frame_that_exist():
     assert nodes["robot_state_publisher"].parameters["frame_prefix"] == "left/"
 
 
-def test_markers_over_dds(ros_domain):
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
+def test_markers_over_dds(bench):
     from sensor_msgs.msg import JointState
     from visualization_msgs.msg import Marker, MarkerArray
 
     from robofume_common import qos
     from robofume_interfaces.msg import Reward, Task
 
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    node = rclpy.create_node("bench", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
+    node, executor = bench
     shown: list[dict[str, Marker]] = []
     node.create_subscription(
         MarkerArray, "markers", lambda message: shown.append({m.ns: m for m in message.markers}), qos.STATE
@@ -104,7 +98,4 @@ def test_markers_over_dds(ros_domain):
     finally:
         process.terminate()
         code = process.wait(30)
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
     assert code == 0

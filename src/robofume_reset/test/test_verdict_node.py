@@ -4,21 +4,14 @@ import subprocess
 import sys
 import time
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-
 from robofume_common import qos
 from robofume_interfaces.msg import Label, Step, Task
 
 COMMAND = [sys.executable, "-m", "robofume_reset.nodes.verdict", "--ros-args"]
 
 
-def test_said_once_it_labels_the_newest_step(ros_domain):
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    node = rclpy.create_node("graph", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
+def test_said_once_it_labels_the_newest_step(bench):
+    node, executor = bench
     labels: list[Label] = []
     node.create_subscription(Label, "label", labels.append, qos.REWARD)
     node.create_publisher(Task, "task", qos.LATCHED).publish(Task(phase=1, episode_id="demo-7"))
@@ -32,9 +25,6 @@ def test_said_once_it_labels_the_newest_step(ros_domain):
         assert process.wait(30) == 0
     finally:
         process.kill()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
     assert (labels[0].episode_id, labels[0].verdict, labels[0].author) == ("demo-7", 1, "person")
     assert labels[0].index in (12, -1)  # -1: it heard of the episode before it heard a step
 

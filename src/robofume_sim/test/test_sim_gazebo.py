@@ -286,10 +286,8 @@ def test_service_prefixes_are_parameters():
 
 
 @needs_gazebo
-def test_scene_node_over_real_services(ros_domain):
+def test_scene_node_over_real_services(bench):
     import gazebo_msgs.srv
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
     from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
     from robofume_robot.kinematics import JOINT_NAMES
     from sensor_msgs.msg import Image, JointState
@@ -298,11 +296,7 @@ def test_scene_node_over_real_services(ros_domain):
     from robofume_interfaces.msg import GroundTruth
     from robofume_interfaces.srv import ResetScene
 
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    node = rclpy.create_node("gazebo", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
+    node, executor = bench
     gazebo = Gazebo(gazebo_msgs.srv, start_places("pot_pick_and_place"))
     scene = GazeboScene(GazeboSceneConfig(), gazebo_msgs.srv)
     for name, kind in scene.services().items():
@@ -341,9 +335,6 @@ def test_scene_node_over_real_services(ros_domain):
     finally:
         process.terminate()
         code = process.wait(30)
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
     assert code == 0
 
 
@@ -359,20 +350,14 @@ def test_without_gazebo_msgs_the_node_says_what_to_install(ros_domain):
     assert done.returncode == 1 and "needs gazebo_msgs" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_gazebo_arm_node_splits_trajectories_and_relays_joint_states(ros_domain):
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
+def test_gazebo_arm_node_splits_trajectories_and_relays_joint_states(bench):
     from robofume_robot.kinematics import FINGER_JOINT_NAMES, JOINT_NAMES
     from sensor_msgs.msg import JointState
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
     from robofume_common import qos
 
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    node = rclpy.create_node("controllers", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
+    node, executor = bench
     parts: dict[str, JointTrajectory] = {}
     for name in ("arm_controller", "gripper_controller"):
         node.create_subscription(
@@ -404,6 +389,3 @@ def test_gazebo_arm_node_splits_trajectories_and_relays_joint_states(ros_domain)
     finally:
         process.terminate()
         process.wait(30)
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
