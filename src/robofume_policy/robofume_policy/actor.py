@@ -20,6 +20,8 @@ from robofume_common.stamps import RESTART_JUMP
 SOURCES = ("policy", "override")
 REMEMBERED = 8
 """Proprioceptions and overrides kept until the image with their stamp arrives."""
+STEP_REPEATS = 3
+"""How often a step is published again while the observation after it is shown again and again."""
 CANNOT_MOVE = (ArmState.REFUSING, ArmState.STOPPED, ArmState.RECOVERING)
 
 
@@ -135,6 +137,8 @@ class Actor:
         self._policy_version = 0
         self._image: _Image | None = None
         self._last_command: Command | None = None
+        self._newest_step: StepRecord | None = None
+        self._repeats_left = 0
         self._proprioceptions: OrderedDict[int, np.ndarray] = OrderedDict()
         self._overrides: OrderedDict[int, Command] = OrderedDict()
         self._newest_override: tuple[float, Command] | None = None
@@ -170,7 +174,11 @@ class Actor:
         return self._advance()
 
     def on_image(self, stamp: int, image: Any) -> list[Output]:
-        """An image of `stamp` [ns]. A newer one replaces the pending one, a repeated one gets the same answer."""
+        """An image of `stamp` [ns]. A newer one replaces the pending one, a repeated one gets the same answer.
+
+        In lockstep a repeated one that still waits, for instance for its permit, may wait because the step before it
+        was lost: that step is published again.
+        """
         newest = self._image
         if newest is not None and stamp < newest.stamp:
             if newest.stamp - stamp <= RESTART_JUMP:
@@ -180,7 +188,7 @@ class Actor:
             if newest.answered:
                 last = self._last_command
                 return [last] if self.config.lockstep and last is not None and last.stamp == stamp else []
-            return self._advance()
+            return self._advance() or self._repeat()
         self._image = _Image(stamp, image)
         return self._advance()
 
@@ -334,6 +342,13 @@ class Actor:
         image.answered = True
         self._last_command = command
 
+    def _repeat(self) -> list[Output]:
+        """The newest step once more, to those who may have missed it; the others know it by index and stamp."""
+        if not self.config.lockstep or self._newest_step is None or self._repeats_left == 0:
+            return []
+        self._repeats_left -= 1
+        return [self._newest_step]
+
     def _last_step(self, episode: _Episode, image: _Image, proprioception: np.ndarray) -> StepRecord:
         return self._record(episode, image, proprioception, None, Who.NONE)
 
@@ -341,10 +356,12 @@ class Actor:
         self, episode: _Episode, image: _Image, proprioception: np.ndarray, action: np.ndarray | None, actor: Who
     ) -> StepRecord:
         task = episode.task
-        return StepRecord(
+        self._newest_step = StepRecord(
             image.stamp, task.episode_id, episode.index, task.phase, task.direction, task.instruction,
             image.image, proprioception, action, actor, self._policy_version,
         )  # fmt: skip
+        self._repeats_left = STEP_REPEATS
+        return self._newest_step
 
     def _forget_source(self) -> None:
         """The observations' clock started again: nothing that was seen so far can be compared with what comes.
@@ -354,6 +371,7 @@ class Actor:
         self._warn("The stamps of the images went back: their source was restarted; the episode in progress is lost.")
         self._image = None
         self._last_command = None
+        self._newest_step = None
         self._proprioceptions.clear()
         self._overrides.clear()
         self._newest_override = None

@@ -159,6 +159,12 @@ class Episode:
     success_index: int = -1
     ended_at: float = 0.0
 
+    def is_newest(self, index: int, has_action: bool) -> bool:
+        """Whether this is the step that arrived last."""
+        if has_action:
+            return not self.last_seen and 0 < self.steps == index + 1
+        return self.last_seen and index == self.steps
+
 
 class EpisodeLoop:
     """Runs the episodes of one goal at a time.
@@ -246,11 +252,13 @@ class EpisodeLoop:
         now: float,
         gripper_open: bool = True,
     ) -> list[Event]:
-        """Take a step of any episode; `gripper_open`: what its action asks for."""
+        """Take a step of any episode; `gripper_open`: what its action asks for. The newest one may come again."""
         episode = self._find(episode_id)
         if episode is None:
             return self._close_abandoned(episode_id, index) if not has_action else []
         is_current = episode is self._current
+        if stamp == episode.stamp and episode.is_newest(index, has_action):
+            return self._on_repeated_step(episode, now)
         if index != episode.steps or episode.last_seen or (index > 0 and stamp < episode.stamp):
             if not is_current:
                 episode.last_seen = episode.last_seen or not has_action
@@ -275,6 +283,12 @@ class EpisodeLoop:
             episode.last_actor = actor
         else:
             episode.last_seen = True
+        return self._proceed(now)
+
+    def _on_repeated_step(self, episode: Episode, now: float) -> list[Event]:
+        """The policy asks, by its newest step, why nothing comes: the permit for the next one may have been lost."""
+        if episode is self._current and self.pacing.lockstep and 0 < episode.steps == episode.permitted:
+            return [PublishPermit(episode.episode_id, episode.permitted)]
         return self._proceed(now)
 
     def on_verdict(

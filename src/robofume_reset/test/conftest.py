@@ -144,8 +144,9 @@ class Graph:
         rclpy.shutdown(context=self.context)
 
     def assert_whole(self, episode: Episode) -> None:
-        """Every step exactly once, in order, the last one without an action, and a verdict on each."""
-        steps = self.steps[episode.episode_id]
+        """Every step once, or again as it was, in order, the last one without an action, and a verdict on each."""
+        given = self.steps[episode.episode_id]
+        steps = [step for step, before in zip(given, [None, *given], strict=False) if step != before]
         assert [step.index for step in steps] == list(range(episode.num_steps + 1))
         assert [len(step.action) for step in steps] == [7] * episode.num_steps + [0]
         stamps = [(step.stamp.sec, step.stamp.nanosec) for step in steps]

@@ -412,6 +412,23 @@ def test_a_restarted_policy_aborts_the_episode_and_it_is_run_again():
     assert bench.plan.tally.episodes == 1 and bench.alternation.failures_in_row == 0
 
 
+def test_the_newest_step_again_changes_nothing_and_brings_a_lost_permit_back():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.step(0)
+    bench.stamp -= 1
+    assert bench.step(0) == []  # its verdict is still to come
+    (permit,) = bench.verdict(0)
+    bench.stamp -= 1
+    assert bench.step(0) == [permit]
+    bench.both(1, S)
+    bench.step(2, last=True, episode="s-000001")
+    assert isinstance(bench.verdict(2, S, "s-000001")[0], PublishEpisode)
+    bench.stamp -= 1
+    assert bench.step(2, last=True, episode="s-000001") == []
+    assert bench.plan.tally.episodes == 1
+
+
 def test_a_lost_step_aborts_the_episode():
     bench = Bench()
     bench.practice(episodes=1)

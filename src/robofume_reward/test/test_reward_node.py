@@ -123,6 +123,9 @@ def test_ground_truth_is_matched_by_stamp_whichever_comes_first(loop: Loop, star
         1.0,
     )
     assert (second.verdict, second.probability) == (Reward.VERDICT_FAILURE, 0.0)
+    loop.step(1, 200, direction=2)  # the policy repeats what may have been lost
+    loop.wait(lambda: len(loop.rewards) == 3, "the same reward again")
+    assert loop.rewards[2] == second
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and "Traceback" not in errors

@@ -102,6 +102,8 @@ class RewardNode(Node):
         self._counts = {"judged": 0, "successes": 0, "unknown": 0, "skipped": 0, "blind": 0, "dropped": 0, "late": 0,
                         "labels": 0}  # fmt: skip
         self._failure = ""
+        self._newest: tuple[str, int, int] = ("", -1, -1)
+        self._said: Reward | None = None
         self._lock = threading.Lock()  # of judge, labels, counts and publishing: the worker publishes too
         self._model: Any = None
         self._watch: ModelWatch | None = None
@@ -153,6 +155,8 @@ class RewardNode(Node):
         self._history.view = model.view
 
     def _on_step(self, message: Step) -> None:
+        if self._is_repeated(message):
+            return
         is_last = not message.action
         step = WaitingStep(
             episode_id=message.episode_id,
@@ -184,6 +188,15 @@ class RewardNode(Node):
             self._answer(dropped, None)
         if self.config.judge == "ground_truth":
             self._match_truths()
+
+    def _is_repeated(self, message: Step) -> bool:
+        """Whether this is the newest step again. It is judged once; its verdict may have been lost."""
+        step = (message.episode_id, message.index, to_nanoseconds(message.stamp))
+        repeated, self._newest = step == self._newest, step
+        said = self._said
+        if repeated and said is not None and (said.episode_id, said.index) == step[:2]:
+            self._publisher.publish(said)
+        return repeated
 
     def _shows_nothing(self, message: Step) -> bool:
         """Whether the picture is blank or the camera frozen; a picture that cannot be read is left to the judging."""
@@ -354,6 +367,7 @@ class RewardNode(Node):
             latency=latency,
         )
         self._publisher.publish(message)
+        self._said = message
 
     def _counters(self) -> dict[str, Any]:
         with self._lock:
