@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from mcap_ros2.reader import read_ros2_messages
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from recorded_episodes import make_episode
@@ -23,7 +25,7 @@ from rosbags.typesys import Stores, get_typestore
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, GroundTruth, Reward, Step, Task
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 class Publisher:
@@ -41,11 +43,30 @@ class Publisher:
             "ground_truth": self.node.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH),
         }
         self.steps: list[Step] = []
+        self.heard: dict[str, dict[str, int]] = {}
+        self.node.create_subscription(DiagnosticArray, "diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
 
-    def wait(self) -> None:
-        """Until the recorder listens to everything."""
-        wait_for(lambda: all(item.get_subscription_count() for item in self.publishers.values()))
-        time.sleep(0.5)  # a writer knows its reader a moment before the reader knows it
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        values = {item.key: item.value for item in message.status[0].values}
+        self.heard[values["bag"]] = {
+            topic: int(count) for topic, _, count in (word.partition("=") for word in values["publishers"].split())
+        }
+
+    def wait(self, bag: Path, publishers: int = 1) -> None:
+        """Until the recorder of `bag` knows so many publishers of everything, and these know it.
+
+        A writer knows its reader before the reader knows it, and what it sends meanwhile is lost.
+        """
+
+        def matched() -> bool:
+            self.executor.spin_once(timeout_sec=0.05)
+            heard = self.heard.get(str(bag), {})
+            known = all(item.get_subscription_count() for item in self.publishers.values())
+            return known and all(heard.get(topic, 0) >= publishers for topic in self.publishers)
+
+        wait_for(matched)
 
     def publish(self, episode: EpisodeData, close: bool = True) -> None:
         self.publishers["task"].publish(Task(episode_id=episode.episode_id, instruction=episode.instruction))
@@ -100,6 +121,7 @@ class Publisher:
             )
 
     def close(self) -> None:
+        self.executor.shutdown()
         self.node.destroy_node()
         self.context.try_shutdown()
 
@@ -166,7 +188,7 @@ def assert_recorded(path: Path, written: list[EpisodeData]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_every_step_is_recorded_and_read_back_by_three_readers(tmp_path, publisher, start_recorder, number):
     recorder = start_recorder(tmp_path / "bags")
-    publisher.wait()
+    publisher.wait(tmp_path / "bags" / "practice_0000.mcap")
     episodes = [make_episode(index, actions=12, size=100) for index in range(4)]
     for episode in episodes:
         publisher.publish(episode)
@@ -201,7 +223,7 @@ def test_every_step_is_recorded_and_read_back_by_three_readers(tmp_path, publish
 
 def test_a_killed_recorder_leaves_every_closed_episode(tmp_path, publisher, start_recorder, ros_domain):
     recorder = start_recorder(tmp_path)
-    publisher.wait()
+    publisher.wait(tmp_path / "practice_0000.mcap")
     episodes = [make_episode(index, actions=8, size=60) for index in range(3)]
     for episode in episodes:
         publisher.publish(episode)
@@ -218,7 +240,7 @@ def test_a_killed_recorder_leaves_every_closed_episode(tmp_path, publisher, star
     again = start_recorder(tmp_path)
     wait_for(lambda: (tmp_path / "practice_0001.mcap").exists())
     second = Publisher(ros_domain)  # the first one still counts on the recorder that was killed
-    second.wait()
+    second.wait(tmp_path / "practice_0001.mcap", publishers=2)
     second.publish(make_episode(4))
     second.close()
     wait_for(lambda: stored_episodes(tmp_path / "practice_0001.mcap") == 1)

@@ -11,6 +11,7 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from robofume_common.diagnostics import ERROR, Diagnostics
 from robofume_common.errors import RobofumeError
 from robofume_common.node import run
@@ -64,6 +65,7 @@ class Recorder(Node):
         folder = prepare_folder(config.directory)
         self._writer = BagWriter(next_path(folder, config.name), int(config.disk_floor))
         self._counters: dict[str, int] = dict.fromkeys(TOPICS, 0)
+        self._recorded: dict[str, Subscription] = {}
         for topic, type_name in TOPICS.items():
             self._record(topic, type_name)
         self.create_timer(COMMIT_PERIOD, self._commit, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -84,7 +86,7 @@ class Recorder(Node):
 
         package, _, name = type_name.split("/")
         message_class = getattr(importlib.import_module(f"{package}.msg"), name)
-        self.create_subscription(message_class, topic, on_message, _PROFILES[topic], raw=True)
+        self._recorded[topic] = self.create_subscription(message_class, topic, on_message, _PROFILES[topic], raw=True)
 
     def _commit(self) -> None:
         assert self._writer is not None
@@ -102,7 +104,8 @@ class Recorder(Node):
 
     def _state(self) -> dict[str, Any]:
         assert self._writer is not None
-        return {**self._counters, "bytes": self._writer.bytes, "bag": self._writer.path}
+        heard = " ".join(f"{topic}={item.get_publisher_count()}" for topic, item in self._recorded.items())
+        return {**self._counters, "publishers": heard, "bytes": self._writer.bytes, "bag": self._writer.path}
 
     def close(self) -> None:
         """Ends the bag with its summary."""
