@@ -22,6 +22,7 @@ from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.pretraining import Progress, fill_memory, train_offline, with_defaults
 from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ def adapt(
     if found is None:
         raise RobofumeError(f"There is no policy in {source}: name a folder of checkpoints of this suite.")
     _, tensors, state = found
-    stored = TrainedAgent.from_state_dict(tensors, state)
+    device = training_device(config.device)
+    stored = TrainedAgent.from_state_dict(tensors, state, device=device)
     _check_shape(stored, network, action_space, source)
     settings = from_dict(
         AgentConfig,
@@ -88,7 +90,7 @@ def adapt(
     store = CheckpointStore(directory)
     checkpoint = store.load()
     if checkpoint is None:
-        trained = TrainedAgent.from_state_dict(tensors, state, settings)
+        trained = TrainedAgent.from_state_dict(tensors, state, settings, device=device)
         trained.agent.begin_anew(config.seed)
     else:
         _, tensors, state = checkpoint
@@ -97,7 +99,7 @@ def adapt(
                 f"{directory} holds an adaptation of another policy, or with other settings or data: choose another "
                 "run, or delete that folder."
             )
-        trained = TrainedAgent.from_state_dict(tensors, state)
+        trained = TrainedAgent.from_state_dict(tensors, state, device=device)
         logger.info("Continuing the adaptation after %d updates.", trained.agent.updates)
     learner = trained.agent
     train_offline(

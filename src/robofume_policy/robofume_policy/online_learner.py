@@ -15,6 +15,7 @@ from robofume_policy.language import InstructionEncoder
 from robofume_policy.novelty import NoveltyBonus
 from robofume_policy.pretraining import fill_memory, mean_metrics
 from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
 
 NOVELTY = "novelty."
@@ -76,7 +77,7 @@ class OnlineLearner:
         if checkpoint is None:
             raise RobofumeError(f"There is no pre-trained policy in {directory}: run `robofume pretrain` first.")
         _, tensors, state = checkpoint
-        trained = TrainedAgent.from_state_dict(tensors, state, agent)
+        trained = TrainedAgent.from_state_dict(tensors, state, agent, device=training_device(config.device))
         settings = trained.agent.config
         converter = EpisodeConverter(
             trained.agent.network_config, trained.action_space, InstructionEncoder(trained.language),

@@ -20,6 +20,7 @@ from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.metrics import MetricsWriter
 from robofume_policy.replay import Batch, ReplayMemory
+from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
 
 logger = logging.getLogger(__name__)
@@ -76,11 +77,13 @@ def pretrain(
 
     `times`: see `fill_memory`. `data` says in plain values which data these are; like the settings it is kept with the
     checkpoints. Killed and called again with the same arguments, it continues from the newest checkpoint and ends with
-    the same weights, bit for bit on a CPU. Raises RobofumeError if `directory` holds a training with other settings or
-    data.
+    the same weights, bit for bit on a CPU. Inside `team.joined()`, in processes that `torchrun` started, they share
+    every batch, and the first one writes. Raises RobofumeError if `directory` holds a training with other settings or
+    data, or where `config.device` is not there.
     """
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
+    device = training_device(config.device)
     encoder = InstructionEncoder((language or LanguageConfig()).model)
     store = CheckpointStore(directory)
     converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)
@@ -91,7 +94,8 @@ def pretrain(
 
     checkpoint = store.load()
     if checkpoint is None:
-        trained = TrainedAgent(create_agent(network, agent, config.seed), action_space, encoder.model_name)
+        fresh = create_agent(network, agent, config.seed, device)
+        trained = TrainedAgent(fresh, action_space, encoder.model_name)
         trained.agent.fit_inputs(*memory.statistics())
     else:
         _, tensors, state = checkpoint
@@ -99,7 +103,7 @@ def pretrain(
             raise RobofumeError(
                 f"{directory} holds a training with other settings or data: choose another run, or delete that folder."
             )
-        trained = TrainedAgent.from_state_dict(tensors, state)
+        trained = TrainedAgent.from_state_dict(tensors, state, device=device)
         logger.info("Continuing the pre-training after %d updates.", trained.agent.updates)
     learner = trained.agent
     train_offline(
@@ -127,8 +131,9 @@ def train_offline(
     if config.threads:
         torch.set_num_threads(config.threads)
     learner = trained.agent
+    leads = learner.team.rank == 0
     writer = None
-    if metrics_directory is not None:
+    if metrics_directory is not None and leads:
         writer = MetricsWriter(metrics_directory, metrics_name, learner.metric_names, learner.updates)
     recent: list[dict[str, Tensor]] = []
     while learner.updates < config.updates:
@@ -139,9 +144,9 @@ def train_offline(
             recent.clear()
             if writer is not None:
                 writer.write(done, metrics)
-            if progress is not None:
+            if progress is not None and leads:
                 progress(done, config.updates, metrics)
-        if done % config.checkpoint_every == 0 or done == config.updates:
+        if leads and (done % config.checkpoint_every == 0 or done == config.updates):
             tensors, state = trained.state_dict()
             store.save(done, tensors, {**state, **about})
     if writer is not None:

@@ -58,15 +58,20 @@ class TrainedAgent:
 
     @classmethod
     def from_state_dict(
-        cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any], config: AgentConfig | None = None, seed: int = 0
+        cls,
+        tensors: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        config: AgentConfig | None = None,
+        seed: int = 0,
+        device: str = "cpu",
     ) -> "TrainedAgent":
-        """Rebuild from a checkpoint; `config` replaces the stored learning settings.
+        """Rebuild from a checkpoint, whichever `device` it was made on; `config` replaces the learning settings.
 
         Raises RobofumeError if the checkpoint belongs to another version.
         """
         try:
             network = from_dict(NetworkConfig, state["network"])
-            agent = create_agent(network, config or from_dict(AgentConfig, state["agent"]), seed)
+            agent = create_agent(network, config or from_dict(AgentConfig, state["agent"]), seed, device)
             agent.load_state_dict(tensors, state["agent_state"])
             return cls(agent, from_dict(ActionSpace, state["action_space"]), state["language"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:

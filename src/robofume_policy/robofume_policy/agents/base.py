@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.encoder import random_shift
 from robofume_policy.networks import ActorCritic
 from robofume_policy.replay import Array, Batch
+from robofume_policy.team import current_team
 
 
 class Agent(ABC):
@@ -30,6 +31,7 @@ class Agent(ABC):
         self.network_config = network
         self.config = config
         self.device = torch.device(device)
+        self.team = current_team()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = self.make_network(network).to(self.device)
@@ -62,23 +64,29 @@ class Agent(ABC):
     def fit_inputs(self, proprioception: Array, instructions: Array) -> None:
         """Set the input statistics from recorded data: `proprioception` (N, P), distinct embeddings (K, D)."""
         for network in (self.network, self.average):
-            network.normaliser.fit(torch.from_numpy(proprioception), torch.from_numpy(instructions))
+            seen = torch.from_numpy(proprioception).to(self.device), torch.from_numpy(instructions).to(self.device)
+            network.normaliser.fit(*seen)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """Take one gradient step on `batch`; the metrics stay tensors, so that nothing waits for them."""
+        """Take one gradient step on `batch`; the metrics stay tensors, so that nothing waits for them.
+
+        Of several processes that train together each is given the whole batch and takes its own rows.
+        """
+        arrays = self._augmented(batch)
+        rows = self.team.rows(len(batch.actions))
         tensors = {
-            name: torch.from_numpy(value).to(self.device, non_blocking=True)
-            for name, value in self._augmented(batch).items()
+            name: torch.from_numpy(value[rows]).to(self.device, non_blocking=True) for name, value in arrays.items()
         }
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
             loss, metrics = self.loss(tensors)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.team.average_gradients(self.network.parameters())
         self.optimiser.step()
         with torch.no_grad():
             torch._foreach_lerp_(self._pairs[0], self._pairs[1], self.config.averaging_rate)
         self.updates += 1
-        return {name: value.detach() for name, value in metrics.items()}
+        return self.team.average_metrics({name: value.detach() for name, value in metrics.items()})
 
     @torch.inference_mode()
     def act(self, observations: Mapping[str, Array], deterministic: bool = True) -> Array:
@@ -122,7 +130,10 @@ class Agent(ABC):
             index, key = name.split(".", 1)
             optimiser["state"].setdefault(int(index), {})[key] = value.clone()
         self.optimiser.load_state_dict(optimiser)
-        self.noise.set_state(tensors["noise"])
+        if tensors["noise"].shape == self.noise.get_state().shape:
+            self.noise.set_state(tensors["noise"])
+        else:  # a GPU's state means nothing to a processor, nor the other way round
+            self.noise.manual_seed(int(state["updates"]))
         self.random.bit_generator.state = state["random"]
         self.updates = int(state["updates"])
 
@@ -131,6 +142,18 @@ class Agent(ABC):
         self.updates = 0
         self.noise.manual_seed(seed)
         self.random = np.random.default_rng(seed)
+
+    def _drawn(self, kind: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        """This process's rows of random numbers (`torch.randn`, `torch.rand`) for the whole batch."""
+        everything = kind((shape[0] * self.team.size, *shape[1:]), generator=self.noise, device=self.device)
+        return everything[self.team.rows(len(everything))]
+
+    def _weighted_mean(self, values: Tensor, weights: Tensor, least: float) -> Tensor:
+        """The mean of `values` (B,) by `weights` (B,) over the whole batch, as this process's part of a mean loss.
+
+        A sum of weights below `least` counts as `least`.
+        """
+        return (weights * values).sum() * self.team.size / self.team.total(weights.sum()).clamp_min(least)
 
     def _augmented(self, batch: Batch) -> dict[str, Array]:
         arrays = dict(vars(batch))

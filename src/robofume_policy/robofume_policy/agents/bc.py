@@ -18,7 +18,6 @@ class FilteredBC(Agent):
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """L of the class's docstring."""
         mean = self.network(batch["images"], batch["proprioception"], batch["instructions"])
-        weight = batch["imitation"]
         error = (mean - batch["actions"]).square().sum(-1)
-        loss = (weight * error).sum() / weight.sum().clamp_min(1.0)
+        loss = self._weighted_mean(error, batch["imitation"], 1.0)
         return loss, {"losses/imitation": loss}

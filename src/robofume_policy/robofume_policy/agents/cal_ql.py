@@ -86,7 +86,7 @@ class CalQL(Agent):
 
         # Critic: the data's action and all sampled ones in one pass; only the action's part differs.
         policy_actions, policy_density = self._sample(mean.detach())
-        random_actions = torch.rand(policy_actions.shape, generator=self.noise, device=self.device) * 2.0 - 1.0
+        random_actions = self._drawn(torch.rand, tuple(policy_actions.shape)) * 2.0 - 1.0
         actions = torch.cat([batch["actions"].unsqueeze(1), random_actions, policy_actions, next_actions], 1)
         state = network.critics.features(encoded, *inputs)
         values = network.critics(state, actions)  # (critics, B, 1 + 3 K)
@@ -100,10 +100,9 @@ class CalQL(Agent):
         network.critics.requires_grad_(False)
         policy_values = network.critics(state.detach(), mean.unsqueeze(1)).mean(0).squeeze(-1)
         network.critics.requires_grad_(True)
-        actor_value = -policy_values.mean() / policy_values.detach().abs().mean().clamp_min(1e-3)
-        weight = batch["imitation"]
+        actor_value = -policy_values.mean() / self.team.mean(policy_values.detach().abs().mean()).clamp_min(1e-3)
         error = (imitating - batch["actions"]).square().sum(-1)
-        imitation = (weight * error).sum() / weight.sum().clamp_min(1.0)
+        imitation = self._weighted_mean(error, batch["imitation"], 1.0)
 
         weighted, multiplier = self._weighted(conservative)
         loss = (
@@ -128,7 +127,7 @@ class CalQL(Agent):
     def _sample(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Draw K actions (B, K, A) around `mean` (B, A) and their log-densities (B, K), before clipping."""
         std, shape = self.config.policy_std, (len(mean), self.config.sampled_actions, mean.shape[-1])
-        noise = torch.randn(shape, generator=self.noise, device=self.device)
+        noise = self._drawn(torch.randn, shape)
         density = -0.5 * noise.square().sum(-1) - shape[-1] * math.log(std * math.sqrt(2.0 * math.pi))
         return (mean.unsqueeze(1) + std * noise).clamp(-1.0, 1.0), density
 
@@ -154,7 +153,7 @@ class CalQL(Agent):
         """alpha m (sum_i D_i - C tau) + L_m, and m, from `conservative` = sum_i D_i of C critics."""
         alpha, gap, critics = self.conservative_weight, self.config.conservative_gap, self.network_config.critics
         if gap < 0.0:
-            return alpha * conservative, torch.ones(())
+            return alpha * conservative, conservative.new_ones(())
         logarithm = self.network.get_parameter("conservative_log_multiplier")
         multiplier = logarithm.exp().clamp_max(LARGEST_MULTIPLIER)
         excess = conservative - critics * gap

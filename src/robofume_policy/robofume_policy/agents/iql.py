@@ -59,7 +59,7 @@ class IQL(Agent):
         weight = (config.advantage_temperature * advantage.detach()).exp().clamp_max(LARGEST_WEIGHT)
         mean = network.actor(encoded if config.imitation_trains_encoder else encoded.detach(), *inputs)
         error = (mean - batch["actions"]).square().sum(-1)
-        imitation = (weight * error).sum() / weight.sum().clamp_min(1e-6)
+        imitation = self._weighted_mean(error, weight, 1e-6)
 
         loss = bellman + expectile + config.imitation_weight * imitation
         return loss, {

@@ -1,0 +1,66 @@
+"""Two processes that train together, over gloo, learn what one learns alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from robofume_common.errors import RobofumeError
+from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.metrics import read_metrics
+from robofume_policy.team import Team, current_team, training_device
+from team_training import train
+
+SCRIPT = Path(__file__).with_name("team_training.py")
+ALGORITHMS = ["cal_ql", "iql", "bc"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    """Trained by two processes, and by this one."""
+    folder = tmp_path_factory.mktemp("team")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    path = os.pathsep.join([str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
+    ended = subprocess.run(
+        [*command, str(folder / "two"), *ALGORITHMS], capture_output=True, text=True, timeout=600, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    train(folder / "one", ALGORITHMS)
+    return folder / "two", folder / "one"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_two_processes_have_the_losses_and_the_weights_of_one(folders, algorithm: str) -> None:
+    two, one = (read_metrics(folder / f"{algorithm}.csv") for folder in folders)
+    assert len(one) == len(two) == 6
+    for ours, theirs in zip(two, one, strict=True):
+        chosen = [name for name in theirs if name.startswith(("losses/", "values/"))]
+        assert chosen
+        for name in chosen:
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-3, abs=1e-4), name
+    (_, two_tensors, two_state), (_, one_tensors, one_state) = (
+        CheckpointStore(folder / algorithm).load() for folder in folders
+    )
+    assert two_state["agent_state"] == one_state["agent_state"]
+    for name in one_tensors:
+        if name.startswith(("network.", "average.")):
+            torch.testing.assert_close(two_tensors[name], one_tensors[name], rtol=1e-2, atol=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
+    with pytest.raises(RobofumeError, match="A batch of 7 cannot be shared equally by 2 processes"):
+        Team(1, 2).rows(7)
+
+
+def test_a_process_alone_is_its_own_team() -> None:
+    assert current_team() == Team(0, 1)
+    assert Team(1, 4).rows(8) == slice(2, 4)
+
+
+@pytest.mark.parametrize("name", ["toaster", f"cuda:{torch.cuda.device_count()}"])
+def test_a_device_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(RobofumeError, match=r"device|GPUs"):
+        training_device(name)
