@@ -103,6 +103,7 @@ def test_what_is_missing_is_named(capsys, runs, tmp_path):
     refused("no data of the new condition yet", "--from", source)
     refused("another architecture: hidden_size 16 (not 32)", dark, "--from", source, "--set", "network.hidden_size=32",
             name="wide")  # fmt: skip
+    assert not RunDirectory(runs / "wide").source.exists()
     demos = runs / "lab" / "bags" / "demos"
     refused("the new condition's data alone", demos, "--from", source)
     assert not RunDirectory(runs / "new").source.exists()

@@ -64,7 +64,7 @@ def adapt(
     _, tensors, state = found
     device = training_device(config.device)
     stored = TrainedAgent.from_state_dict(tensors, state, device=device)
-    _check_shape(stored, network, action_space, source)
+    check_shape(stored, network, action_space, source)
     settings = from_dict(
         AgentConfig,
         {**to_dict(stored.agent.config), **(agent or {}), "learning_rate_offline": config.learning_rate},
@@ -127,7 +127,7 @@ def action_error(agent: Agent, memory: ReplayMemory) -> float:
     return float(np.concatenate(errors).mean())
 
 
-def _check_shape(
+def check_shape(
     stored: TrainedAgent, network: NetworkConfig | None, action_space: ActionSpace, source: Path | str
 ) -> None:
     """Raises RobofumeError where the policy in `source` cannot be one for this network and these actions."""

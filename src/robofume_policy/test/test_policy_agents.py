@@ -290,6 +290,13 @@ def test_resuming_is_exact(algorithm: str, gap: float) -> None:
         assert torch.equal(value, second[0][name]), name
 
 
+@pytest.mark.parametrize(("had", "gets", "advice"), [(-1.0, 0.8, "below 0"), (0.8, -1.0, "that it had")])
+def test_a_multiplier_is_neither_invented_nor_dropped(had: float, gets: float, advice: str) -> None:
+    saved = create_agent(NETWORK, replace(AGENT, conservative_gap=had), seed=0).state_dict()
+    with pytest.raises(RobofumeError, match=advice):
+        create_agent(NETWORK, replace(AGENT, conservative_gap=gets), seed=0).load_state_dict(*saved)
+
+
 def test_the_average_trails_the_network() -> None:
     agent = create_agent(NETWORK, replace(AGENT, averaging_rate=0.25), seed=0)
     before = {n: p.clone() for n, p in agent.average.named_parameters()}

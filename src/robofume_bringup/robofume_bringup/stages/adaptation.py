@@ -37,10 +37,11 @@ def adapt_policy(
     """
     from robofume_common.parameters import from_dict
     from robofume_data.bag_reader import find_bags, read_episodes
-    from robofume_policy.adaptation import adapt
-    from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash
+    from robofume_policy.adaptation import adapt, check_shape
+    from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
     from robofume_policy.config import AdaptationConfig, NetworkConfig, ReplayConfig
     from robofume_policy.lineage import Generation, all_data, read_lineage, write_lineage
+    from robofume_policy.trained_agent import TrainedAgent
 
     directory, config = context.directory, context.config
     chosen = checkpoint_to_take(directory, checkpoint, again)
@@ -64,10 +65,6 @@ def adapt_policy(
             "Nothing tells which data the policy was trained on, or it is the new condition's data alone: name the "
             "data with --base, or give other bags of the new condition."
         )
-    if again:  # only now: what is refused above loses nothing
-        shutil.rmtree(directory.adapted, ignore_errors=True)
-    if chosen:
-        _keep_source(directory, chosen, ancestors)
     action_space = task_description(config.robot, config.task).action_space
     options = from_dict(
         AdaptationConfig,
@@ -77,6 +74,13 @@ def adapt_policy(
         NetworkConfig,
         {"action_dimension": action_space.dimension, **config.of("network"), "image_size": config.image_size},
     )
+    if chosen:
+        stored = TrainedAgent.from_state_dict(*read_checkpoint(chosen))
+        check_shape(stored, network, action_space, chosen)
+    if again:  # only now: what is refused above loses nothing
+        shutil.rmtree(directory.adapted, ignore_errors=True)
+    if chosen:
+        _keep_source(directory, chosen, ancestors)
     source = read_lineage(directory.source)[-1]
     with (
         context.timed(STAGE),

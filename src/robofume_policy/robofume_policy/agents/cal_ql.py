@@ -1,7 +1,8 @@
 """Calibrated Q-learning (Cal-QL, Nakamoto et al., arXiv 2303.05479) on images; CQL with the calibration off."""
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from robofume_common.errors import RobofumeError
@@ -13,6 +14,7 @@ from robofume_policy.networks import ActorCritic
 
 LARGEST_MULTIPLIER = 1e6
 """Of the CQL term (paper)."""
+MULTIPLIER = "conservative_log_multiplier"
 
 
 class CalQL(Agent):
@@ -62,8 +64,17 @@ class CalQL(Agent):
             )
         network = super().make_network(shape)
         if config.conservative_gap >= 0.0:
-            network.register_parameter("conservative_log_multiplier", nn.Parameter(torch.zeros(())))
+            network.register_parameter(MULTIPLIER, nn.Parameter(torch.zeros(())))
         return network
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """As `Agent.load_state_dict`; RobofumeError where one of both learns a multiplier and the other does not."""
+        learnt = f"network.{MULTIPLIER}" in tensors
+        if learnt != (self.config.conservative_gap >= 0.0):
+            had = "a learnt multiplier" if learnt else "a fixed weight"
+            advice = "give the conservative_gap that it had" if learnt else "leave conservative_gap below 0"
+            raise RobofumeError(f"This policy was trained with {had} of the CQL term and goes on so: {advice}.")
+        super().load_state_dict(tensors, state)
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """L_Q + L_pi of the class's docstring."""
@@ -154,7 +165,7 @@ class CalQL(Agent):
         alpha, gap, critics = self.conservative_weight, self.config.conservative_gap, self.network_config.critics
         if gap < 0.0:
             return alpha * conservative, conservative.new_ones(())
-        logarithm = self.network.get_parameter("conservative_log_multiplier")
+        logarithm = self.network.get_parameter(MULTIPLIER)
         multiplier = logarithm.exp().clamp_max(LARGEST_MULTIPLIER)
         excess = conservative - critics * gap
         return alpha * (multiplier.detach() * excess - multiplier * excess.detach() / critics), multiplier
