@@ -295,11 +295,12 @@ def _check_counts(rest: bytes, chunks: int, messages: int) -> None:
     """ValueError where the statistics in the rest of a file tell of other chunks or messages than were read."""
     try:
         records = _inner_records(memoryview(rest))
-        recorded, *_, packed = _STATISTICS.unpack_from(next(data for kind, data, _ in records if kind == Opcode.STATISTICS))
+        statistics = next(payload for opcode, payload, _ in records if opcode == Opcode.STATISTICS)
+        recorded, *_, packed = _STATISTICS.unpack_from(statistics)
     except (struct.error, ValueError, StopIteration):
         return  # what follows the data is not needed to read them
     if chunks != packed or (not packed and messages != recorded):
-        raise ValueError(f"it has {chunks} blocks and {messages} messages beside them instead of {packed} and {recorded}")
+        raise ValueError(f"{chunks} blocks and {messages} messages beside them were found of {packed} and {recorded}")
 
 
 def _inner_records(data: memoryview) -> Iterator[tuple[int, memoryview, int]]:
