@@ -136,7 +136,9 @@ def read_plainly(path: Path, decode: bool = False) -> int:
 def import_recordings(paths: list[Path], output: Path, size: int, jobs: int = 1) -> None:
     """As `robofume import` does; fails where something was not imported."""
     shutil.rmtree(output, ignore_errors=True)
-    reader = BagImporter(RawBagConfig(image_size=size), proprioception_of)
+    # 200 pictures of their own size are 180 MB; an episode of more than 256 MiB is cut, and told as skipped.
+    limit = {} if size else {"step_limit": 200}
+    reader = BagImporter(RawBagConfig(image_size=size, **limit), proprioception_of)
     reports = list(
         import_sources(
             [Source(path.stem, path, reader, whole_bag) for path in paths],

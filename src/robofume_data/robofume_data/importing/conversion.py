@@ -68,7 +68,11 @@ def to_episode(
     stamps = trajectory.stamps[first:] if trajectory.stamps is not None else None
     if stamps is None:
         stamps = (np.arange(count) * (1e9 / conventions.rate)).astype(np.int64)
-    images = np.stack([picture(image, options.image_size) for image in _of_one_size(trajectory.images[first:])])
+    given, size = trajectory.images[first:], options.image_size
+    if isinstance(given, np.ndarray) and (not size or given.shape[1:3] == (size, size)):
+        images = given
+    else:
+        images = np.stack([picture(image, size) for image in _of_one_size(given)])
     direction = Direction(options.direction)
     return EpisodeData(
         episode_id=trajectory.name,

@@ -17,8 +17,8 @@ class Trajectory:
     name: str
     """Unique in its data set."""
     instruction: str
-    images: Sequence[bytes | NDArray[np.uint8]]
-    """S pictures, (H, W, 3) RGB or encoded as JPEG or PNG."""
+    images: Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8]
+    """S pictures, (H, W, 3) RGB or encoded as JPEG or PNG; or one array of them (S, H, W, 3)."""
     states: NDArray[np.float64]
     """(S, D)."""
     actions: NDArray[np.float64] | None
