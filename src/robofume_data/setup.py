@@ -12,6 +12,7 @@ setup(
         ("share/" + package_name, ["package.xml"]),
     ],
     install_requires=["setuptools"],
+    extras_require={"ray": ["ray"]},
     zip_safe=True,
     maintainer="RoboFuME maintainers",
     maintainer_email="robofume@example.org",

@@ -298,6 +298,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             nodes["learner"] = {
                 "pretrained": directory.pretrained,
                 "demonstrations": (*settings.prior, directory.bags("demos")),
+                "replay_cache": directory.replay,
                 "practice": (directory.bags("practice"),),
                 "checkpoints": directory.checkpoints,
                 "metrics": directory.metrics,

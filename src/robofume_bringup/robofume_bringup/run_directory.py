@@ -76,6 +76,11 @@ class RunDirectory:
         return self.path / "pretrained"
 
     @property
+    def replay(self) -> Path:
+        """The replay cache: transitions of recorded bags, mapped into memory; it is made again where it is missing."""
+        return self.path / "replay"
+
+    @property
     def retrained(self) -> Path:
         """The policy that was trained anew after practice."""
         return self.path / "retrained"

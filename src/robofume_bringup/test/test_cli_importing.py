@@ -71,6 +71,34 @@ def test_two_processes_import_what_one_does(tmp_path, capsys):
         np.testing.assert_array_equal(one.actions, two.actions)
 
 
+def test_over_ray_it_is_the_same(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("ray", reason="the package ray is not installed")
+    for number in range(3):
+        (tmp_path / f"pots-train.tfrecord-{number:05d}-of-00003").write_bytes(tfrecord(example(seed=number), b"bad"))
+    monkeypatch.chdir(tmp_path)
+    command = ["import", "--rlds", ".", "--conventions", "bridge", "--output"]
+    assert main([*command, "one", "--jobs", "1"]) == 0
+    assert main([*command, "two", "--jobs", "2", "--ray", "local"]) == 0
+    assert capsys.readouterr().out.count("not imported: 3") == 2
+    for one, two in zip(read_episodes(tmp_path / "one"), read_episodes(tmp_path / "two"), strict=True):
+        assert one.episode_id == two.episode_id
+        np.testing.assert_array_equal(one.images, two.images)
+    assert main([*command, "three", "--ray", "127.0.0.1:1"]) == 1
+    assert "No Ray answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_without_ray_or_with_a_reward_model_a_sentence_says_so(tmp_path, capsys, monkeypatch):
+    (tmp_path / "pots-train.tfrecord").write_bytes(tfrecord(example()))
+    command = ["import", "--rlds", str(tmp_path), "--conventions", "bridge", "--output", str(tmp_path / "out")]
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main([*command, "--ray", "auto"]) == 1
+    assert "--ray needs the package ray" in capsys.readouterr().err
+    config = tiny_model.TinyModelConfig(image_size=32, vision_width=8, text_width=32)
+    tiny_model.save(tmp_path / "reward", config, seed=0)
+    assert main([*command, "--ray", "auto", "--labels", "model", "--reward-model", str(tmp_path / "reward")]) == 1
+    assert "labels on this machine alone" in capsys.readouterr().err
+
+
 def test_a_reward_model_labels_what_is_imported_and_leaves_open_what_it_does_not_know(tmp_path, capsys):
     """A real model of random weights, whose calibration puts the last picture on either side of "failure"."""
     (tmp_path / "pots-train.tfrecord").write_bytes(tfrecord(example(8, seed=1)))

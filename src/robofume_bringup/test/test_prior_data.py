@@ -67,7 +67,7 @@ def test_prior_data_are_learnt_from_and_kept_in_mind(capsys, run, tmp_path):
     assert state["pretraining"]["data"] == {"prior": ["bridge"]}
     assert json.loads((run / "stages" / "pretrain.json").read_text())["finished"]
     code, said = pretrain(capsys, run)  # the run remembers them
-    assert code == 0 and "Prior data: 3 episodes" in said
+    assert code == 0 and "the replay cache had them" in said
     nodes = build_graph(GraphSettings("pot_pick_and_place", "practice", run_directory=run, prior=(folder,)))
     (learner,) = (node for node in nodes if node.name == "learner")
     assert learner.parameters["demonstrations"] == (folder, run / "bags" / "demos")

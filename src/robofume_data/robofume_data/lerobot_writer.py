@@ -3,7 +3,8 @@
 An episode of N actions becomes N + 1 frames, so that nothing is lost; the last frame's action stays where it is: no
 motion, the gripper as before. `next.reward` of frame t is 1 where the observation t + 1 is a success. A reward cannot
 say that nobody knows, nor who said so: `verdict` and `verdict_source` do, of the frame itself, as in Reward.VERDICT_*
-(0 unknown, 1 success, 2 failure) and Reward.SOURCE_* (0 nobody, 1 a model, 2 a person, 3 ground truth).
+(0 unknown, 1 success, 2 failure) and Reward.SOURCE_* (0 nobody, 1 a model, 2 a person, 3 ground truth). How the episode
+ended stands with it in meta/episodes: `outcome`, as in Episode.OUTCOME_*, and `success_index`, -1 where there is none.
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ class LeRobotWriter:
                 "episode_index": number,
                 "tasks": [episode.instruction],
                 "length": count,
+                "outcome": int(episode.outcome),
+                "success_index": int(episode.success_index),
                 **{f"data/{key}": value for key, value in place.items()},
                 "dataset_from_index": self._frames,
                 "dataset_to_index": self._frames + count,

@@ -33,8 +33,15 @@ _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQII")
 """First and last log time, size and CRC-32 of the records, and the length of the compression's name."""
 _LENGTH = struct.Struct("<Q")
+_STATISTICS = struct.Struct("<QHIIII")
+"""Numbers of messages, schemas, channels, attachments, metadata and chunks."""
+_INDEX = struct.Struct("<HI")
+"""Channel, and bytes of the entries of an index of messages."""
 _FOOTER = struct.Struct("<BQQQI")
 """Opcode, length, start of the summary, start of its offsets, CRC-32 of both and of what stands before the CRC."""
+_KINDS = frozenset(int(kind) for kind in Opcode)
+_PRIVATE = 0x80
+"""Kinds of records from here on belong to whoever wrote the file."""
 _MAX_TIME = 2**63 - 1
 """ns; what is later does not fit an int64, and is damage."""
 _MAX_CHUNK = 2**31
@@ -163,6 +170,7 @@ class McapFile:
             if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
                 raise RobofumeError(f"{self.path} is not an MCAP bag.")
             position = len(MCAP0_MAGIC)
+            chunks = messages = 0
             while True:
                 head = file.read(_RECORD.size)
                 opcode, length = _RECORD.unpack(head) if len(head) == _RECORD.size else (0, 0)
@@ -171,7 +179,9 @@ class McapFile:
                 if opcode == 0 or position + length > size:
                     return self._cut_off()
                 if opcode == Opcode.DATA_END:
-                    return None
+                    file.seek(length, os.SEEK_CUR)
+                    return _check_counts(file.read(), chunks, messages)
+                chunks, messages = chunks + (opcode == Opcode.CHUNK), messages + (opcode == Opcode.MESSAGE)
                 if opcode == Opcode.CHUNK and position in self._kept:
                     file.seek(length, os.SEEK_CUR)
                     yield from self._of_chunk(self._kept[position], position, 0)
@@ -191,6 +201,7 @@ class McapFile:
                         self._keep(position, data)
                         yield from self._of_chunk(data, position, 0)
                 else:
+                    _check_kind(opcode, payload)
                     yield opcode, payload, -1, position
                 position += length
 
@@ -267,6 +278,29 @@ def _chunk_data(payload: memoryview) -> tuple[memoryview, int]:
     if checksum and crc32(data) != checksum:
         raise ChunkDamagedError
     return data, 0 if compression else begin
+
+
+def _check_kind(opcode: int, payload: memoryview) -> None:
+    """ValueError where a record cannot be what it says it is: a reader would pass over what it does not know, and a
+    chunk whose kind was damaged would be lost in silence."""
+    if not (opcode in _KINDS or opcode >= _PRIVATE):
+        raise ValueError(f"a record of the unknown kind {opcode}")
+    if opcode == Opcode.MESSAGE_INDEX:
+        _, length = _INDEX.unpack_from(payload)
+        if length != len(payload) - _INDEX.size:
+            raise ValueError("an index of messages has another length than it says")
+
+
+def _check_counts(rest: bytes, chunks: int, messages: int) -> None:
+    """ValueError where the statistics in the rest of a file tell of other chunks or messages than were read."""
+    try:
+        records = _inner_records(memoryview(rest))
+        statistics = next(payload for opcode, payload, _ in records if opcode == Opcode.STATISTICS)
+        recorded, *_, packed = _STATISTICS.unpack_from(statistics)
+    except (struct.error, ValueError, StopIteration):
+        return  # what follows the data is not needed to read them
+    if chunks != packed or (not packed and messages != recorded):
+        raise ValueError(f"{chunks} blocks and {messages} messages beside them were found of {packed} and {recorded}")
 
 
 def _inner_records(data: memoryview) -> Iterator[tuple[int, memoryview, int]]:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import logging
+import struct
 
 import numpy as np
 import pytest
+from mcap.opcode import Opcode
 from mcap.reader import make_reader
 from recorded_episodes import make_episode
 from robofume_common.enums import Outcome, Phase
@@ -139,6 +141,26 @@ def test_damage_in_the_middle_is_told(bag):
         else:  # a length that points past the end looks like a file that was cut off
             assert_same(read, EPISODES[: len(read)])
     assert refused > 0
+
+
+@pytest.mark.parametrize("kind", [*(Opcode.CHUNK ^ 1 << bit for bit in range(8)), Opcode.DATA_END, Opcode.SCHEMA])
+def test_a_chunk_is_never_passed_over_in_silence(bag, kind):
+    """Its kind stands outside of its checksum, and a reader passes over kinds that it does not know."""
+    data = bytearray(bag.read_bytes())
+    chunks = [begin for begin, opcode in records(bytes(data)) if opcode == Opcode.CHUNK]
+    data[chunks[1]] = kind
+    bag.write_bytes(data)
+    with pytest.raises(RobofumeError, match="is damaged"):
+        list(read_episodes(bag))
+
+
+def records(data: bytes):
+    """Begin and kind of each record of an MCAP file."""
+    position = 8
+    while position < len(data) - 8:
+        kind, length = struct.unpack_from("<BQ", data, position)
+        yield position, kind
+        position += 9 + length
 
 
 def test_the_writer_never_replaces_a_bag_and_counts_up(tmp_path):

@@ -41,10 +41,13 @@ def imported(root, folder):
 def test_what_is_exported_comes_back(tmp_path):
     episodes = [smooth_episode(0), smooth_episode(1, 9), smooth_episode(2, 4, Outcome.TIMEOUT)]
     episodes.append(smooth_episode(3, 4, Outcome.UNKNOWN))
+    episodes += [smooth_episode(4, 5, Outcome.INTERVENTION), smooth_episode(5, 5, Outcome.ABORTED)]
     episodes[1].verdicts[2] = Verdict.UNKNOWN
+    episodes[1].verdicts[1] = Verdict.SUCCESS  # a single one, which was not believed
+    episodes[2].verdicts[2] = Verdict.SUCCESS
     episodes[0].sources[:3] = RewardSource.NONE, RewardSource.HUMAN, RewardSource.GROUND_TRUTH
     episodes[0].verdicts[0] = Verdict.UNKNOWN
-    assert export_lerobot(tmp_path / "pots", episodes) == 4
+    assert export_lerobot(tmp_path / "pots", episodes) == 6
     reports, read = imported(tmp_path / "pots", tmp_path / "bags")
     assert reports[0].skipped == []
     for number, (one, other) in enumerate(zip(read, episodes, strict=True)):
@@ -57,6 +60,21 @@ def test_what_is_exported_comes_back(tmp_path):
         np.testing.assert_allclose(one.actions, other.actions, atol=1e-6)
         assert np.abs(one.images.astype(int) - other.images).max() < 6
         assert np.diff(one.stamps).tolist() == np.diff(other.stamps).tolist()
+
+
+def test_without_an_outcome_it_follows_from_the_verdicts(tmp_path):
+    """As in earlier exports; one that cannot be is refused."""
+    export_lerobot(tmp_path / "pots", [smooth_episode(0), smooth_episode(1, 4, Outcome.TIMEOUT)])
+    file = tmp_path / "pots/meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns(["outcome", "success_index"]), file)
+    _, (success, failure) = imported(tmp_path / "pots", tmp_path / "bags")
+    assert (success.outcome, success.success_index) == (Outcome.SUCCESS, 5) and failure.outcome == Outcome.TIMEOUT
+    for column, value in (("outcome", 9), ("success_index", 40), ("success_index", -1)):
+        place = table.column_names.index(column)
+        pq.write_table(table.set_column(place, column, pa.array([value, table[column][1].as_py()])), file)
+        (report,), (read,) = imported(tmp_path / "pots", tmp_path / f"{column}{value}")
+        assert read.outcome == Outcome.TIMEOUT and "cannot be" in report.skipped[0].reason
 
 
 def test_an_export_without_verdicts_has_rewards(tmp_path):

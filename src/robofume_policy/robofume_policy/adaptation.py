@@ -22,6 +22,7 @@ from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.pretraining import Progress, fill_memory, train_offline, with_defaults
 from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
 
@@ -45,11 +46,13 @@ def adapt(
     metrics_directory: Path | str | None = None,
     progress: Progress | None = None,
     data: Mapping[str, Any] | None = None,
+    caches: Mapping[str, ReplayCache] | None = None,
 ) -> tuple[TrainedAgent, dict[str, Any]]:
     """Adapt the newest policy in the folder `source` to the episodes of `target`, with checkpoints in `directory`.
 
     `base`: episodes that the source was trained on. `agent` replaces single settings of its learning rule, offline
-    phase; the step size is `config.learning_rate`. `network` is what the new condition expects of the policy's shape.
+    phase; the step size is `config.learning_rate`. `caches`: those of "base" and "target", see
+    `pretraining.fill_memory`. `network` is what the new condition expects of the policy's shape.
     Returns the agent, and how far it agrees with the recorded actions: `base` and `target`, each (before, after), the
     mean squared error per normalised action over successful episodes.
 
@@ -78,10 +81,11 @@ def adapt(
         stored.agent.network_config, action_space, InstructionEncoder(stored.language), settings.discount,
         settings.n_step,
     )  # fmt: skip
-    capacity = replay.offline_capacity
     memories = {
-        "base": fill_memory(base, converter, capacity, name="data of the policy that is adapted"),
-        "target": fill_memory(target, converter, capacity, name="data of the new condition"),
+        name: fill_memory(
+            episodes, converter, replay.offline_capacity, name=f"data of the {said}", cache=(caches or {}).get(name)
+        )
+        for name, episodes, said in (("base", base, "policy that is adapted"), ("target", target, "new condition"))
     }
     before = {name: action_error(stored.agent, memory) for name, memory in memories.items()}
 

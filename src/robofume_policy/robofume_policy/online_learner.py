@@ -15,6 +15,7 @@ from robofume_policy.language import InstructionEncoder
 from robofume_policy.novelty import NoveltyBonus
 from robofume_policy.pretraining import fill_memory, mean_metrics
 from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
 
@@ -67,8 +68,11 @@ class OnlineLearner:
         replay: ReplayConfig | None = None,
         agent: AgentConfig | None = None,
         novelty: NoveltyConfig | None = None,
+        cache: ReplayCache | None = None,
     ) -> "OnlineLearner":
         """Load what `pretraining.pretrain` left in `directory`; `agent` replaces its learning settings.
+
+        `cache`: see `pretraining.fill_memory`.
 
         Raises RobofumeError if there is no whole checkpoint, or nothing to learn from in `offline_episodes`.
         """
@@ -83,7 +87,8 @@ class OnlineLearner:
             trained.agent.network_config, trained.action_space, InstructionEncoder(trained.language),
             settings.discount, settings.n_step,
         )  # fmt: skip
-        return cls(trained, fill_memory(offline_episodes, converter, replay.offline_capacity), config, replay, novelty)
+        offline = fill_memory(offline_episodes, converter, replay.offline_capacity, cache=cache)
+        return cls(trained, offline, config, replay, novelty)
 
     @property
     def updates(self) -> int:

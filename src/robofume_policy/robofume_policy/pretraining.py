@@ -20,6 +20,7 @@ from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.metrics import MetricsWriter
 from robofume_policy.replay import Batch, ReplayMemory
+from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
 
@@ -35,18 +36,24 @@ def fill_memory(
     capacity: int,
     times: Mapping[str, int] | None = None,
     name: str = "recorded data",
+    cache: ReplayCache | None = None,
 ) -> ReplayMemory:
     """Put recorded episodes into a memory; those whose id is in `times` are drawn so many times as often.
 
-    `name` is what the data are called in the error. Raises RobofumeError if there is nothing in them to learn from.
+    `name` is what the data are called in the error. With a `cache` of their bags the memory is mapped from there, and
+    `episodes` are asked for only where it does not have them yet. Raises RobofumeError if there is nothing in them to
+    learn from.
     """
-    memory = ReplayMemory(capacity)
-    undecided = 0
-    for episode in episodes:
-        transitions = converter(episode)
-        undecided += transitions is None and episode.outcome == Outcome.UNKNOWN
-        if transitions is not None and transitions.episode_id not in memory:
-            memory.add(transitions, (times or {}).get(transitions.episode_id, 1))
+    if cache is not None:
+        filled = cache.memory(episodes, converter, capacity, times)
+        memory, undecided = filled.memory, filled.undecided
+    else:
+        memory, undecided = ReplayMemory(capacity), 0
+        for episode in episodes:
+            transitions = converter(episode)
+            undecided += transitions is None and episode.outcome == Outcome.UNKNOWN
+            if transitions is not None and transitions.episode_id not in memory:
+                memory.add(transitions, (times or {}).get(transitions.episode_id, 1))
     left_out = f"{undecided} episodes are left out, since nobody knows how they ended or how any of their steps is"
     if not len(memory) and undecided:
         raise RobofumeError(f"The {name} hold no episode to learn from: {left_out}; import them with --labels.")
@@ -72,14 +79,15 @@ def pretrain(
     progress: Progress | None = None,
     times: Mapping[str, int] | None = None,
     data: Mapping[str, Any] | None = None,
+    cache: ReplayCache | None = None,
 ) -> TrainedAgent:
     """Train an agent on `episodes` for `config.updates` updates, with checkpoints in `directory`.
 
-    `times`: see `fill_memory`. `data` says in plain values which data these are; like the settings it is kept with the
-    checkpoints. Killed and called again with the same arguments, it continues from the newest checkpoint and ends with
-    the same weights, bit for bit on a CPU. Inside `team.joined()`, in processes that `torchrun` started, they share
-    every batch, and the first one writes. Raises RobofumeError if `directory` holds a training with other settings or
-    data, or where `config.device` is not there.
+    `times`, `cache`: see `fill_memory`. `data` says in plain values which data these are; like the settings it is kept
+    with the checkpoints. Killed and called again with the same arguments, it continues from its newest checkpoint and
+    ends with the same weights, bit for bit on a CPU, with a cache or without. Inside `team.joined()`, in processes that
+    `torchrun` started, they share every batch, and the first one writes. Raises RobofumeError if `directory` holds a
+    training with other settings or data, or where `config.device` is not there.
     """
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
@@ -87,7 +95,7 @@ def pretrain(
     encoder = InstructionEncoder((language or LanguageConfig()).model)
     store = CheckpointStore(directory)
     converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)
-    memory = fill_memory(episodes, converter, replay.offline_capacity, times)
+    memory = fill_memory(episodes, converter, replay.offline_capacity, times, cache=cache)
     settings = {"network": to_dict(network), "agent": to_dict(agent), "seed": config.seed}
     if data is not None:
         settings["data"] = dict(data)

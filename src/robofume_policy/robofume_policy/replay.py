@@ -6,7 +6,7 @@ Episodes enter when they have ended, because Monte-Carlo returns exist only then
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -62,19 +62,18 @@ class Batch:
         return Batch(**{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names})
 
 
-_STORED = ("images", "proprioception", "actions", "rewards", "discounts", "returns", "next_offset", "imitation")
+STORED = ("images", "proprioception", "actions", "rewards", "discounts", "returns", "next_offset", "imitation")
 
 
 class ReplayMemory:
     """A ring of at most `capacity` steps; the oldest episodes make room for new ones.
 
-    Safe to add to in one thread while another samples. `allocate(name, shape, dtype)` makes the storage and may
-    return memory-mapped arrays; by default it is ordinary memory, taken from the system only as it fills.
+    Safe to add to in one thread while another samples. Its memory is taken from the system only as it fills.
     """
 
-    def __init__(self, capacity: int, allocate: Callable[[str, tuple[int, ...], Any], Array] | None = None) -> None:
+    def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._allocate = allocate or (lambda _name, shape, dtype: np.zeros(shape, dtype))
+        self._mapped = False
         self._storage: dict[str, Array] = {}
         self._instruction = np.zeros(capacity, np.int32)
         self._instructions: Array = np.zeros((0, 0), np.float32)
@@ -85,6 +84,32 @@ class ReplayMemory:
         self._starts: Array = np.zeros(0, np.int64)  # slots where a transition begins
         self._next_slot = 0
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls,
+        storage: dict[str, Array],
+        sentences: Array,
+        episodes: Sequence[tuple[str, int, int, int]],
+        times: Mapping[str, int],
+    ) -> "ReplayMemory":
+        """A memory on arrays by the names in STORED, which may be read only; it takes in no episode.
+
+        episodes: id, first slot, slots and row of `sentences` (K, D), in the order in which they came. times: how often
+        the transitions of an episode count, where not once.
+        """
+        memory = cls(len(storage["rewards"]) if storage else 0)
+        memory._mapped, memory._storage, memory._instructions = True, storage, sentences
+        begins: list[Array] = [np.zeros(0, np.int64)]
+        for episode_id, first, size, sentence in episodes:
+            found = first + np.flatnonzero(storage["next_offset"][first : first + size])
+            begins.append(np.tile(found, times.get(episode_id, 1)))
+            memory._instruction[first : first + size] = sentence
+            memory._episodes.append((episode_id, first, size, len(begins[-1])))
+            memory._places[episode_id] = (first, size)
+            memory._without_bonus[episode_id] = None
+        memory._starts = np.concatenate(begins)
+        return memory
 
     def __len__(self) -> int:
         """Number of transitions that can be sampled; those that are drawn more often count so often."""
@@ -101,20 +126,19 @@ class ReplayMemory:
     def add(self, episode: EpisodeTransitions, times: int = 1) -> None:
         """Take in an ended episode, whose transitions are drawn `times` as often as those of others.
 
-        Raises ValueError if it is longer than the memory or of other shapes.
+        Raises ValueError if it is longer than the memory or of other shapes, or if the memory is one of given arrays.
         """
+        if self._mapped:
+            raise ValueError("a memory of given arrays takes in no episode")
         size = len(episode.images)
         if size > self.capacity:
             raise ValueError(f"an episode of {size} steps does not fit a memory of {self.capacity}")
         with self._lock:
             if not self._storage:
-                for name in _STORED:
+                for name in STORED:
                     value: Array = getattr(episode, name)
                     shape = (self.capacity, *value.shape[1:])
-                    # What has no size cannot be mapped to memory.
-                    self._storage[name] = (
-                        np.zeros(shape, value.dtype) if 0 in shape else self._allocate(name, shape, value.dtype)
-                    )
+                    self._storage[name] = np.zeros(shape, value.dtype)
             first = self._next_slot if self._next_slot + size <= self.capacity else 0
             self._make_room(first, size)
             for name, array in self._storage.items():
@@ -161,6 +185,12 @@ class ReplayMemory:
         """The episodes held, or those of them that were given no bonus yet, the oldest first."""
         with self._lock:
             return list(self._without_bonus if without_bonus else self._places)
+
+    def contents(self) -> tuple[list[tuple[str, int, int]], Array]:
+        """Id, slots and row of its sentence of each episode held, the oldest first, and the sentences (K, D)."""
+        with self._lock:
+            held = [(key, size, int(self._instruction[first])) for key, first, size, _ in self._episodes]
+            return held, self._instructions.copy()
 
     def observations(self, episode_id: str) -> tuple[Array, Array, Array] | None:
         """Images, proprioception and `next_offset` of an episode, (S, ...) each; None if it is no longer held."""

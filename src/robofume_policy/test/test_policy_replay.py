@@ -169,12 +169,3 @@ def test_adding_while_sampling() -> None:
     for thread in threads:
         thread.join()
     assert not failures
-
-
-def test_storage_may_be_memory_mapped(tmp_path) -> None:
-    def allocate(name, shape, dtype):
-        return np.memmap(tmp_path / name, dtype=dtype, mode="w+", shape=shape)
-
-    memory = ReplayMemory(40, allocate)
-    memory.add(make_episode(0, 5))
-    check_consistent(memory.sample(32, np.random.default_rng(0)), {0: 5})

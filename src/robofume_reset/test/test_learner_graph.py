@@ -47,7 +47,7 @@ def start_learner(graph, folder):
     graph.start(
         "learner", ["-m", "robofume_policy.nodes.learner"],
         pretrained=folder / "pretrained", demonstrations=places("demos"), practice=places("practice"),
-        checkpoints=folder / "checkpoints", metrics=folder / "metrics",
+        checkpoints=folder / "checkpoints", metrics=folder / "metrics", replay_cache=folder / "replay",
         updates_per_step=RATIO, warm_up_steps=WARM_UP, checkpoint_every=20, publish_every=10, episode_deadline=2.0,
     )  # fmt: skip
 
@@ -102,3 +102,4 @@ def test_a_killed_learner_resumes_with_the_same_numbers(graph, tmp_path):
         actions = np.array([step.action for step in graph.steps[episode.episode_id][:-1]], np.float32)
         np.testing.assert_array_equal(episode.actions, actions)
     assert CheckpointStore(tmp_path / "checkpoints").numbers()[-1] == last.updates
+    assert len([item for item in (tmp_path / "replay").iterdir() if item.is_dir()]) == 1, "made once, mapped twice"

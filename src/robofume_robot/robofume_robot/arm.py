@@ -7,7 +7,6 @@ for silent joint states only, so that in lockstep no result depends on the speed
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,17 +16,14 @@ from robofume_common.stamps import RESTART_JUMP
 
 from robofume_robot import kinematics
 from robofume_robot.arm_config import ArmConfig
+from robofume_robot.backing_off import BackingOff, Part
 from robofume_robot.envelope import JointTarget, Reason, Refusal, Situation, hold, keep, plan
 from robofume_robot.homing import TimedTarget, plan_home
 from robofume_robot.kinematics import Array
 from robofume_robot.motion import SECOND, Command, Counters, Motion, MotionPoint
-from robofume_robot.overload import OverloadWatch, Trail
 
 PENDING_GAP = 60 * SECOND
 """Lockstep: how far ahead of its joint state a command may arrive; the longest homing is shorter."""
-
-SETTLE = SECOND // 2
-"""Between the parts of a recovery: stop, back off, go on."""
 
 
 @dataclass
@@ -35,13 +31,6 @@ class _Homing:
     command: int  # stamp of the MODE_HOME command to acknowledge
     end: int  # stamp at which the arm should be there
     attempts: int = 1
-
-
-@dataclass
-class _Recovery:
-    fault: str
-    end: int  # stamp at which the present part is over
-    backed_off: bool = False
 
 
 @dataclass
@@ -69,10 +58,7 @@ class Arm:
         self._answered: Motion | None = None  # the newest motion that answered an observation
         self._pending: Command | None = None
         self._homing: _Homing | None = None
-        self._recovery: _Recovery | None = None
-        self._overloads: deque[int] = deque()  # their stamps
-        self._watch = OverloadWatch(self.config.effort_limits, self.config.effort_patience)
-        self._trail = Trail()
+        self._backing_off = BackingOff(self.config)
         self._backend = BackendState.READY
         self._emergency = False
 
@@ -109,25 +95,25 @@ class Arm:
         elif stamp <= self._stamp:
             # Lockstep: an observation is repeated when its answer was lost; while homing the answer was the
             # arm's own.
-            own = self._homing or self._recovery
+            own = self._homing or self._backing_off.fault
             again = self.config.lockstep and own and self._answered and self._answered.stamp == stamp
             return self._answered if again else None
         elif self._was_put(measured, (stamp - self._stamp) / SECOND):
             self._situation = Situation.at_rest(measured)
-            self._trail.forget()
+            self._backing_off.forget_the_way()
         else:
             self._situation = Situation(measured, self._situation.target)
         self._stamp = stamp
         if self.state is ArmState.REFUSING and self.limits is not None:
             self._become(ArmState.HOLDING, "ready")
-        overload = self._watch.feel(efforts, stamp)
+        overload = self._backing_off.feel(efforts, stamp)
         if overload and self.state in (ArmState.HOLDING, ArmState.MOVING, ArmState.HOMING):
             self._pending = None
             return self._begin_recovery(overload)
-        if self._recovery is not None:
+        if self._backing_off.fault:
             return self._continue_recovery(overload)
         if self.state in (ArmState.MOVING, ArmState.HOMING):
-            self._trail.add(measured[:6])
+            self._backing_off.passed(measured[:6])
         motion = self._continue_homing() if self._homing else None
         pending, self._pending = self._pending, None
         if pending is None:
@@ -150,7 +136,7 @@ class Arm:
             pass
         elif self.limits is not None and now - self._joint_state_time > self.config.joint_state_timeout:
             if self.state not in (ArmState.REFUSING, ArmState.STOPPED):
-                self._homing = self._recovery = None
+                self._drop_own_motion()
                 self._become(ArmState.REFUSING, "no joint states arrive: is the robot's driver running?")
             return None
         if self.state is not ArmState.MOVING or now - self._command_time <= self.config.watchdog:
@@ -164,7 +150,7 @@ class Arm:
         """Hold the measured pose now, answering nothing; for an orderly end."""
         if self.limits is None or self._situation is None or self.state is ArmState.REFUSING:
             return None
-        self._homing = self._recovery = None
+        self._drop_own_motion()
         motion = self._hold(0)
         if self.state is not ArmState.STOPPED:
             self._become(ArmState.HOLDING, message)
@@ -182,8 +168,7 @@ class Arm:
             self._emergency = False
             return f"Nothing is stopped: {self.message}."
         self._emergency = False
-        self._overloads.clear()
-        self._watch.forget()
+        self._backing_off.forgive()
         if self._situation is None or self.limits is None:
             self._become(ArmState.REFUSING, "released, and no joint state has arrived yet")
         else:
@@ -198,7 +183,7 @@ class Arm:
             return None
         if state in (BackendState.NEEDS_PERSON, BackendState.ENDING):
             return self._stop(message, "" if state is BackendState.ENDING else "a person has to help and release it")
-        if state is BackendState.RECOVERING and self._recovery is None:
+        if state is BackendState.RECOVERING and not self._backing_off.fault:
             return self._begin_recovery(message)
         return None
 
@@ -215,9 +200,7 @@ class Arm:
     def _restart(self, measured: Array) -> None:
         self._situation = Situation.at_rest(measured)
         self._answered, self._pending, self._homing, self.home_command = None, None, None, 0
-        self._recovery = None
-        self._trail.forget()
-        self._watch.forget()
+        self._backing_off.restart()
         if self.state in (ArmState.MOVING, ArmState.HOMING, ArmState.RECOVERING):
             self._become(ArmState.HOLDING, "the source of the joint states was started again")
 
@@ -354,13 +337,17 @@ class Arm:
         return self._send(stamp, path)
 
     def _stop(self, sentence: str, request: str = "a person has to clear the arm and send it home") -> Motion | None:
-        self._homing = self._recovery = None
+        self._drop_own_motion()
         if self.limits is None or self._situation is None:
             self._become(ArmState.STOPPED, "; ".join(filter(None, (sentence, request))))
             return None
         motion = self._hold(self._own_stamp())
         self._become(ArmState.STOPPED, "; ".join(filter(None, (sentence, request))))
         return motion
+
+    def _drop_own_motion(self) -> None:
+        self._homing = None
+        self._backing_off.stop()
 
     def _own_stamp(self) -> int:
         """Stamp of a motion that the arm makes of itself; in lockstep the world waits for an answer."""
@@ -373,41 +360,32 @@ class Arm:
 
     def _begin_recovery(self, fault: str) -> Motion | None:
         self.counters.overloads += 1
-        while self._overloads and self._stamp - self._overloads[0] > self.config.overload_window * SECOND:
-            self._overloads.popleft()
-        self._overloads.append(self._stamp)
-        if len(self._overloads) > self.config.overload_attempts:
-            return self._stop(f"{fault}, {len(self._overloads)} times")
+        too_often = self._backing_off.begin(fault, self._stamp)
+        if too_often:
+            return self._stop(too_often)
         self._homing = None
         motion = self._hold(self._own_stamp())
-        self._recovery = _Recovery(fault, self._stamp + SETTLE)
         self._become(ArmState.RECOVERING, f"stopping: {fault}")
         return motion
 
     def _continue_recovery(self, overload: str) -> Motion | None:
-        """Stop, back off the way it came, and go on where the torque is right again."""
         assert self._situation is not None
         assert self.limits is not None
-        assert self._recovery is not None
-        recovery = self._recovery
-        if self._stamp < recovery.end or self._backend is BackendState.RECOVERING:
-            return self._hold(self._stamp) if self.config.lockstep else None
-        if not recovery.backed_off:
-            opening = self._situation.target.opening
-            path = self._trail.back(self._situation.measured[:6], opening, self.limits)
-            recovery.backed_off = True
-            recovery.end = self._stamp + SETTLE
-            if path:
-                recovery.end += int(path[-1].time_from_start * SECOND)
-                self._become(ArmState.RECOVERING, f"backing off: {recovery.fault}")
-                return self._send(self._own_stamp(), path)
-            return self._hold(self._stamp) if self.config.lockstep else None
-        if overload:
+        part, fault = self._backing_off.next(self._stamp, bool(overload)), self._backing_off.fault
+        if self._backend is BackendState.RECOVERING:  # its servos are started again first
+            part = Part.WAIT
+        if part is Part.GIVE_UP:
             return self._stop(f"{overload}, and backing off did not help")
-        self._recovery = None
-        self.counters.recoveries += 1
-        self._become(ArmState.HOLDING, f"recovered: {recovery.fault}")
-        return None
+        if part is Part.GO_ON:
+            self._backing_off.stop()
+            self.counters.recoveries += 1
+            self._become(ArmState.HOLDING, f"recovered: {fault}")
+            return None
+        path = self._backing_off.way_back(self._situation, self.limits, self._stamp) if part is Part.BACK_OFF else []
+        if path:
+            self._become(ArmState.RECOVERING, f"backing off: {fault}")
+            return self._send(self._own_stamp(), path)
+        return self._hold(self._stamp) if self.config.lockstep else None
 
     def _continue_homing(self) -> Motion | None:
         assert self._situation is not None

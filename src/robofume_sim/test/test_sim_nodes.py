@@ -278,7 +278,8 @@ def test_sim_arm_and_demonstrator_do_the_task_forward_and_backward(bench):
     bench.start("robofume_robot.nodes.arm", lockstep=True, **box)
     bench.start("robofume_sim.nodes.demonstrator", **clean)
     bench.first_image()
-    assert bench.until(lambda: statuses and commands.get_subscription_count() and tasks.get_subscription_count())
+    assert bench.until(lambda: commands.get_subscription_count() and tasks.get_subscription_count())
+    assert bench.until(lambda: statuses and statuses[-1].state != ArmStatus.STATE_REFUSING), "no joint states"
     assert not overrides, "overrides without a task"
 
     for direction in (Direction.FORWARD, Direction.BACKWARD):

@@ -66,6 +66,13 @@ def add_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each processor)"
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        default="",
+        help="import on the machines of a Ray (auto, or HOST:PORT; local: one of its own), which see the same folders; "
+        "needs the package ray",
+    )
 
 
 def add_export_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -96,6 +103,8 @@ def run_import(options: Options, interruption: Interruption) -> int:
     from robofume_data.importing.conversion import ImportOptions
     from robofume_data.importing.run import import_sources, summary
 
+    if options.ray:
+        _name_paths_in_full(options)
     sources, conventions = _sources(options)
     settings = ImportOptions(
         task=options.task,
@@ -106,11 +115,24 @@ def run_import(options: Options, interruption: Interruption) -> int:
     reports = []
     with interruption.immediately():
         for report in import_sources(
-            sources, options.output, conventions, settings, options.jobs, judge=_judge(options)
-        ):
+            sources, options.output, conventions, settings, options.jobs, judge=_judge(options),
+            ray=options.ray,
+        ):  # fmt: skip
             reports.append(report)
     print(summary(reports))
     return 0 if any(report.episodes for report in reports) and not any(report.error for report in reports) else 1
+
+
+def _name_paths_in_full(options: Options) -> None:
+    """Elsewhere another folder is the current one."""
+    options.bags = [path.absolute() for path in options.bags]
+    options.output = options.output.absolute()
+    if options.rlds:
+        options.rlds = options.rlds.absolute()
+    if options.lerobot and Path(options.lerobot).is_dir():
+        options.lerobot = str(Path(options.lerobot).absolute())
+    if options.label_file:
+        options.label_file = str(Path(options.label_file).absolute())
 
 
 def _sources(options: Options) -> tuple[list[Any], Any]:

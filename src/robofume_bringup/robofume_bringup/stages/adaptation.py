@@ -41,6 +41,7 @@ def adapt_policy(
     from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
     from robofume_policy.config import AdaptationConfig, NetworkConfig, ReplayConfig
     from robofume_policy.lineage import Generation, all_data, read_lineage, write_lineage
+    from robofume_policy.replay_cache import ReplayCache
     from robofume_policy.trained_agent import TrainedAgent
 
     directory, config = context.directory, context.config
@@ -100,6 +101,10 @@ def adapt_policy(
             metrics_directory=directory.metrics,
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
             data={"source": source.sha256, "base": own_data, "target": target},
+            caches={
+                "base": ReplayCache(directory.replay, own_data),
+                "target": ReplayCache(directory.replay, target),
+            },
         )
     newest = directory.adapted / f"{CheckpointStore(directory.adapted).numbers()[-1]:09d}"
     adapted = Generation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ RETRAIN = "retrain"
 
 def pretrain_policy(context: StageContext, again: bool = False) -> None:
     """Train into `pretrained/`; continues from the newest checkpoint there unless it shall start `again`."""
-    from robofume_data.bag_reader import read_episodes
+    from robofume_data.bag_reader import find_bags, read_episodes
+    from robofume_policy.replay_cache import ReplayCache
 
     directory = context.directory
     _need_demonstrations(context)
@@ -31,10 +32,12 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
             )
         shutil.rmtree(directory.pretrained, ignore_errors=True)
     with context.timed(STAGE):
-        demonstrations = list(read_episodes(directory.bag_files("demos")))
+        demonstrations = directory.bag_files("demos")
+        prior = find_bags([Path(path) for path in context.config.prior])
         updates = _train(
-            context, demonstrations, directory.pretrained, context.config.pretraining_updates, "Pre-training the policy"
-        )
+            context, read_episodes(demonstrations), directory.pretrained, context.config.pretraining_updates,
+            "Pre-training the policy", cache=ReplayCache(directory.replay, [*prior, *demonstrations]),
+        )  # fmt: skip
     also = "prior data and the demonstrations" if context.config.prior else "the demonstrations"
     context.say(f"Pre-training: {updates} updates on {also} are done.")
     directory.note(STAGE, finished=True, updates=updates)
@@ -88,7 +91,7 @@ def _need_demonstrations(context: StageContext) -> None:
 
 
 def _train(
-    context: StageContext, episodes: Sequence[Any], folder: Path, updates: int, title: str, **more: Any
+    context: StageContext, episodes: Iterable[Any], folder: Path, updates: int, title: str, **more: Any
 ) -> int:
     """Train into `folder` with the run's settings on its prior data and these episodes; the updates made there."""
     from robofume_common.parameters import from_dict
@@ -110,11 +113,12 @@ def _train(
         {"action_dimension": action_space.dimension, **config.of("network"), "image_size": config.image_size},
     )
     replay = from_dict(ReplayConfig, config.of("replay"))
+    prior = PriorData(config)
     if config.prior:
         more["data"] = {**more.get("data", {}), "prior": [Path(path).name for path in config.prior]}
     with context.interruption.immediately(), context.bar(title, options.updates, "update") as bar:
         trained = pretrain(
-            fitting(_with_prior(context, episodes), replay.offline_capacity) if config.prior else episodes,
+            fitting(prior.before(episodes), replay.offline_capacity) if config.prior else episodes,
             folder,
             action_space=action_space,
             network=network,
@@ -125,12 +129,6 @@ def _train(
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
             **more,
         )
+    if config.prior:
+        context.say(prior.sentence())
     return trained.agent.updates
-
-
-def _with_prior(context: StageContext, episodes: Sequence[Any]) -> Iterator[Any]:
-    """The prior data first: what comes last into the memory stays longest."""
-    prior = PriorData(context.config)
-    yield from prior.read({episode.episode_id for episode in episodes})
-    context.say(prior.sentence())
-    yield from episodes

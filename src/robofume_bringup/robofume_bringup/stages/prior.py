@@ -33,29 +33,30 @@ class PriorData:
         self.turning = 0
         """Episodes with rotations, of which a task without them keeps only the translations and the gripper."""
 
-    def read(self, taken: Collection[str] = ()) -> Iterator[Any]:
-        """The episodes in order. taken: ids that other data have.
+    def before(self, demonstrations: Iterable[Any]) -> Iterator[Any]:
+        """The prior episodes and then the demonstrations: what comes last into the memory stays longest.
 
         RobofumeError where a bag is missing, an episode is there twice, or its pictures or actions do not fit.
         """
         from robofume_data.bag_reader import read_episodes
 
-        seen = set(taken)
+        seen: set[str] = set()
         for episode in read_episodes([Path(path) for path in self._config.prior]):
-            if episode.episode_id in seen:
-                raise RobofumeError(
-                    f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that "
-                    f"repeats it, or the demonstrations."
-                )
+            self._check_name(episode, seen)
             seen.add(episode.episode_id)
             self._check(episode)
             self.episodes, self.steps = self.episodes + 1, self.steps + episode.length
             known = (episode.verdicts != Verdict.UNKNOWN).any()
             self.undecided += bool(episode.outcome == Outcome.UNKNOWN and not known)
             yield episode
+        for episode in demonstrations:
+            self._check_name(episode, seen)
+            yield episode
 
     def sentence(self) -> str:
         """What was read."""
+        if not self.episodes:
+            return "Prior data: nothing was read again, the replay cache had them."
         text = f"Prior data: {self.episodes} episodes, {self.steps} steps."
         if self.undecided:
             text += (
@@ -68,6 +69,14 @@ class PriorData:
                 f"rotations, so only their translations and the gripper are learnt from."
             )
         return text
+
+    @staticmethod
+    def _check_name(episode: Any, seen: Collection[str]) -> None:
+        if episode.episode_id in seen:
+            raise RobofumeError(
+                f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that "
+                f"repeats it, or the demonstrations."
+            )
 
     def _check(self, episode: Any) -> None:
         size, name = self._config.image_size, episode.episode_id

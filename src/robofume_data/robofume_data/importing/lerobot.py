@@ -93,12 +93,16 @@ class LeRobotReader:
         if "next.reward" in rows.column_names:  # of the step that leads to the next observation
             rewards = np.zeros(len(rows))
             rewards[1:] = _numbers(rows, ("next.reward",))[:-1, 0]
+        outcome = None
         verdicts: NDArray[np.float64] | None = None
         sources: NDArray[np.float64] | None = None
         if conventions.labels == "given" and {"verdict", "verdict_source"} <= set(rows.column_names):  # our own export
             verdicts, sources = _numbers(rows, ("verdict", "verdict_source")).T
             if not (np.isin(verdicts, list(Verdict)).all() and np.isin(sources, list(RewardSource)).all()):
                 raise RobofumeError("its verdicts are not 0 (unknown), 1 (success) or 2 (failure), by sources 0 to 3")
+            episode = self._episodes.get(number, {})
+            if {"outcome", "success_index"} <= set(episode):
+                outcome = int(episode["outcome"]), int(episode["success_index"])
         return Trajectory(
             name=name,
             instruction=self._sentence(rows, conventions),
@@ -109,6 +113,7 @@ class LeRobotReader:
             rewards=rewards,
             verdicts=None if verdicts is None else verdicts.astype(np.uint8),
             sources=None if sources is None else sources.astype(np.uint8),
+            outcome=outcome,
         )
 
     def _sentence(self, rows: pa.Table, conventions: Conventions) -> str:

@@ -75,15 +75,42 @@ class _Tracks:
     sentences: list[tuple[int, str]] = field(default_factory=list)
 
 
+class _Pictures:
+    """Pictures (H, W, 3) of one size in the array that the episode will have: putting large ones together at the end
+    costs more than reading them. Memory is taken from the system only as it fills."""
+
+    def __init__(self) -> None:
+        self._rows: NDArray[np.uint8] = np.zeros((0, 0, 0, 3), np.uint8)
+        self.count = 0
+
+    def add(self, image: NDArray[np.uint8], room: int) -> bool:
+        """Takes in a picture; False where those before it have another size. room: pictures that it may become."""
+        if not self.count:
+            self._rows = np.empty((room, *image.shape), np.uint8)
+        if image.shape != self._rows.shape[1:]:
+            return False
+        self._rows[self.count] = image
+        self.count += 1
+        return True
+
+    @property
+    def bytes(self) -> int:
+        """Of the pictures so far."""
+        return self._rows[: self.count].nbytes
+
+    def array(self) -> NDArray[np.uint8]:
+        """(S, H, W, 3)."""
+        return self._rows[: self.count]
+
+
 @dataclass
 class _Open:
     """The episode in progress."""
 
     stamps: list[int] = field(default_factory=list)
-    images: list[NDArray[np.uint8]] = field(default_factory=list)
+    images: _Pictures = field(default_factory=_Pictures)
     states: list[NDArray[np.float64]] = field(default_factory=list)
     span: Span | None = None
-    bytes: int = 0
 
 
 class RawBagReader:
@@ -217,18 +244,18 @@ class RawBagReader:
             except DAMAGE:
                 _count(lost, "pictures_that_cannot_be_decoded")
                 continue
-            if episode.images and episode.images[-1].shape != image.shape:
+            room = min(config.step_limit + 1, MOST_BYTES // max(1, image.nbytes) + 1)
+            if not episode.images.add(image, room):
                 _count(lost, _RESIZED)
                 yield from _closed(episode)
                 episode, due = _Open(span=span), None
+                episode.images.add(image, room)
             due = stamp + period if due is None else due + period * max(1, -(-(stamp - due + 1) // max(1, period)))
             episode.stamps.append(stamp)
-            episode.images.append(image)
             episode.states.append(state)
-            episode.bytes += image.nbytes
-            if episode.bytes > MOST_BYTES:
-                _count(lost, _FULL)
-            if episode.bytes > MOST_BYTES or len(episode.stamps) > config.step_limit:
+            full = episode.images.bytes > MOST_BYTES
+            _count(lost, _FULL, full)
+            if full or len(episode.stamps) > config.step_limit:
                 yield from _closed(episode)
                 episode = _Open(span=span)
         yield from _closed(episode)
@@ -251,7 +278,7 @@ class RawBagReader:
         return Trajectory(
             name=name,
             instruction=(span.instruction if span else "") or sentence,
-            images=episode.images,
+            images=episode.images.array(),
             states=states,
             actions=actions,
             stamps=np.array(episode.stamps, np.int64),

@@ -21,6 +21,7 @@ from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import EpisodeWriter
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.conversion import ImportOptions, resized, to_episode, with_labels
+from robofume_data.importing.over_ray import import_over_ray
 from robofume_data.importing.trajectory import ImportReport, Skipped, Trajectory
 
 DISK_FLOOR = 500_000_000
@@ -123,13 +124,22 @@ def import_sources(
     jobs: int = 1,
     disk_floor: int = DISK_FLOOR,
     judge: Judge | None = None,
+    ray: str = "",
 ) -> Iterator[ImportReport]:
-    """Reports of the sources as they are done; `jobs` processes, each with one source at a time."""
+    """Reports of the sources as they are done; `jobs` processes, each with one source at a time.
+
+    ray: address of a Ray whose machines import them instead, see `over_ray`.
+    """
     prepare_folder(folder)
     names = [source.name for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RobofumeError(f"Several sources would become the bag {twice[0]}.mcap; import into different folders.")
+    if ray:
+        if judge is not None:
+            raise RobofumeError("A reward model labels on this machine alone: leave out --ray, or label afterwards.")
+        yield from import_over_ray(ray, jobs, import_source, sources, folder, conventions, options, disk_floor)
+        return
     if jobs <= 1 or len(sources) <= 1 or judge is not None:  # a reward model is held once
         for source in sources:
             yield import_source(source, folder, conventions, options, disk_floor, judge)

@@ -17,8 +17,8 @@ class Trajectory:
     name: str
     """Unique in its data set."""
     instruction: str
-    images: Sequence[bytes | NDArray[np.uint8]]
-    """S pictures, (H, W, 3) RGB or encoded as JPEG or PNG."""
+    images: Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8]
+    """S pictures, (H, W, 3) RGB or encoded as JPEG or PNG; or one array of them (S, H, W, 3)."""
     states: NDArray[np.float64]
     """(S, D)."""
     actions: NDArray[np.float64] | None
@@ -31,6 +31,8 @@ class Trajectory:
     """(S,) of Verdict, where the data carry more than rewards: they know what nobody could tell."""
     sources: NDArray[np.uint8] | None = None
     """(S,) of RewardSource: who gave these verdicts."""
+    outcome: tuple[int, int] | None = None
+    """Outcome of the episode and index of its success (-1: none), where the data say it beside verdicts."""
     success: bool | None = None
     """Whether it ended in success, where somebody said so; it goes before the labels of the conventions."""
 

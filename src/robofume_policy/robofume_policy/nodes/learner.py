@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
 from robofume_policy.config import NoveltyConfig, OnlineConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
+from robofume_policy.replay_cache import ReplayCache
 
 PRACTICE = (Phase.FORWARD, Phase.BACKWARD)
 """Phases that are learnt from."""
@@ -42,6 +43,7 @@ class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig):
 
     pretrained: str = setting("", "folder of the pre-trained checkpoint")
     demonstrations: tuple[str, ...] = setting((), "bags, or folders of bags, with the recorded data")
+    replay_cache: str = setting("", "folder that keeps the recorded data ready to be mapped; empty: none")
     practice: tuple[str, ...] = setting((), "folders with the bags of this run's practice, read again at a restart")
     checkpoints: str = setting("", "folder for this run's checkpoints; empty: none are written")
     metrics: str = setting("", "folder for metrics; empty: none are written")
@@ -50,6 +52,10 @@ class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig):
     checkpoint_every: int = setting(1000, "updates between two checkpoints", minimum=1)
     episode_deadline: float = setting(10.0, "wait for late steps and verdicts of a closed episode", unit="s", minimum=0)
     threads: int = setting(1, "torch threads", minimum=1, maximum=256)
+
+
+class _EndedError(Exception):
+    """The node ends while episodes are read."""
 
 
 class LearnerNode(Node):
@@ -136,6 +142,8 @@ class LearnerNode(Node):
             self._load()
             while not self._ending.is_set():
                 self._train_or_wait()
+        except _EndedError:
+            pass
         except Exception as error:  # noqa: BLE001  told to the switcher, then raised in the node's thread
             if not isinstance(error, RobofumeError):
                 traceback.print_exc()
@@ -151,9 +159,11 @@ class LearnerNode(Node):
         from robofume_policy.online_learner import OnlineLearner
 
         config = self._config
+        bags = find_bags(config.demonstrations)
         learner = OnlineLearner.from_pretrained(
-            config.pretrained, self._until_ending(find_bags(config.demonstrations)), config, config, novelty=config
-        )
+            config.pretrained, self._until_ending(read_episodes(bags)), config, config, novelty=config,
+            cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
+        )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
         found = self._read_practice(learner)
         with self._lock:
@@ -169,16 +179,16 @@ class LearnerNode(Node):
             self.get_logger().info(f"Continuing with {held}.")
         self._publish_weights()
 
-    def _until_ending(self, bags: Sequence[str | Path]) -> Iterator[EpisodeData]:
-        for episode in read_episodes(bags, phases=PRACTICE):
+    def _until_ending(self, episodes: Iterator[EpisodeData]) -> Iterator[EpisodeData]:
+        for episode in episodes:
             if self._ending.is_set():
-                return
+                raise _EndedError
             yield episode
 
     def _read_practice(self, learner: Any) -> int:
         """Take in the episodes that this run has recorded already; returns their steps."""
         steps = 0
-        for episode in self._until_ending(self._practice_bags()):
+        for episode in self._until_ending(read_episodes(self._practice_bags(), phases=PRACTICE)):
             learner.add_episode(episode)
             steps += episode.length
             with self._lock:
@@ -195,7 +205,7 @@ class LearnerNode(Node):
         """What has come since the last look."""
         if self._incomplete.is_set():
             self._incomplete.clear()
-            for episode in self._until_ending(self._practice_bags()[-1:]):
+            for episode in self._until_ending(read_episodes(self._practice_bags()[-1:], phases=PRACTICE)):
                 self._learner.add_episode(episode)
         with self._lock:
             total = self._count.total

@@ -39,7 +39,8 @@ class ArmNode(Node):
         self._arm = Arm(config, on_status=self._publish_status)
         self._order: list[int] = []
         self._names: list[str] = []
-        self._backend: Backend = TrajectoryController(self)
+        self._controller = TrajectoryController(self)
+        self._backend: Backend = self._controller
         self._proprioception = self.create_publisher(JointState, "observation/proprioception", qos.STATE)
         self._status = self.create_publisher(ArmStatus, "arm/status", qos.LATCHED)
         self._diagnostics = Diagnostics(self, lambda: vars(self._arm.counters))
@@ -132,6 +133,7 @@ class ArmNode(Node):
     def close(self) -> None:
         """Hold the pose at the end."""
         self._send(self._arm.halt("the arm node ends"))
+        self._controller.settle()
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 
 from builtin_interfaces.msg import Duration
+from rclpy.duration import Duration as Timeout
 from rclpy.node import Node
 from robofume_common.conversion import to_time
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -31,3 +32,7 @@ class TrajectoryController:
             positions = array.array("d", point.positions.tobytes())
             message.points.append(JointTrajectoryPoint(positions=positions, time_from_start=duration))
         self._publisher.publish(message)
+
+    def settle(self) -> None:
+        """Wait for what was sent to arrive: a publisher that is destroyed takes along what has not."""
+        self._publisher.wait_for_all_acked(Timeout(seconds=1.0))

@@ -1,0 +1,69 @@
+"""The same import on many machines: each source is a task of Ray.
+
+The machines need this suite, and the same folders under the same paths: a source is read, and its bag written, by
+whichever machine takes it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from robofume_common.errors import RobofumeError
+
+from robofume_data.importing.trajectory import ImportReport
+
+HERE = "local"
+"""The address that starts a Ray of its own on this machine."""
+
+
+def import_over_ray(
+    address: str, jobs: int, work: Callable[..., ImportReport], sources: Sequence[Any], *arguments: Any
+) -> Iterator[ImportReport]:
+    """`work(source, *arguments)` of each source, as they are done. jobs: processes of a Ray of its own (`local`).
+
+    RobofumeError where Ray is not installed or nobody answers at the address; whatever `work` raises.
+    """
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as error:
+        raise RobofumeError(f"--ray needs the package ray ({error}): pip install ray.") from error
+    # The folders of the packages, for workers that were not started from this workspace.
+    packages = os.pathsep.join(dict.fromkeys(filter(None, _package_folders())))
+    settings: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": packages}}}
+    if address == HERE:
+        settings |= {"num_cpus": jobs, "include_dashboard": False}
+    try:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, logging_level="error", **settings)
+    except Exception as error:  # Ray raises what its transports raise
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise RobofumeError(f"No Ray answers at {address} ({reason}): start one with `ray start --head`.") from error
+    try:
+        task = ray.remote(num_cpus=1)(work)
+        waiting = [task.remote(source, *arguments) for source in sources]
+        while waiting:
+            (done,), waiting = ray.wait(waiting, num_returns=1)
+            yield ray.get(done)
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+
+
+def _package_folders() -> Iterator[str]:
+    for name in ("robofume_data", "robofume_common", "robofume_robot", "robofume_bringup"):
+        found = importlib.util.find_spec(name)
+        if found is not None and found.origin:
+            yield str(Path(found.origin).resolve().parents[1])
+    yield from os.environ.get("PYTHONPATH", "").split(os.pathsep)
