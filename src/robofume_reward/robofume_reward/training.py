@@ -167,6 +167,7 @@ def train_on_episodes(
         reward = _base(options, partial)
     except OSError as error:
         raise RobofumeError(f"The directory {output} cannot be written: {error.strerror}.") from error
+    reward.opposites |= dataset.opposites(episodes)
     best = _fit(reward, training, checking, options, augmentation, progress)
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
