@@ -28,7 +28,7 @@ from robofume_data.episode import EpisodeData
 
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
-from robofume_policy.config import NoveltyConfig, OnlineConfig, ReplayConfig
+from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
 
 PRACTICE = (Phase.FORWARD, Phase.BACKWARD)
@@ -37,8 +37,8 @@ VERSION_FILE = "published_version"
 
 
 @dataclass(frozen=True)
-class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig):
-    """Settings of the learner node: those of learning in practice and exploring, and where things lie."""
+class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig, ProgressConfig):
+    """Settings of the learner node: those of learning in practice, exploring and shaping, and where things lie."""
 
     pretrained: str = setting("", "folder of the pre-trained checkpoint")
     demonstrations: tuple[str, ...] = setting((), "bags, or folders of bags, with the recorded data")
@@ -152,8 +152,9 @@ class LearnerNode(Node):
 
         config = self._config
         learner = OnlineLearner.from_pretrained(
-            config.pretrained, self._until_ending(find_bags(config.demonstrations)), config, config, novelty=config
-        )
+            config.pretrained, self._until_ending(find_bags(config.demonstrations)), config, config, novelty=config,
+            progress=config,
+        )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
         found = self._read_practice(learner)
         with self._lock:
