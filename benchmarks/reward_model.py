@@ -153,7 +153,9 @@ def practice(runs: Sequence[Path], with_baselines: bool) -> None:
         for name in judges:
             for direction, rows in final_verdicts(_judge(run, name), episodes):
                 for row in rows.values():
-                    table.add({"run": run.name, "judge": name, "direction": direction, **row})
+                    key = {"run": run.name, "judge": name, "direction": direction}
+                    if not table.has(**key, questions=row["questions"]):
+                        table.add({**key, **row})
 
 
 def _judge(run: Path, name: str) -> Judge:

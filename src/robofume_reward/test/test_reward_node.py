@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -42,8 +43,13 @@ class Loop(Node):
         self.truths = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
         self.labels = self.create_publisher(Label, "label", qos.REWARD)
         self.create_subscription(Reward, "reward", self.rewards.append, qos.REWARD)
+        self.told: dict[str, str] = {}  # in the newest diagnostics
+        self.create_subscription(DiagnosticArray, "diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
         self.executor_ = SingleThreadedExecutor(context=context)
         self.executor_.add_node(self)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.told = {value.key: value.value for status in message.status for value in status.values}
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + PATIENCE
@@ -168,6 +174,9 @@ def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: C
         assert reward.probability == pytest.approx(expected[reward.index], abs=1e-5)
         assert reward.verdict == model.calibration.verdict(reward.probability)
         assert (reward.source, reward.model_version) == (Reward.SOURCE_VLM, model.version)
+    loop.wait(lambda: loop.told.get("judged") == "12", "diagnostics")
+    assert (loop.told["waiting"], loop.told["model_version"]) == ("0", model.version)
+    assert 0.0 < float(loop.told["latency_median"]) <= float(loop.told["latency_99"]) < DEADLINE
 
 
 def test_the_last_step_has_a_threshold_of_its_own_and_a_second_question(

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_episodes
+import torch
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import View
 from robofume_reward.tiny_model import TinyModelConfig
@@ -73,6 +75,34 @@ def test_the_seed_decides_the_result(tmp_path: Path) -> None:
         training.train_on_episodes(EPISODES[:8], tmp_path / name, options)
     one, two = (RewardModel.load(tmp_path / name) for name in ("one", "two"))
     assert one.version.split("@")[1] == two.version.split("@")[1]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("base") / "base"
+    tiny_model.save(directory, TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    return str(directory)
+
+
+def test_a_batch_in_parts_takes_the_same_steps(base: str, tmp_path: Path) -> None:
+    still = AugmentationConfig(shift=0.0, brightness=0.0, contrast=0.0, colour=0.0, noise=0.0)
+    whole = TrainingConfig(base=base, updates=3, batch_size=16, mixed_precision=False, threads=1)
+    states = []
+    for parts in (1, 4):
+        options = dataclasses.replace(whole, accumulation=parts)
+        training.train_on_episodes(EPISODES[:10], tmp_path / str(parts), options, augmentation=still)
+        states.append(RewardModel.load(tmp_path / str(parts)).model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_training_stops_when_the_held_out_episodes_gain_nothing(base: str, tmp_path: Path) -> None:
+    options = TrainingConfig(base=base, updates=30, batch_size=4, learning_rate=0.0, check_every=1, patience=3,
+                             averaging=0.0, threads=1)  # fmt: skip
+    seen: list[int] = []
+    summary = training.train_on_episodes(EPISODES[:10], tmp_path / "reward", options, lambda i, n, m: seen.append(i))
+    # Patience counts from the middle of the training on: the rate is still high before.
+    assert (seen[-1], summary["best_update"]) == (18, 1)
 
 
 @pytest.mark.parametrize("method", ["lora", "projector"])
