@@ -52,7 +52,6 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = ("practice", "shift", "labels", "adversarial", "blind_spot", "latency")
 DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 LABELLED = (2, 5, 10, 20, 50)
-COUNTEREXAMPLE_SHARE = 0.06
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
 """How a trained tiny model is fine-tuned on: a fifth of the first training's peak learning rate."""
 
@@ -357,8 +356,9 @@ def _trained_as(run: Path, counterexamples: bool, models: Path) -> RewardModel:
         return RewardModel.load(run / "reward")
     folder = models / f"{run.name}_{'with' if counterexamples else 'without'}"
     if not folder.is_dir():
-        share = COUNTEREXAMPLE_SHARE if counterexamples else 0.0
-        options = TrainingConfig(seed=summary["options"]["seed"], counterexample_share=share)
+        options = TrainingConfig(seed=summary["options"]["seed"])
+        if not counterexamples:
+            options = dataclasses.replace(options, counterexample_share=0.0)
         models.mkdir(parents=True, exist_ok=True)
         print(training.train(sorted((run / "bags" / "demos").glob("*.mcap")), folder, options)["counterexamples"])
     return RewardModel.load(folder)

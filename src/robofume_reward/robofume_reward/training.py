@@ -65,9 +65,9 @@ class TrainingConfig:
         0.3, "Questions of a batch with labels mined from practice, where there are some", minimum=0.0, maximum=0.9
     )
     counterexample_share: float = setting(
-        0.0,
+        0.06,
         "Questions of a batch about pictures made of the training frames that show no success: the scene without its "
-        "objects, and what is no picture of it; 0.06 is a beginning, 0: none are made",
+        "objects, and what is no picture of it; 0: none are made",
         minimum=0.0,
         maximum=0.5,
     )
@@ -317,15 +317,16 @@ def _fit(
                     logit, torch.from_numpy(yes[part].astype(np.float32)).to(logit.device), reduction="none"
                 )
                 losses[part] = part_losses.detach().cpu().numpy()
-                loss = part_losses.mean()
+                loss = part_losses.sum() / len(rows)
                 taken = part[~training.made[rows[part]]]  # a made picture has no pose
                 if pose is not None and len(taken):
                     proprioception = training.proprioception[training.frames[rows[taken]]]
                     features = outputs.image_hidden_states.flatten().unflatten(0, (len(part), -1))
                     pose_loss = pose.loss(features[torch.from_numpy(np.isin(part, taken))], proprioception)
-                    pose_losses += pose_loss.item() * len(part) / len(rows)
-                    loss = loss + options.pose_weight * pose_loss
-                (loss * (len(part) / len(rows))).backward()
+                    share = len(taken) / int((~training.made[rows]).sum())
+                    pose_losses += share * pose_loss.item()
+                    loss = loss + options.pose_weight * share * pose_loss
+                loss.backward()
             sampler.saw(rows, losses)
             metrics["loss"] = 0.95 * metrics.get("loss", float(losses.mean())) + 0.05 * float(losses.mean())
             if pose is not None:
