@@ -394,12 +394,14 @@ def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) ->
 
 
 def _held_out_loss(reward: RewardModel, checking: LabelledFrames) -> float:
-    """Cross-entropy on the held-out questions, both answers weighing the same."""
+    """Cross-entropy on the held-out questions, both answers weighing the same, and so do the recorded and the mined
+    ones: a few labels of a changed scene would count for nothing among the many of the old one.
+    """
     if not len(checking):
         return 0.0
     reward.model.eval()
     odds = evaluation.log_odds(reward, checking)
     losses = np.logaddexp(0.0, np.where(checking.labels, -odds, odds))
-    means = [float(losses[checking.labels == answer].mean()) for answer in (True, False)
-             if (checking.labels == answer).any()]  # fmt: skip
-    return float(np.mean(means))
+    groups = [(checking.labels == answer) & (checking.mined == mined) for answer in (True, False)
+              for mined in (True, False)]  # fmt: skip
+    return float(np.mean([losses[group].mean() for group in groups if group.any()]))

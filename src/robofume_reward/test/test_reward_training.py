@@ -11,12 +11,13 @@ import torch
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_reward.augmentation import AugmentationConfig
+from robofume_reward.dataset import DatasetConfig
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import View
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig
 
-from robofume_reward import evaluation, mining, tiny_model, training
+from robofume_reward import dataset, evaluation, mining, tiny_model, training
 
 UPDATES = 250
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
@@ -103,6 +104,24 @@ def test_training_stops_when_the_held_out_episodes_gain_nothing(base: str, tmp_p
     summary = training.train_on_episodes(EPISODES[:10], tmp_path / "reward", options, lambda i, n, m: seen.append(i))
     # Patience counts from the middle of the training on: the rate is still high before.
     assert (seen[-1], summary["best_update"]) == (18, 1)
+
+
+def test_a_few_labels_of_practice_count_as_much_as_all_the_recorded_ones() -> None:
+    class Torn:
+        model, view = torch.nn.Identity(), View()
+
+        def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+            return np.where(images[:, 0, 0, 0] == 0, -4.0, 4.0)
+
+    frames = dataset.label(EPISODES[:6], DatasetConfig(), seed=0)
+    images = np.zeros_like(frames.images)
+    mined = np.isin(frames.frames, frames.frames[:3])
+    few = dataclasses.replace(frames, images=images, mined=mined, labels=mined)
+    # Wrong about the few, which were called successes, and right about the many.
+    assert training._held_out_loss(Torn(), few) == pytest.approx((4.018 + 0.018) / 2, abs=1e-3)
+    images[frames.frames[~mined]] = 1
+    worse = dataclasses.replace(few, labels=np.zeros(len(frames), bool))
+    assert training._held_out_loss(Torn(), worse) == pytest.approx((0.018 + 4.018) / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ["lora", "projector"])
