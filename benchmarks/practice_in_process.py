@@ -24,7 +24,7 @@ import torch
 from robofume_common.enums import Actor, Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_common.parameters import from_dict, to_dict
 from robofume_data.episode import EpisodeData
-from robofume_policy.config import AgentConfig, OnlineConfig, PretrainingConfig, ReplayConfig
+from robofume_policy.config import AgentConfig, OnlineConfig, PretrainingConfig, ProgressConfig, ReplayConfig
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.policy_network import ActingPolicy, load_policy
@@ -277,6 +277,8 @@ def overrides(kind: type, values: list[str]) -> Any:
     return from_dict(kind, parsed)
 
 
+DENSE_WEIGHT = 10.0
+"""Of progress as a potential, where --set gives none; a step costs 1."""
 COLUMNS = (
     "task", "seed", "arm", "steps", "updates", "forward", "backward", "mean", "practice_judged", "practice_true",
     "practice_trivial", "episodes", "resets", "training_seconds", "seconds",
@@ -288,7 +290,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="pot_pick_and_place")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--arms", nargs="+", default=["practice"], choices=["practice", "offline", "bc"])
+    parser.add_argument("--arms", nargs="+", default=["practice"], choices=["practice", "dense", "offline", "bc"],
+                        help="dense: practice with progress as a potential")
     parser.add_argument("--steps", type=int, default=8000, help="control steps of practice")
     parser.add_argument("--evaluate-every", type=int, default=2000, help="control steps between evaluations")
     parser.add_argument("--trials", type=int, default=25, help="trials each way in evaluations while practising")
@@ -305,6 +308,7 @@ def main() -> None:
     offline: PretrainingConfig = overrides(PretrainingConfig, given.set)
     online: OnlineConfig = overrides(OnlineConfig, given.set)
     replay: ReplayConfig = overrides(ReplayConfig, given.set)
+    progress: ProgressConfig = overrides(ProgressConfig, [f"progress_weight={DENSE_WEIGHT}", *given.set])
     demonstrator = overrides(DemonstratorConfig, ["failure_share=0.15", *given.set])
 
     rows: list[dict[str, Any]] = []
@@ -334,7 +338,7 @@ def main() -> None:
                     demonstrations, folder, action_space=bench.space, agent=config, replay=replay, config=phase
                 )
                 seconds = time.process_time() - before
-                if arm != "offline":
+                if arm in ("practice", "bc"):
                     result = evaluate(bench, load_policy(*trained.weights()), given.final_trials, 100_000)
                     report(arm, {"steps": 0, "updates": trained.agent.updates, **result,
                                  "training_seconds": round(seconds, 1)})  # fmt: skip
@@ -345,7 +349,10 @@ def main() -> None:
                     result = evaluate(bench, load_policy(*learner.weights()), given.final_trials, 100_000)
                     report(arm, {"steps": 0, "updates": learner.updates, **result})
                     continue
-                learner = OnlineLearner.from_pretrained(folder, demonstrations, replace(online, seed=seed), replay)
+                learner = OnlineLearner.from_pretrained(
+                    folder, demonstrations, replace(online, seed=seed), replay,
+                    progress=replace(progress, progress_weight=progress.progress_weight if arm == "dense" else 0.0),
+                )  # fmt: skip
                 judge = truth_judge
                 if given.false_positive or given.false_negative:
                     judge = noisy_judge(given.false_positive, given.false_negative, seed)

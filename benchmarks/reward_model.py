@@ -35,13 +35,15 @@ import torch
 from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
-from robofume_reward.evaluation import HOME_THRESHOLD, Judge
+from robofume_reward.evaluation import Judge, verdicts_from_home
+from robofume_reward.judge import opposite_probabilities
 from robofume_reward.measures import measure
 from robofume_reward.model import ModelConfig, RewardModel
 from robofume_reward.saved import Calibration
 from robofume_reward.training import TrainingConfig
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.scene import Appearance
+from robofume_sim.tasks import TASKS
 from robofume_sim.world import World, WorldConfig
 
 from robofume_reward import baselines, mining, tiny_model, training
@@ -50,7 +52,6 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = ("practice", "shift", "labels", "adversarial", "blind_spot", "latency")
 DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 LABELLED = (2, 5, 10, 20, 50)
-COUNTEREXAMPLE_SHARE = 0.06
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
 """How a trained tiny model is fine-tuned on: a fifth of the first training's peak learning rate."""
 
@@ -80,12 +81,8 @@ class Table:
         partial.replace(self.path)
 
 
-def figures(
-    probabilities: np.ndarray, truths: np.ndarray, calibration: Calibration, threshold: float = HOME_THRESHOLD
-) -> dict[str, Any]:
+def figures(probabilities: np.ndarray, truths: np.ndarray, verdicts: np.ndarray) -> dict[str, Any]:
     """The measures that the tables show."""
-    from_home = threshold == HOME_THRESHOLD
-    verdicts = np.array([calibration.verdict(float(p), threshold, from_home) for p in probabilities], np.uint8)
     values = measure(probabilities, truths, verdicts)
     chosen = ("true_positives", "false_positives", "false_negatives", "true_negatives", "unknown_positives",
               "unknown_negatives", "precision", "recall", "area_under_curve", "calibration_error")  # fmt: skip
@@ -94,14 +91,28 @@ def figures(
     return {**rounded, "precision_95": f"{low:.3f}-{high:.3f}"}
 
 
-def ask(judge: Judge, images: np.ndarray, instruction: str) -> np.ndarray:
-    """P(success) (B,) of images from home; a model that looks at several gets the same one in each place."""
+def ask(judge: Judge, images: np.ndarray, instruction: str) -> tuple[np.ndarray, np.ndarray]:
+    """P(success) (B,) of images from home, and that of the opposite instruction; a model that looks at several gets
+    the same one in each place.
+    """
     if judge.view.frames > 1:
         images = images[:, None].repeat(judge.view.frames, 1)
-    chunks = [images[start : start + 64] for start in range(0, len(images), 64)]
-    return judge.calibration.probabilities(
-        np.concatenate([judge.log_odds(chunk, [instruction] * len(chunk)) for chunk in chunks])
-    )
+    own, opposite = [], []
+    for start in range(0, len(images), 64):
+        chunk = images[start : start + 64]
+        asked = [instruction] * len(chunk)
+        own.append(judge.calibration.probabilities(judge.log_odds(chunk, asked)))
+        opposite.append(opposite_probabilities(judge, chunk, asked))
+    return np.concatenate(own), np.concatenate(opposite)
+
+
+def knowing_opposites(judge: Judge, task: str) -> Judge:
+    """The judge with the pair of instructions, which models of earlier runs were saved without."""
+    if not judge.opposites:
+        description = TASKS[task].description
+        first, second = (description.instruction(number) for number in DIRECTIONS.values())
+        judge.opposites = {first: second, second: first}
+    return judge
 
 
 def decided(run: Path) -> list[EpisodeData]:
@@ -110,28 +121,40 @@ def decided(run: Path) -> list[EpisodeData]:
     return [episode for episode in read_episodes([run / "bags" / "practice"]) if episode.outcome in asked]
 
 
-def final_verdicts(judge: Judge, episodes: Sequence[EpisodeData]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The figures of each direction for the last pictures of episodes."""
+def final_verdicts(judge: Judge, episodes: Sequence[EpisodeData]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """The figures of each direction for the last pictures of episodes: by the own question alone, and by the rule of
+    the loop, which asks both.
+    """
+    judge = knowing_opposites(judge, episodes[0].task)
     for name, direction in DIRECTIONS.items():
         chosen = [episode for episode in episodes if episode.direction == direction]
         if chosen:
             images = np.stack([episode.images[-1] for episode in chosen])
             truths = np.array([bool(episode.truth[-1]) for episode in chosen])
-            yield name, figures(ask(judge, images, chosen[0].instruction), truths, judge.calibration)
+            own, opposite = ask(judge, images, chosen[0].instruction)
+            rows = {}
+            for asked, other in (("own", np.zeros_like(own)), ("both", opposite)):
+                verdicts = verdicts_from_home(judge.calibration, own, other)
+                rows[asked] = {"questions": asked, **figures(own, truths, verdicts)}
+            yield name, rows
 
 
 def practice(runs: Sequence[Path], with_baselines: bool) -> None:
     """Gate: precision at least 0.97 and recall at least 0.85 per direction."""
-    table = Table("reward_practice", ("run", "judge", "direction"))
+    table = Table("reward_practice", ("run", "judge", "direction", "questions"))
     for run in runs:
         judges = ["vlm", *(baselines.NAMES if with_baselines else ())]
-        judges = [name for name in judges if not table.has(run=run.name, judge=name, direction="backward")]
+        last = {"run": run.name, "direction": "backward", "questions": "both"}
+        judges = [name for name in judges if not table.has(judge=name, **last)]
         if not judges:
             continue
         episodes = decided(run)
         for name in judges:
-            for direction, row in final_verdicts(_judge(run, name), episodes):
-                table.add({"run": run.name, "judge": name, "direction": direction, **row})
+            for direction, rows in final_verdicts(_judge(run, name), episodes):
+                for row in rows.values():
+                    key = {"run": run.name, "judge": name, "direction": direction}
+                    if not table.has(**key, questions=row["questions"]):
+                        table.add({**key, **row})
 
 
 def _judge(run: Path, name: str) -> Judge:
@@ -171,8 +194,8 @@ def labels(runs: Sequence[Path], counts: Sequence[int]) -> None:
                 continue
             chosen = [by_a_person(episode) for episode in mining.most_doubtful(first, count)]
             judge = tuned(run, chosen, seed=count) if count else RewardModel.load(run / "reward")
-            for direction, row in final_verdicts(judge, second):
-                table.add({"run": run.name, "labelled": count, "direction": direction, **row})
+            for direction, rows in final_verdicts(judge, second):
+                table.add({"run": run.name, "labelled": count, "direction": direction, **rows["both"]})
 
 
 # Scenes
@@ -234,11 +257,13 @@ def shift(runs: Sequence[Path], task: str, count: int) -> None:
                 judge = RewardModel.load(run / "reward")
                 if labelled:
                     judge = tuned(run, _labelled_scenes(scenes(task, appearance, labelled, seed=2), task), seed=0)
+                judge = knowing_opposites(judge, task)
                 for direction, number in DIRECTIONS.items():
-                    probabilities = ask(judge, seen["images"], seen["description"].instruction(number))
-                    # The rule of the loop, and the calibrated one, which may abstain.
-                    row = figures(probabilities, seen[direction], judge.calibration)
-                    cautious = figures(probabilities, seen[direction], judge.calibration, threshold=0.0)
+                    own, opposite = ask(judge, seen["images"], seen["description"].instruction(number))
+                    # The rule of the loop, and that of frames in motion with its calibrated thresholds.
+                    row = figures(own, seen[direction], verdicts_from_home(judge.calibration, own, opposite))
+                    calibrated = np.array([judge.calibration.verdict(float(p)) for p in own], np.uint8)
+                    cautious = figures(own, seen[direction], calibrated)
                     unknown = cautious["unknown_positives"] + cautious["unknown_negatives"]
                     table.add({**row_key, "direction": direction, **row,
                                "calibrated_precision": cautious["precision"],
@@ -272,20 +297,28 @@ def adversarial(runs: Sequence[Path], task: str, count: int) -> None:
     """What must not be called a success, by kind of picture; the frozen camera shows the episode's first picture."""
     table = Table("reward_adversarial", ("run", "kind", "direction"))
     for run in runs:
-        judge = RewardModel.load(run / "reward")
+        judge = knowing_opposites(RewardModel.load(run / "reward"), task)
         for kind, images, description in _adversarial_pictures(task, count):
             for direction, number in DIRECTIONS.items():
                 if table.has(run=run.name, kind=kind, direction=direction):
                     continue
                 shown = images[direction] if isinstance(images, dict) else images
-                probabilities = ask(judge, shown, description.instruction(number))
-                loop = [judge.calibration.verdict(float(p), HOME_THRESHOLD, from_home=True) for p in probabilities]
-                motion = [judge.calibration.verdict(float(p)) for p in probabilities]
+                own, opposite = ask(judge, shown, description.instruction(number))
+                motion = [judge.calibration.verdict(float(p)) for p in own]
                 table.add({"run": run.name, "kind": kind, "direction": direction, "pictures": len(shown),
-                           "called_success_from_home": loop.count(Verdict.SUCCESS),
+                           **called(judge, own, opposite),
                            "called_success_in_motion": motion.count(Verdict.SUCCESS),
                            "unknown_in_motion": motion.count(Verdict.UNKNOWN),
-                           "mean_probability": round(float(probabilities.mean()), 4)})  # fmt: skip
+                           "mean_probability": round(float(own.mean()), 4)})  # fmt: skip
+
+
+def called(judge: Judge, own: np.ndarray, opposite: np.ndarray) -> dict[str, int]:
+    """How many pictures are called a success from home, and how many unknown, by the own question and by both."""
+    alone = verdicts_from_home(judge.calibration, own, np.zeros_like(own)).tolist()
+    loop = verdicts_from_home(judge.calibration, own, opposite).tolist()
+    return {"called_success_own_question": alone.count(Verdict.SUCCESS),
+            "called_success_from_home": loop.count(Verdict.SUCCESS),
+            "unknown_from_home": loop.count(Verdict.UNKNOWN)}  # fmt: skip
 
 
 def blind_spot(runs: Sequence[Path], task: str, count: int, models: Path) -> None:
@@ -295,24 +328,24 @@ def blind_spot(runs: Sequence[Path], task: str, count: int, models: Path) -> Non
     for run in runs:
         episodes = decided(run)
         for made in ("no", "yes"):
-            if table.has(run=run.name, counterexamples=made, kind="practice", direction="backward"):
+            if table.has(run=run.name, counterexamples=made, kind="practice, both", direction="backward"):
                 continue
-            judge = _trained_as(run, made == "yes", models)
+            judge = knowing_opposites(_trained_as(run, made == "yes", models), task)
             row_key = {"run": run.name, "counterexamples": made}
             for kind, images, description in pictures:
                 for direction, number in DIRECTIONS.items():
                     shown = images[direction] if isinstance(images, dict) else images
-                    probabilities = ask(judge, shown, description.instruction(number))
-                    loop = [judge.calibration.verdict(float(p), HOME_THRESHOLD, from_home=True) for p in probabilities]
+                    own, opposite = ask(judge, shown, description.instruction(number))
                     table.add({**row_key, "kind": kind, "direction": direction, "pictures": len(shown),
-                               "called_success_from_home": loop.count(Verdict.SUCCESS),
-                               "unknown_from_home": loop.count(Verdict.UNKNOWN),
-                               "highest_probability": round(float(probabilities.max()), 4)})  # fmt: skip
-            for direction, row in final_verdicts(judge, episodes):
-                unknown = row["unknown_positives"] + row["unknown_negatives"]
-                table.add({**row_key, "kind": "practice", "direction": direction, "unknown_from_home": unknown,
-                           **{name: row[name] for name in ("true_positives", "false_positives", "false_negatives",
-                                                           "precision", "precision_95", "recall")}})  # fmt: skip
+                               **called(judge, own, opposite),
+                               "highest_probability": round(float(own.max()), 4)})  # fmt: skip
+            for direction, rows in final_verdicts(judge, episodes):
+                for asked, row in rows.items():
+                    unknown = row["unknown_positives"] + row["unknown_negatives"]
+                    table.add({**row_key, "kind": f"practice, {asked}", "direction": direction,
+                               "unknown_from_home": unknown,
+                               **{name: row[name] for name in ("true_positives", "false_positives", "false_negatives",
+                                                               "precision", "precision_95", "recall")}})  # fmt: skip
 
 
 def _trained_as(run: Path, counterexamples: bool, models: Path) -> RewardModel:
@@ -323,8 +356,9 @@ def _trained_as(run: Path, counterexamples: bool, models: Path) -> RewardModel:
         return RewardModel.load(run / "reward")
     folder = models / f"{run.name}_{'with' if counterexamples else 'without'}"
     if not folder.is_dir():
-        share = COUNTEREXAMPLE_SHARE if counterexamples else 0.0
-        options = TrainingConfig(seed=summary["options"]["seed"], counterexample_share=share)
+        options = TrainingConfig(seed=summary["options"]["seed"])
+        if not counterexamples:
+            options = dataclasses.replace(options, counterexample_share=0.0)
         models.mkdir(parents=True, exist_ok=True)
         print(training.train(sorted((run / "bags" / "demos").glob("*.mcap")), folder, options)["counterexamples"])
     return RewardModel.load(folder)

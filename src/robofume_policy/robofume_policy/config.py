@@ -185,6 +185,19 @@ class NoveltyConfig:
 
 
 @dataclass(frozen=True)
+class ProgressConfig:
+    """Settings of the dense signal in practice (potential-based shaping by progress)."""
+
+    progress_weight: float = setting(
+        0.0,
+        "weight of the progress in [0, 1] as a potential in rewards and returns; a step costs 1; 0: no dense signal",
+        minimum=0.0,
+    )
+    progress_updates: int = setting(600, "gradient updates in which it is learnt before practice", minimum=1)
+    progress_learning_rate: float = setting(1e-3, "Adam step size of its network", minimum=0.0)
+
+
+@dataclass(frozen=True)
 class LanguageConfig:
     """Which frozen model embeds the instructions."""
 

@@ -9,11 +9,12 @@ from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 
 from robofume_policy.checkpoint import CheckpointStore
-from robofume_policy.config import AgentConfig, NoveltyConfig, OnlineConfig, ReplayConfig
+from robofume_policy.config import AgentConfig, NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.novelty import NoveltyBonus
 from robofume_policy.pretraining import fill_memory, mean_metrics
+from robofume_policy.progress import ProgressPotential
 from robofume_policy.replay import ReplayMemory, sample_mixed
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
@@ -21,12 +22,15 @@ from robofume_policy.trained_agent import TrainedAgent
 
 NOVELTY = "novelty."
 """Before the names of the bonus's tensors in a checkpoint."""
+PROGRESS = "progress."
+"""Before those of the dense signal."""
 
 
 class OnlineLearner:
     """Continues a pre-trained agent on recorded and new episodes, so many updates per control step.
 
-    With a `novelty` of some weight, rewards and returns have a bonus for what was seldom seen (OOO's first half).
+    With a `novelty` of some weight, rewards and returns have a bonus for what was seldom seen (OOO's first half); with
+    `progress`, a dense signal that leaves the best policy what it is.
     `add_episode`, `note_steps` and the counters may be used from one thread while another runs `train`; `train`,
     `weights`, `save` and `restore` belong to one thread.
     """
@@ -38,6 +42,7 @@ class OnlineLearner:
         config: OnlineConfig,
         replay: ReplayConfig,
         novelty: NoveltyConfig | None = None,
+        progress: ProgressPotential | None = None,
     ) -> None:
         self.trained = trained
         self.config = config
@@ -54,6 +59,9 @@ class OnlineLearner:
             device = str(agent.device)
             self._novelty = NoveltyBonus(agent.network_config, novelty, agent.config.discount, config.seed, device)
             self._novelty.fit(offline)
+        self._progress = progress
+        if progress is not None:
+            progress.fit(offline)
         self._offline_updates = agent.updates
         self._steps = 0
         self._lock = threading.Lock()
@@ -69,6 +77,7 @@ class OnlineLearner:
         agent: AgentConfig | None = None,
         novelty: NoveltyConfig | None = None,
         cache: ReplayCache | None = None,
+        progress: ProgressConfig | None = None,
     ) -> "OnlineLearner":
         """Load what `pretraining.pretrain` left in `directory`; `agent` replaces its learning settings.
 
@@ -83,12 +92,18 @@ class OnlineLearner:
         _, tensors, state = checkpoint
         trained = TrainedAgent.from_state_dict(tensors, state, agent, device=training_device(config.device))
         settings = trained.agent.config
-        converter = EpisodeConverter(
-            trained.agent.network_config, trained.action_space, InstructionEncoder(trained.language),
-            settings.discount, settings.n_step,
-        )  # fmt: skip
-        offline = fill_memory(offline_episodes, converter, replay.offline_capacity, cache=cache)
-        return cls(trained, offline, config, replay, novelty)
+        language = InstructionEncoder(trained.language)
+        network = trained.agent.network_config
+        converter = EpisodeConverter(network, trained.action_space, language, settings.discount, settings.n_step)
+        potential = None
+        if progress is not None and progress.progress_weight > 0.0:
+            if settings.algorithm == "bc":
+                raise RobofumeError("Filtered behaviour cloning looks at no reward: set progress_weight to 0.")
+            potential = ProgressPotential(network, progress, language, config.seed, str(trained.agent.device))
+            offline_episodes = potential.noting(offline_episodes)
+            cache = None  # it is the episodes themselves that the potential learns from
+        memory = fill_memory(offline_episodes, converter, replay.offline_capacity, cache=cache)
+        return cls(trained, memory, config, replay, novelty, potential)
 
     @property
     def updates(self) -> int:
@@ -108,7 +123,8 @@ class OnlineLearner:
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of what `train` returns."""
-        return self.trained.agent.metric_names + (self._novelty.metric_names if self._novelty else ())
+        parts = (self.trained.agent, self._novelty, self._progress)
+        return tuple(name for part in parts if part is not None for name in part.metric_names)
 
     def updates_due(self) -> int:
         """Updates that are allowed and not yet made, at least 0."""
@@ -135,9 +151,11 @@ class OnlineLearner:
             batch = sample_mixed(
                 self.offline, self.online, self.replay.offline_fraction, agent.config.batch_size, agent.random, weight
             )
-            metrics = agent.update(batch)
+            shaped, about_progress = self._progress.shape(batch) if self._progress else (batch, {})
+            metrics = agent.update(shaped)
             if novelty:
                 metrics |= novelty.update(batch) | {"novelty/weight": torch.tensor(weight)}
+            metrics |= about_progress
             rows.append(metrics)
         return mean_metrics(rows)
 
@@ -160,6 +178,8 @@ class OnlineLearner:
         if self._novelty:
             bonus, state["novelty"] = self._novelty.state_dict()
             tensors |= {NOVELTY + name: value for name, value in bonus.items()}
+        if self._progress:
+            tensors |= {PROGRESS + name: value for name, value in self._progress.state_dict().items()}
         online = {"steps": self._steps, "offline_updates": self._offline_updates}
         return CheckpointStore(directory).save(self.updates, tensors, {**state, "online": online})
 
@@ -187,6 +207,14 @@ class OnlineLearner:
                     )
                 bonus = {n.removeprefix(NOVELTY): t for n, t in tensors.items() if n.startswith(NOVELTY)}
                 self._novelty.load_state_dict(bonus, state["novelty"])
+            if self._progress:
+                potential = {n.removeprefix(PROGRESS): t for n, t in tensors.items() if n.startswith(PROGRESS)}
+                if not potential:
+                    raise RobofumeError(
+                        f"The checkpoints in {directory} were written without a dense signal: set progress_weight to 0 "
+                        "to continue them, or practise in another run."
+                    )
+                self._progress.load_state_dict(potential)
         except (KeyError, RuntimeError, ValueError) as error:
             raise RobofumeError(f"The checkpoints in {directory} belong to another policy: {error}") from error
         return True

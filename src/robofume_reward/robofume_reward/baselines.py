@@ -66,8 +66,11 @@ def train(
     config = config or BaselineConfig()
     if config.threads:
         torch.set_num_threads(config.threads)
+    opposites = dataset.opposites([*training, *held])
     if name == "training_free":
-        return _training_free(options)
+        free = _training_free(options)
+        free.opposites = opposites
+        return free
     frames = dataset.label(training, DatasetConfig(), options.seed)
     if name == "film_cnn":
         judge: FilmCnn | LinearProbe = FilmCnn(frames, options, config)
@@ -75,6 +78,7 @@ def train(
         judge = LinearProbe(frames, options)
     else:
         raise RobofumeError(f"There is no baseline {name!r}; choose from {', '.join(NAMES)}.")
+    judge.opposites = opposites
     checking = dataset.label(held, DatasetConfig(margin=EARLY_STEPS), options.seed)
     checking = checking.select(checking.own)
     judge.calibration = calibrate(evaluation.log_odds(judge, checking), checking.labels, options.target_precision)
@@ -94,6 +98,7 @@ class FilmCnn:
     def __init__(self, frames: LabelledFrames, options: TrainingConfig, config: BaselineConfig) -> None:
         self.calibration = Calibration()
         self.view = View()
+        self.opposites: dict[str, str] = {}
         self._size = config.image_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
@@ -161,6 +166,7 @@ class LinearProbe:
     def __init__(self, frames: LabelledFrames, options: TrainingConfig, penalty: float = 1e-3) -> None:
         self.calibration = Calibration()
         self.view = View()
+        self.opposites: dict[str, str] = {}
         self._encoder = _base_model(options)
         used, places = np.unique(frames.frames, return_inverse=True)
         features = self._features(frames.images[used])

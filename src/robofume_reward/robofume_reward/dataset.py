@@ -298,6 +298,13 @@ def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: in
     return held
 
 
+def opposites(episodes: Sequence[EpisodeData]) -> dict[str, str]:
+    """The instruction of each direction of a task with that of the other, where both were recorded."""
+    instructions = _instructions(episodes)
+    pairs = {(task, way): instructions.get((task, int(Direction(way).opposite))) for task, way in instructions}
+    return {instructions[key]: other for key, other in pairs.items() if other not in (None, instructions[key])}
+
+
 def _instructions(episodes: Sequence[EpisodeData]) -> dict[tuple[str, int], str]:
     found: dict[tuple[str, int], str] = {}
     for episode in episodes:

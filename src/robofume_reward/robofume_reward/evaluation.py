@@ -3,7 +3,7 @@
 Per direction, and per task where there are several, over the frames with the question that the loop asks of them;
 and over episodes, by the rule of the loop: an episode ends at the first frame that is called a success. The second is
 what practice lives on: one wrong frame among forty ends an episode wrongly. And from home, by the rule
-P(yes) > P(no): where the loop confirms, only that verdict counts.
+P(yes) > P(no) and a look at the opposite question: where the loop confirms, only that verdict counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from robofume_data.episode import EpisodeData
 
 from . import dataset, mining, worst_frames
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
-from .judge import JudgeConfig, first_success
+from .judge import JudgeConfig, first_success, opposite_probabilities
 from .measures import measure, proportion
 from .model import ModelConfig, RewardModel
 from .saved import Calibration, View
@@ -39,6 +39,7 @@ class Judge(Protocol):
 
     calibration: Calibration
     view: View
+    opposites: dict[str, str]
 
     def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
         """Uncalibrated log-odds (B,) of success."""
@@ -120,9 +121,11 @@ class Answers:
         self.judge = judge
         calibration = reward.calibration
         self.probabilities = calibration.probabilities(log_odds(reward, frames, batch_size))
-        threshold = HOME_THRESHOLD if from_home else 0.0
-        verdicts = [calibration.verdict(float(p), threshold, from_home) for p in self.probabilities]
-        self.verdicts = np.array(verdicts, np.uint8)
+        if from_home:
+            opposite = opposites(reward, frames, batch_size)
+            self.verdicts = verdicts_from_home(calibration, self.probabilities, opposite)
+        else:
+            self.verdicts = np.array([calibration.verdict(float(p)) for p in self.probabilities], np.uint8)
 
     def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """The measures of some of the questions."""
@@ -163,6 +166,24 @@ def log_odds(reward: Judge, frames: LabelledFrames, batch_size: int = 64) -> NDA
         rows = slice(start, start + batch_size)
         parts.append(reward.log_odds(frames.images[frames.seen(rows, reward.view)], frames.instructions[rows].tolist()))
     return np.concatenate(parts)
+
+
+def opposites(reward: Judge, frames: LabelledFrames, batch_size: int = 64) -> NDArray[np.float64]:
+    """P(yes) (M,) for the opposites of labelled questions; 0 where the judge knows none."""
+    parts: list[NDArray[np.float64]] = [np.zeros(0)]
+    for start in range(0, len(frames), batch_size):
+        rows = slice(start, start + batch_size)
+        images = frames.images[frames.seen(rows, reward.view)]
+        parts.append(opposite_probabilities(reward, images, frames.instructions[rows].tolist()))
+    return np.concatenate(parts)
+
+
+def verdicts_from_home(
+    calibration: Calibration, probabilities: NDArray[np.float64], opposite: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Verdicts (M,) on what is seen from home, as the loop gives them."""
+    pairs = zip(probabilities, opposite, strict=True)
+    return np.array([calibration.verdict(float(p), HOME_THRESHOLD, True, float(q)) for p, q in pairs], np.uint8)
 
 
 def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,3 +68,18 @@ def first_success(answers: Sequence[int] | NDArray[np.uint8], config: JudgeConfi
         if judge.verdict("episode", index, Verdict(answer)) == Verdict.SUCCESS:
             return index
     return -1
+
+
+def opposite_probabilities(
+    model: Any, images: NDArray[np.uint8], instructions: Sequence[str]
+) -> NDArray[np.float64]:
+    """P(yes) (B,) for the opposites of some instructions, by a RewardModel or a baseline; 0 where it knows none.
+
+    `images` as in RewardModel.log_odds.
+    """
+    known = [place for place, text in enumerate(instructions) if text in model.opposites]
+    result = np.zeros(len(instructions))
+    if known:
+        asked = [model.opposites[instructions[place]] for place in known]
+        result[known] = model.calibration.probabilities(model.log_odds(images[known], asked))
+    return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from . import families, questions
-from .saved import Calibration, View
+from .saved import Calibration, View, read_opposites, write_opposites
 
 # Tracing copies the weights, and pays only where the cost of a step is Python rather than arithmetic.
 _TRACE_PARAMETERS = 20_000_000
@@ -53,12 +54,14 @@ class RewardModel:
         calibration: Calibration,
         name: str,
         view: View | None = None,
+        opposites: Mapping[str, str] | None = None,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
         self.config = config
         self.calibration = calibration
         self.view = view or View()
+        self.opposites = dict(opposites or {})
         self.name = name
         self.family = families.of(model.config.model_type)
         self.question = questions.canonical
@@ -111,13 +114,14 @@ class RewardModel:
                 tensor.data = tensor.data.clone()
         name = directory.name if local else str(source)
         calibration, view = (Calibration.read(directory), View.read(directory)) if local else (None, None)
-        return cls(model, processor, config, calibration or Calibration(), name, view)
+        opposites = read_opposites(directory) if local else None
+        return cls(model, processor, config, calibration or Calibration(), name, view, opposites)
 
     @property
     def version(self) -> str:
-        """Name and a hash of the weights, the calibration and the view."""
+        """Name and a hash of the weights, the calibration, the view and the opposites."""
         if not self._version:
-            digest = hashlib.sha256(repr((self.calibration, self.view)).encode())
+            digest = hashlib.sha256(repr((self.calibration, self.view, *sorted(self.opposites.items()))).encode())
             for name, value in self.model.state_dict().items():
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
@@ -190,12 +194,13 @@ class RewardModel:
         return self.calibration.probabilities(self.log_odds(images, instructions))
 
     def save(self, directory: Path) -> None:
-        """Writes weights, processor, calibration and view, so that `load` gives the same answers."""
+        """Writes weights, processor, calibration, view and opposites, so that `load` gives the same answers."""
         directory.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(directory)
         self.processor.save_pretrained(directory)
         self.calibration.write(directory)
         self.view.write(directory)
+        write_opposites(directory, self.opposites)
 
     def _process(self, clips: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
         batch = self.processor(

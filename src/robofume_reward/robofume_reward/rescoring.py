@@ -16,7 +16,7 @@ from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 
 from .evaluation import HOME_THRESHOLD
-from .judge import EpisodeJudge, JudgeConfig
+from .judge import EpisodeJudge, JudgeConfig, opposite_probabilities
 from .model import RewardModel
 
 
@@ -62,10 +62,13 @@ def rescored(
     probabilities = _probabilities(reward, episode.images, episode.instruction, batch_size)
     judge = EpisodeJudge(config)
     verdicts = np.zeros(len(probabilities), np.uint8)
+    last = _seen(reward, episode.images, slice(episode.length, None))
+    opposite = opposite_probabilities(reward, last, [episode.instruction])[0]
     for index, probability in enumerate(probabilities):
-        from_home = index == episode.length
-        threshold = HOME_THRESHOLD if from_home else 0.0
-        answer = reward.calibration.verdict(float(probability), threshold, from_home)
+        if index == episode.length:
+            answer = reward.calibration.verdict(float(probability), HOME_THRESHOLD, True, float(opposite))
+        else:
+            answer = reward.calibration.verdict(float(probability))
         verdicts[index] = judge.verdict("", index, answer)
     person = episode.sources == RewardSource.HUMAN
     return dataclasses.replace(
@@ -90,10 +93,15 @@ def _probabilities(
 ) -> NDArray[np.float64]:
     parts = []
     for start in range(0, len(images), batch_size):
-        newest = np.arange(start, min(start + batch_size, len(images)))
-        seen = newest if reward.view.frames == 1 else reward.view.indices(newest, np.zeros_like(newest))
-        parts.append(reward.probabilities(images[seen], [instruction] * len(newest)))
+        seen = _seen(reward, images, slice(start, start + batch_size))
+        parts.append(reward.probabilities(seen, [instruction] * len(seen)))
     return np.concatenate(parts)
+
+
+def _seen(reward: RewardModel, images: NDArray[np.uint8], chosen: slice) -> NDArray[np.uint8]:
+    """What the model looks at for some of an episode's images (S, H, W, 3)."""
+    newest = np.arange(len(images))[chosen]
+    return images[newest if reward.view.frames == 1 else reward.view.indices(newest, np.zeros_like(newest))]
 
 
 def _targets(bags: Sequence[Path], output: Path) -> list[Path]:

@@ -1,8 +1,11 @@
-"""What is saved beside the weights of a reward model: how sure it must be, and what it looks at."""
+"""What is saved beside the weights of a reward model: how sure it must be, what it looks at, and which questions
+exclude one another.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from robofume_common.errors import RobofumeError
 
 CALIBRATION_FILE = "calibration.json"
 VIEW_FILE = "view.json"
+OPPOSITES_FILE = "opposites.json"
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,18 @@ class Calibration:
         """P(success) in [0, 1] of uncalibrated log-odds."""
         return 1.0 / (1.0 + np.exp(-np.clip(log_odds / self.temperature, -60, 60)))
 
-    def verdict(self, probability: float, threshold: float = 0.0, from_home: bool = False) -> Verdict:
+    def verdict(
+        self, probability: float, threshold: float = 0.0, from_home: bool = False, opposite: float = 0.0
+    ) -> Verdict:
         """Success from the threshold on (and never below one half), failure up to the failure threshold, between
         them unknown. `threshold` over 0 takes the place of the calibrated one. `from_home`: the picture shows the scene
-        with the arm at home, which has a failure threshold of its own.
+        with the arm at home, which has a failure threshold of its own. `opposite`: P(yes) for the instruction of the
+        other direction, where that was asked: of two goals that exclude one another, the likelier one alone may be a
+        success; the other is unknown.
         """
         needed = threshold if threshold > 0 else self.threshold
         if probability > 0.5 and probability >= needed:
-            return Verdict.SUCCESS
+            return Verdict.SUCCESS if probability > opposite else Verdict.UNKNOWN
         failure = self.home_failure_threshold if from_home else self.failure_threshold
         return Verdict.FAILURE if probability <= min(failure, needed) else Verdict.UNKNOWN
 
@@ -103,3 +111,22 @@ class View:
         """
         back = self.stride * np.arange(self.frames - 1, -1, -1)
         return np.maximum(newest[:, None] - back, first[:, None])
+
+
+def read_opposites(directory: Path) -> dict[str, str]:
+    """The instructions that a model learnt in pairs, each with that of the other direction; none where there is no
+    file. One goal is the other's start, so both cannot be reached at once.
+    """
+    path = directory / OPPOSITES_FILE
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text())
+        return {str(instruction): str(other) for instruction, other in values.items()}
+    except (ValueError, AttributeError) as error:
+        raise RobofumeError(f"{path} is not a file of opposites ({error}); train the reward model again.") from error
+
+
+def write_opposites(directory: Path, opposites: Mapping[str, str]) -> None:
+    """Saves the pairs of instructions beside the model."""
+    (directory / OPPOSITES_FILE).write_text(json.dumps(dict(opposites), indent=2) + "\n")

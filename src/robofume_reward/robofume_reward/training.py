@@ -65,9 +65,9 @@ class TrainingConfig:
         0.3, "Questions of a batch with labels mined from practice, where there are some", minimum=0.0, maximum=0.9
     )
     counterexample_share: float = setting(
-        0.0,
+        0.06,
         "Questions of a batch about pictures made of the training frames that show no success: the scene without its "
-        "objects, and what is no picture of it; 0.06 is a beginning, 0: none are made",
+        "objects, and what is no picture of it; 0: none are made",
         minimum=0.0,
         maximum=0.5,
     )
@@ -167,6 +167,7 @@ def train_on_episodes(
         reward = _base(options, partial)
     except OSError as error:
         raise RobofumeError(f"The directory {output} cannot be written: {error.strerror}.") from error
+    reward.opposites |= dataset.opposites(episodes)
     best = _fit(reward, training, checking, options, augmentation, progress)
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
@@ -316,15 +317,16 @@ def _fit(
                     logit, torch.from_numpy(yes[part].astype(np.float32)).to(logit.device), reduction="none"
                 )
                 losses[part] = part_losses.detach().cpu().numpy()
-                loss = part_losses.mean()
+                loss = part_losses.sum() / len(rows)
                 taken = part[~training.made[rows[part]]]  # a made picture has no pose
                 if pose is not None and len(taken):
                     proprioception = training.proprioception[training.frames[rows[taken]]]
                     features = outputs.image_hidden_states.flatten().unflatten(0, (len(part), -1))
                     pose_loss = pose.loss(features[torch.from_numpy(np.isin(part, taken))], proprioception)
-                    pose_losses += pose_loss.item() * len(part) / len(rows)
-                    loss = loss + options.pose_weight * pose_loss
-                (loss * (len(part) / len(rows))).backward()
+                    share = len(taken) / int((~training.made[rows]).sum())
+                    pose_losses += share * pose_loss.item()
+                    loss = loss + options.pose_weight * share * pose_loss
+                loss.backward()
             sampler.saw(rows, losses)
             metrics["loss"] = 0.95 * metrics.get("loss", float(losses.mean())) + 0.05 * float(losses.mean())
             if pose is not None:
@@ -392,12 +394,14 @@ def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) ->
 
 
 def _held_out_loss(reward: RewardModel, checking: LabelledFrames) -> float:
-    """Cross-entropy on the held-out questions, both answers weighing the same."""
+    """Cross-entropy on the held-out questions, both answers weighing the same, and so do the recorded and the mined
+    ones: a few labels of a changed scene would count for nothing among the many of the old one.
+    """
     if not len(checking):
         return 0.0
     reward.model.eval()
     odds = evaluation.log_odds(reward, checking)
     losses = np.logaddexp(0.0, np.where(checking.labels, -odds, odds))
-    means = [float(losses[checking.labels == answer].mean()) for answer in (True, False)
-             if (checking.labels == answer).any()]  # fmt: skip
-    return float(np.mean(means))
+    groups = [(checking.labels == answer) & (checking.mined == mined) for answer in (True, False)
+              for mined in (True, False)]  # fmt: skip
+    return float(np.mean([losses[group].mean() for group in groups if group.any()]))

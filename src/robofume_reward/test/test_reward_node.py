@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from robofume_common.conversion import array_to_image, to_time
 from robofume_reward.model import RewardModel
-from robofume_reward.saved import Calibration, View
+from robofume_reward.saved import Calibration, View, write_opposites
 from robofume_reward.tiny_model import TinyModelConfig
 
 from robofume_common import qos
@@ -29,6 +30,7 @@ from robofume_reward import tiny_model
 PATIENCE = 300.0  # s: on a machine that does much else, the imports of a node alone take minutes
 DEADLINE = 200.0
 INSTRUCTION = "put the pot into the tray"
+OPPOSITE = "take the pot out of the tray"
 
 
 class Loop(Node):
@@ -41,8 +43,13 @@ class Loop(Node):
         self.truths = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
         self.labels = self.create_publisher(Label, "label", qos.REWARD)
         self.create_subscription(Reward, "reward", self.rewards.append, qos.REWARD)
+        self.told: dict[str, str] = {}  # in the newest diagnostics
+        self.create_subscription(DiagnosticArray, "diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
         self.executor_ = SingleThreadedExecutor(context=context)
         self.executor_.add_node(self)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.told = {value.key: value.value for status in message.status for value in status.values}
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + PATIENCE
@@ -51,7 +58,13 @@ class Loop(Node):
             self.executor_.spin_once(timeout_sec=0.05)
 
     def step(
-        self, index: int, stamp: int, direction: int = 1, last: bool = False, image: np.ndarray | None = None
+        self,
+        index: int,
+        stamp: int,
+        direction: int = 1,
+        last: bool = False,
+        image: np.ndarray | None = None,
+        instruction: str = INSTRUCTION,
     ) -> None:
         picture = np.full((64, 64, 3), 7 * index, np.uint8) if image is None else image
         self.steps.publish(
@@ -60,7 +73,7 @@ class Loop(Node):
                 episode_id="episode-1",
                 index=index,
                 direction=direction,
-                instruction=INSTRUCTION,
+                instruction=instruction,
                 image=array_to_image(picture),
                 action=[] if last else [0.0] * 7,
             )
@@ -161,21 +174,32 @@ def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: C
         assert reward.probability == pytest.approx(expected[reward.index], abs=1e-5)
         assert reward.verdict == model.calibration.verdict(reward.probability)
         assert (reward.source, reward.model_version) == (Reward.SOURCE_VLM, model.version)
+    loop.wait(lambda: loop.told.get("judged") == "12", "diagnostics")
+    assert (loop.told["waiting"], loop.told["model_version"]) == ("0", model.version)
+    assert 0.0 < float(loop.told["latency_median"]) <= float(loop.told["latency_99"]) < DEADLINE
 
 
-def test_the_last_step_has_a_threshold_of_its_own(loop: Loop, start: Callable, tmp_path: Path) -> None:
+def test_the_last_step_has_a_threshold_of_its_own_and_a_second_question(
+    loop: Loop, start: Callable, tmp_path: Path
+) -> None:
     picture = np.full((64, 64, 3), 90, np.uint8)
-    for seed in range(20):  # until chance gives a model that says yes
+    for seed in range(60):  # until chance gives a model that says yes to both, and more so to the first
         tiny_model.save(tmp_path / str(seed), TinyModelConfig(), seed=seed)
-        if RewardModel.load(tmp_path / str(seed)).probabilities(picture[None], [INSTRUCTION])[0] > 0.5:
+        write_opposites(tmp_path / str(seed), {INSTRUCTION: OPPOSITE, OPPOSITE: INSTRUCTION})
+        model = RewardModel.load(tmp_path / str(seed))
+        own, other = model.probabilities(picture[None].repeat(2, 0), [INSTRUCTION, OPPOSITE])
+        if own > other + 1e-3 > 0.502:
             break
     start(judge="vlm", model=tmp_path / str(seed), threshold=0.999, last_threshold=0.5, deadline=DEADLINE)
     loop.step(0, 100, image=picture)
     loop.step(1, 200, image=picture, last=True)
-    loop.wait(lambda: len(loop.rewards) == 2, "two rewards")
-    first, last = sorted(loop.rewards, key=lambda reward: reward.index)
+    loop.step(2, 300, image=picture, last=True, instruction=OPPOSITE)
+    loop.wait(lambda: len(loop.rewards) == 3, "three rewards")
+    first, last, opposite = sorted(loop.rewards, key=lambda reward: reward.index)
     # Not sure enough for a success, and no failure either.
     assert (first.verdict, last.verdict) == (Reward.VERDICT_UNKNOWN, Reward.VERDICT_SUCCESS)
+    # Both goals cannot be reached at once.
+    assert opposite.verdict == Reward.VERDICT_UNKNOWN and opposite.probability > 0.5
 
 
 def test_only_some_steps_are_judged_and_the_last_one_always(loop: Loop, start: Callable, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Recorded bags judged again by another model."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import synthetic_episodes
-from robofume_common.enums import RewardSource, Verdict
+from robofume_common.enums import Direction, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
@@ -46,11 +47,19 @@ def test_the_copy_has_the_new_verdicts_and_the_original_is_left_alone(tmp_path: 
 
 def test_the_view_from_home_has_the_rule_of_the_loop() -> None:
     class Unsure:
-        view, calibration = View(), Calibration(1.0, 0.9, 0.95, 0.2)
+        view, calibration, opposites = View(), Calibration(1.0, 0.9, 0.95, 0.2), {}
 
         def probabilities(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
-            return np.full(len(images), 0.6)
+            return self.calibration.probabilities(self.log_odds(images, instructions))
+
+        def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+            return np.where([text in self.opposites.values() for text in instructions], 0.8, 0.4)
+
+    class Twice(Unsure):
+        opposites: ClassVar = {synthetic_episodes.INSTRUCTIONS[Direction.FORWARD]: "take it out"}
 
     episode = synthetic_episodes.episodes(1, seed=0)[0]
     again = rescoring.rescored(Unsure(), episode, JudgeConfig())
     assert set(again.verdicts[:-1].tolist()) == {Verdict.UNKNOWN} and again.verdicts[-1] == Verdict.SUCCESS
+    again = rescoring.rescored(Twice(), episode, JudgeConfig())
+    assert again.verdicts[-1] == Verdict.UNKNOWN  # it is even surer of the other direction

@@ -12,14 +12,14 @@ from robofume_common.errors import RobofumeError
 from robofume_reward.augmentation import AugmentationConfig, augment
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.frame_history import FrameHistory
-from robofume_reward.judge import EpisodeJudge, JudgeConfig, first_success
+from robofume_reward.judge import EpisodeJudge, JudgeConfig, first_success, opposite_probabilities
 from robofume_reward.labels import LabelBook
 from robofume_reward.picture_check import PictureCheck
 from robofume_reward.saved import Calibration, View
 from robofume_reward.waiting import WaitingStep, WaitingSteps
 from synthetic_episodes import INSTRUCTIONS
 
-from robofume_reward import calibration, dataset, measures, questions
+from robofume_reward import calibration, dataset, evaluation, measures, questions
 
 YES, NO, UNKNOWN = Verdict.SUCCESS, Verdict.FAILURE, Verdict.UNKNOWN
 
@@ -212,6 +212,25 @@ def test_between_the_thresholds_the_verdict_is_unknown() -> None:
     assert [calibration.verdict(p, 0.5, from_home=True) for p in (0.2, 0.4, 0.5, 0.51)] == [NO, NO, NO, YES]
     strict = dataclasses.replace(calibration, home_failure_threshold=0.1)
     assert [strict.verdict(p, 0.5, from_home=True) for p in (0.1, 0.2, 0.51)] == [NO, UNKNOWN, YES]
+
+
+def test_of_two_goals_that_exclude_one_another_only_the_likelier_is_reached() -> None:
+    class Sure:
+        calibration, opposites = Calibration(), {"put it in": "take it out", "take it out": "put it in"}
+
+        def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+            return np.array([{"put it in": 1.0, "take it out": 2.0}[text] for text in instructions])
+
+    asked = ["put it in", "take it out", "fold it"]
+    opposite = opposite_probabilities(Sure(), np.zeros((3, 4, 4, 3), np.uint8), asked)
+    assert opposite == pytest.approx([0.881, 0.731, 0.0], abs=1e-3)
+    probabilities = np.array([0.731, 0.881, 0.731, 0.4])
+    verdicts = evaluation.verdicts_from_home(Calibration(), probabilities, np.append(opposite, 0.9))
+    assert verdicts.tolist() == [UNKNOWN, YES, YES, NO]
+    episodes = synthetic_episodes.episodes(4, seed=0)
+    first, second = (synthetic_episodes.INSTRUCTIONS[way] for way in (Direction.FORWARD, Direction.BACKWARD))
+    assert dataset.opposites(episodes) == {first: second, second: first}
+    assert dataset.opposites([dataclasses.replace(episodes[0], direction=Direction.NONE)]) == {}
 
 
 def test_temperature_and_threshold_follow_the_data() -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_episodes
+import torch
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_reward.augmentation import AugmentationConfig
+from robofume_reward.dataset import DatasetConfig
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import View
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig
 
-from robofume_reward import evaluation, mining, tiny_model, training
+from robofume_reward import dataset, evaluation, mining, tiny_model, training
 
 UPDATES = 250
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
@@ -63,6 +66,7 @@ def test_what_was_saved_tells_how_it_was_made(trained: tuple[Path, dict]) -> Non
     assert set(saved["trained_on"]).isdisjoint(saved["held_out_episodes"])
     assert len(saved["trained_on"]) + len(saved["held_out_episodes"]) == len(EPISODES)
     assert json.loads((directory / "calibration.json").read_text()) == summary["calibration"]
+    assert set(RewardModel.load(directory).opposites) == set(synthetic_episodes.INSTRUCTIONS.values())
     assert not directory.with_name("reward.partial").exists()
 
 
@@ -72,6 +76,52 @@ def test_the_seed_decides_the_result(tmp_path: Path) -> None:
         training.train_on_episodes(EPISODES[:8], tmp_path / name, options)
     one, two = (RewardModel.load(tmp_path / name) for name in ("one", "two"))
     assert one.version.split("@")[1] == two.version.split("@")[1]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("base") / "base"
+    tiny_model.save(directory, TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    return str(directory)
+
+
+def test_a_batch_in_parts_takes_the_same_steps(base: str, tmp_path: Path) -> None:
+    still = AugmentationConfig(shift=0.0, brightness=0.0, contrast=0.0, colour=0.0, noise=0.0)
+    whole = TrainingConfig(base=base, updates=3, batch_size=16, mixed_precision=False, threads=1)
+    states = []
+    for parts in (1, 4):
+        options = dataclasses.replace(whole, accumulation=parts)
+        training.train_on_episodes(EPISODES[:10], tmp_path / str(parts), options, augmentation=still)
+        states.append(RewardModel.load(tmp_path / str(parts)).model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_training_stops_when_the_held_out_episodes_gain_nothing(base: str, tmp_path: Path) -> None:
+    options = TrainingConfig(base=base, updates=30, batch_size=4, learning_rate=0.0, check_every=1, patience=3,
+                             averaging=0.0, threads=1)  # fmt: skip
+    seen: list[int] = []
+    summary = training.train_on_episodes(EPISODES[:10], tmp_path / "reward", options, lambda i, n, m: seen.append(i))
+    # Patience counts from the middle of the training on: the rate is still high before.
+    assert (seen[-1], summary["best_update"]) == (18, 1)
+
+
+def test_a_few_labels_of_practice_count_as_much_as_all_the_recorded_ones() -> None:
+    class Torn:
+        model, view = torch.nn.Identity(), View()
+
+        def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+            return np.where(images[:, 0, 0, 0] == 0, -4.0, 4.0)
+
+    frames = dataset.label(EPISODES[:6], DatasetConfig(), seed=0)
+    images = np.zeros_like(frames.images)
+    mined = np.isin(frames.frames, frames.frames[:3])
+    few = dataclasses.replace(frames, images=images, mined=mined, labels=mined)
+    # Wrong about the few, which were called successes, and right about the many.
+    assert training._held_out_loss(Torn(), few) == pytest.approx((4.018 + 0.018) / 2, abs=1e-3)
+    images[frames.frames[~mined]] = 1
+    worse = dataclasses.replace(few, labels=np.zeros(len(frames), bool))
+    assert training._held_out_loss(Torn(), worse) == pytest.approx((0.018 + 4.018) / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ["lora", "projector"])

@@ -28,7 +28,7 @@ from robofume_data.episode import EpisodeData
 
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
-from robofume_policy.config import NoveltyConfig, OnlineConfig, ReplayConfig
+from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
 from robofume_policy.replay_cache import ReplayCache
 
@@ -38,8 +38,8 @@ VERSION_FILE = "published_version"
 
 
 @dataclass(frozen=True)
-class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig):
-    """Settings of the learner node: those of learning in practice and exploring, and where things lie."""
+class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig, ProgressConfig):
+    """Settings of the learner node: those of learning in practice, exploring and shaping, and where things lie."""
 
     pretrained: str = setting("", "folder of the pre-trained checkpoint")
     demonstrations: tuple[str, ...] = setting((), "bags, or folders of bags, with the recorded data")
@@ -163,6 +163,7 @@ class LearnerNode(Node):
         learner = OnlineLearner.from_pretrained(
             config.pretrained, self._until_ending(read_episodes(bags)), config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
+            progress=config,
         )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
         found = self._read_practice(learner)

@@ -33,7 +33,7 @@ from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
 from robofume_interfaces.srv import LabelStep
 
 from ..frame_history import FrameHistory
-from ..judge import EpisodeJudge, JudgeConfig
+from ..judge import EpisodeJudge, JudgeConfig, opposite_probabilities
 from ..labels import LabelBook
 from ..model_watch import ModelWatch
 from ..picture_check import PictureCheck
@@ -274,10 +274,10 @@ class RewardNode(Node):
         while batch := self._waiting.take(self.config.batch_limit):
             try:
                 self._swap_model()
-                for steps, probabilities in self._ask(batch):
-                    for step, probability in zip(steps, probabilities, strict=True):
+                for steps, probabilities, opposites in self._ask(batch):
+                    for step, probability, opposite in zip(steps, probabilities, opposites, strict=True):
                         if self._waiting.finish(step):
-                            self._answer(step, float(probability))
+                            self._answer(step, float(probability), float(opposite))
                 self._note_failure("")
             except Exception as error:  # noqa: BLE001  whatever the model raises, the loop goes on with unknown
                 self._note_failure(f"The reward model fails, steps stay unknown: {error}")
@@ -291,8 +291,10 @@ class RewardNode(Node):
             self._take_over(newer)
             self.get_logger().info(f"Judging by the newer {self.model_version} from now on.")
 
-    def _ask(self, batch: list[WaitingStep]) -> list[tuple[list[WaitingStep], Any]]:
-        """Steps with their probabilities; images of one size go through the model together."""
+    def _ask(self, batch: list[WaitingStep]) -> list[tuple[list[WaitingStep], Any, Any]]:
+        """Steps with their probabilities, and those of the opposite question where the picture is one from home;
+        images of one size go through the model together.
+        """
         by_shape: dict[tuple[int, ...], list[tuple[WaitingStep, np.ndarray]]] = {}
         for step in batch:
             images = [image_to_array(image) for image in step.images]
@@ -302,17 +304,22 @@ class RewardNode(Node):
         for group in by_shape.values():
             steps = [step for step, _ in group]
             images = np.stack([image for _, image in group])
-            answers.append((steps, self._model.probabilities(images, [step.instruction for step in steps])))
+            asked = [step.instruction for step in steps]
+            opposites = np.zeros(len(steps))
+            home = [place for place, step in enumerate(steps) if self._is_from_home(step.is_last)]
+            if home:
+                opposites[home] = opposite_probabilities(self._model, images[home], [asked[place] for place in home])
+            answers.append((steps, self._model.probabilities(images, asked), opposites))
         return answers
 
-    def _answer(self, step: WaitingStep, probability: float | None) -> None:
-        """Publishes the verdict on a step; probability None or NaN means no answer."""
+    def _answer(self, step: WaitingStep, probability: float | None, opposite: float = 0.0) -> None:
+        """Publishes the verdict on a step; probability None or NaN means no answer. `opposite`: see Calibration."""
         if probability is not None and not math.isfinite(probability):
             probability = None
         with self._lock:
             if self._labels.verdict(step.episode_id, step.index) is not None:
                 return
-            verdict = self._judge.verdict(step.episode_id, step.index, self._says(probability, step.is_last))
+            verdict = self._judge.verdict(step.episode_id, step.index, self._says(probability, step.is_last, opposite))
             vlm = self.config.judge == "vlm"
             source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
             latency = time.monotonic() - step.arrived
@@ -336,14 +343,17 @@ class RewardNode(Node):
             self.get_logger().error(failure)
         self._failure = failure
 
-    def _says(self, probability: float | None, is_last: bool) -> Verdict:
+    def _is_from_home(self, is_last: bool) -> bool:
+        return is_last and self.config.last_threshold > 0
+
+    def _says(self, probability: float | None, is_last: bool, opposite: float) -> Verdict:
         if probability is None:
             return Verdict.UNKNOWN
         if self._model is None:
             return Verdict.SUCCESS if probability > 0.5 else Verdict.FAILURE
-        from_home = is_last and self.config.last_threshold > 0
+        from_home = self._is_from_home(is_last)
         threshold = self.config.last_threshold if from_home else self.config.threshold
-        verdict: Verdict = self._model.calibration.verdict(probability, threshold, from_home)
+        verdict: Verdict = self._model.calibration.verdict(probability, threshold, from_home, opposite)
         return Verdict.FAILURE if verdict == Verdict.UNKNOWN and not self.config.abstain else verdict
 
     def _publish(
