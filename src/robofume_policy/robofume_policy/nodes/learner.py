@@ -28,12 +28,12 @@ from robofume_data.episode import EpisodeData
 
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
+from robofume_policy.checkpoint import read_version, write_version
 from robofume_policy.config import NoveltyConfig, OnlineConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
 
 PRACTICE = (Phase.FORWARD, Phase.BACKWARD)
 """Phases that are learnt from."""
-VERSION_FILE = "published_version"
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class LearnerNode(Node):
         found = self._read_practice(learner)
         with self._lock:
             self._count.restored(learner.steps, found)
-        self._version = self._read_version()
+        self._version = read_version(config.checkpoints) if config.checkpoints else 0
         self._metrics = (
             MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
         )
@@ -251,7 +251,8 @@ class LearnerNode(Node):
     def _publish_weights(self) -> None:
         data, architecture = self._learner.weights()
         self._version += 1
-        self._write_version()
+        if self._config.checkpoints:
+            write_version(self._config.checkpoints, self._version)
         message = PolicyWeights(
             stamp=self.get_clock().now().to_msg(),
             version=self._version,
@@ -260,28 +261,6 @@ class LearnerNode(Node):
             data=data,
         )
         self._weights_publisher.publish(message)
-
-    def _read_version(self) -> int:
-        """The newest version that this run has published: no version means two different weights."""
-        path = Path(self._config.checkpoints) / VERSION_FILE
-        if not self._config.checkpoints or not path.exists():
-            return 0
-        try:
-            return int(path.read_text())
-        except (OSError, ValueError) as error:
-            raise RobofumeError(f"{path} cannot be read ({error}): write the newest policy version into it.") from error
-
-    def _write_version(self) -> None:
-        if not self._config.checkpoints:
-            return
-        path = Path(self._config.checkpoints) / VERSION_FILE
-        temporary = path.with_name(path.name + "_next")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(f"{self._version}\n")
-            temporary.replace(path)
-        except OSError as error:
-            raise RobofumeError(f"{path} cannot be written: {error.strerror}.") from error
 
     # In both.
 
