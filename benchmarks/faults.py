@@ -23,7 +23,6 @@ from pathlib import Path
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-RESULTS = Path(__file__).parent / "results"
 sys.path.append(str(Path(__file__).resolve().parents[1] / "src" / "robofume_bringup" / "test"))
 
 from fault_kit.deck import deck
@@ -33,6 +32,8 @@ from fault_kit.witness import Witness
 from practice_in_process import Bench, Protocol, collect
 from robofume_bringup.run_directory import RunDirectory
 from robofume_sim.demonstrator import DemonstratorConfig
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:

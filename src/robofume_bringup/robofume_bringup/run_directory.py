@@ -14,7 +14,8 @@ from robofume_common.files import write_atomically
 DOMAIN_FILE = "ros_domain"
 """Beside the logs, while a graph is up: the number of its ROS domain."""
 BAG_KINDS = ("demos", "practice", "evaluate")
-CONFIG_HEAD, CONFIG_END = "# The settings of this run; the line of three dots at the end says that they are whole.\n", "..."
+CONFIG_HEAD = "# The settings of this run; the line of three dots at the end says that they are whole.\n"
+CONFIG_END = "..."
 POLICIES = ("pretrained", "practised", "retrained", "source", "adapted")
 """The policies that a run may have; `source` is what `adapted` was made from."""
 

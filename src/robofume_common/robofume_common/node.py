@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
@@ -12,7 +13,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from robofume_common.errors import RobofumeError
+from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.parameters import check_overrides
 from robofume_common.parent import end_with_launch
 
@@ -22,6 +23,23 @@ EXIT_BROKEN = 2
 
 _POLL = 0.2
 """Seconds after which an idle executor looks whether it was asked to stop."""
+
+
+class GraphNode(Node):
+    """Base of the suite's nodes: a malformed message is told and ignored. It must not end who receives it."""
+
+    def create_subscription(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], *rest: Any, **named: Any
+    ) -> Any:
+        """As rclpy's, with a callback that may raise MalformedMessage."""
+
+        def receive(message: Any) -> None:
+            try:
+                callback(message)
+            except MalformedMessage as error:
+                self.get_logger().warning(f"A message on {topic} was ignored. {error}", throttle_duration_sec=5.0)
+
+        return super().create_subscription(kind, topic, receive, *rest, **named)
 
 
 class _Stopped(BaseException):

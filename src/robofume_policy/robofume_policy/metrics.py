@@ -62,10 +62,10 @@ def read_metrics(path: Path | str) -> list[dict[str, float]]:
     """Whole rows of a metrics CSV file; empty if there is none. Raises RobofumeError for what is no number."""
     if not Path(path).exists():
         return []
-    text = Path(path).read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a kill cuts the last row off
+    data = Path(path).read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]  # a kill cuts the last row off
     try:
-        return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(io.StringIO(whole))]
+        return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(io.StringIO(whole.decode()))]
     except (ValueError, TypeError, csv.Error) as error:
         raise RobofumeError(f"{path} is not a file of metrics ({error}): remove it.") from error
 

@@ -68,7 +68,7 @@ def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
         return SwitcherState(alternation, int(values["episodes_started"]), episodes)
     except OSError as error:
         raise RobofumeError(f"The switcher's state {path} cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RobofumeError(
             f"The switcher's state {path} is damaged ({error}): delete it, and give the parameter session a new name."
         ) from error

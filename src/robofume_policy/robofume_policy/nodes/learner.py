@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.conversion import floats
 from robofume_common.enums import Phase
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_data.bag_reader import find_bags, read_episodes
 from robofume_data.episode import EpisodeData
@@ -52,7 +51,7 @@ class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig):
     threads: int = setting(1, "torch threads", minimum=1, maximum=256)
 
 
-class LearnerNode(Node):
+class LearnerNode(GraphNode):
     """Receives in the node's thread and learns in another; the two meet in a queue and a step count."""
 
     def __init__(self) -> None:
