@@ -15,12 +15,14 @@ import pytest
 def ros_domain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS domain that no other test and no run on this machine uses, in the environment of what the test starts."""
     # robofume_common is importable in a workspace that is set up; tests of set-up run before
+    from robofume_bringup.network import network_environment
     from robofume_common.domain import claim_domain
 
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
     domain, lock = claim_domain(request.node.nodeid)
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for name, value in network_environment().items():
+        monkeypatch.setenv(name, value)
     yield domain
     lock.close()
 

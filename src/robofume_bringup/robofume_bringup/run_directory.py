@@ -116,6 +116,11 @@ class RunDirectory:
         return self.path / "state" / f"switcher_{mode}.json"
 
     @property
+    def keystore(self) -> Path:
+        """Keys and permissions of a secured graph."""
+        return self.path / "keystore"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"

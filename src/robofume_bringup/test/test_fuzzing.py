@@ -59,5 +59,6 @@ def test_no_message_ends_a_node_without_a_sentence(run, tmp_path, ros_domain):
             doors |= set(boundary.calls)
     ours = {"/step", "/reward", "/episode", "/task", "/step_permit", "/label", "/ground_truth", "/arm/command",
             "/arm/override", "/arm/status", "/arm/backend_status", "/arm/emergency_stop", "/policy/weights",
-            "/learner/status", "label_step", "scene/reset", "arm/stop", "arm/release", "practice", "evaluate"}  # fmt: skip
+            "/learner/status", "label_step", "scene/reset", "arm/stop", "arm/release", "practice",
+            "evaluate"}  # fmt: skip
     assert ours <= doors

@@ -83,6 +83,13 @@ def _init(args: list[str] | None) -> None:
         raise RobofumeError(f"Cannot start: {str(error).splitlines()[0]}") from error
 
 
+def _make(node_class: Callable[[], Node]) -> Node:
+    try:
+        return node_class()
+    except RCLError as error:  # such as security that the middleware was built without
+        raise RobofumeError(f"Cannot start: {str(error).splitlines()[0]}") from error
+
+
 def _spin(node: Node, stop: _StopRequest) -> None:
     executor = make_executor()
     stop.install()  # again: the events executor puts its own handlers in place when it is made
@@ -131,7 +138,7 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     try:
         end_with_launch()
         _init(args)
-        node = node_class()
+        node = _make(node_class)
         check_overrides(node)
         _spin(node, stop)
     except (_Stopped, KeyboardInterrupt, ExternalShutdownException):

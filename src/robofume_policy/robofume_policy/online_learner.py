@@ -181,6 +181,6 @@ class OnlineLearner:
                     )
                 bonus = {n.removeprefix(NOVELTY): t for n, t in tensors.items() if n.startswith(NOVELTY)}
                 self._novelty.load_state_dict(bonus, state["novelty"])
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise RobofumeError(f"The checkpoints in {directory} belong to another policy: {error}") from error
         return True

@@ -46,7 +46,8 @@ from robofume_reward import tiny_model
 WORDS = ("demos", "demo", "practice", "pretrain", "evaluate", "report", "data", "info", "check", "repair", "view",
          "label", "reward", "rescore", "tasks", "doctor", "import", "export", "camera", "crop", "workspace", "record",
          "--run", "--runs", "--set", "--seed", "--task", "--robot", "--weights", "--prior", "--output", "a.b=1",
-         "--help", "learner.x=[", "success", "-1", "1e9", "--crop", "--source", "--rlds", "--lerobot", "--conventions")  # fmt: skip
+         "--help", "learner.x=[", "success", "-1", "1e9", "--crop", "--source", "--rlds", "--lerobot",
+         "--conventions")  # fmt: skip
 HARMLESS = ("data", "label", "report", "tasks", "camera")
 """Commands that start nothing: these are carried out."""
 
@@ -123,7 +124,8 @@ class Boundaries:
         task_description(config.robot, config.task)
 
     def _on_settings(self, dice: random.Random) -> None:
-        text = f"{values.text(dice)}{dice.choice(('.', '', '='))}{values.text(dice)}={yaml.safe_dump(values.plain(dice))}"
+        name = f"{values.text(dice)}{dice.choice(('.', '', '='))}{values.text(dice)}"
+        text = f"{name}={yaml.safe_dump(values.plain(dice))}"
         parse_settings([text if dice.random() < 0.7 else values.text(dice)])
 
     def _on_switcher_state(self, dice: random.Random) -> None:
