@@ -11,6 +11,7 @@ import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from robofume_common.errors import MalformedMessage, RobofumeError
@@ -29,7 +30,7 @@ class GraphNode(Node):
     """Base of the suite's nodes: a malformed message is told and ignored. It must not end who receives it."""
 
     def create_subscription(
-        self, kind: Any, topic: str, callback: Callable[[Any], None], *rest: Any, **named: Any
+        self, msg_type: Any, topic: str, callback: Callable[[Any], None], qos_profile: QoSProfile | int, **named: Any
     ) -> Any:
         """As rclpy's, with a callback that may raise MalformedMessage."""
 
@@ -39,7 +40,7 @@ class GraphNode(Node):
             except MalformedMessage as error:
                 self.get_logger().warning(f"A message on {topic} was ignored. {error}", throttle_duration_sec=5.0)
 
-        return super().create_subscription(kind, topic, receive, *rest, **named)
+        return super().create_subscription(msg_type, topic, receive, qos_profile, **named)
 
 
 class _Stopped(BaseException):
