@@ -6,7 +6,7 @@ ROS ?=
 PYTEST_ARGUMENTS ?=
 ARGUMENTS ?=
 
-.PHONY: setup demo test lint lock clean
+.PHONY: setup demo test lint lock sbom clean
 
 setup:
 	@"$(PYTHON)" tools/set_up.py $(if $(ROS),--ros $(ROS))
@@ -27,6 +27,10 @@ lock: setup
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --system-certs \
 	  --custom-compile-command "make lock" requirements/{base,build,dev}.txt \
 	  --output-file requirements/constraints.txt
+
+# What is installed, as a software bill of materials (CycloneDX), and its licences, in sbom/.
+sbom: setup
+	@.venv/bin/python tools/bill_of_materials.py
 
 clean:
 	@"$(PYTHON)" tools/set_up.py --clean

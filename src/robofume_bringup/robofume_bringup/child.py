@@ -25,6 +25,8 @@ def die_with_parent(parent: int) -> None:
 def main() -> None:
     """Read the arguments, take the given niceness and scheduling, and run the module as `__main__`."""
     die_with_parent(int(os.environ[RUNNER_PID]))
+    for number in (signal.SIGINT, signal.SIGTERM):  # while the imports run, before the node listens itself
+        signal.signal(number, lambda _number, _frame: sys.exit(0))
     niceness, scheduling, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     if niceness:
         os.nice(niceness)

@@ -67,6 +67,7 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument(
         "replay_outcome", "unknown", "replay: how its episodes ended", ("success", "timeout", "unknown")
     ),
+    LaunchArgument("security", "false", "SROS2 with the run's keystore, which `robofume security` makes", BOOLEAN),
     LaunchArgument("parameters", "", "YAML file: node -> parameter -> value, on top of what the graph sets"),
 )
 
@@ -79,6 +80,7 @@ def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
     fit."""
     texts: dict[str, Any] = dict(values)
     file = texts.pop("parameters")
+    texts.pop("security", None)  # of the launch, not of the graph
     typed: dict[str, Any] = {}
     for name in _NUMBERS:
         text = texts.pop(name)
@@ -97,6 +99,12 @@ def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
         except (OSError, yaml.YAMLError) as error:
             raise RobofumeError(f"The parameter file {file} cannot be read: {error}") from error
     return GraphSettings(**texts, **typed)
+
+
+def keystore_of(settings: GraphSettings) -> Path:
+    """Where the keys of the run are."""
+    assert settings.run_directory is not None
+    return RunDirectory(settings.run_directory).keystore
 
 
 def join_run(settings: GraphSettings) -> GraphSettings:

@@ -32,8 +32,10 @@ from robofume_common.errors import RobofumeError
 from robofume_common.parent import LAUNCH_PID
 
 from robofume_bringup.graph import GraphSettings, build_graph
-from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, join_run, settings_from_arguments
+from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, join_run, keystore_of, settings_from_arguments
+from robofume_bringup.network import network_environment
 from robofume_bringup.node_table import PARTS, NodeDescription
+from robofume_bringup.security import secured, security_environment
 from robofume_bringup.views import shared_file
 
 REPLAY_LEAD, REPLAY_TAIL = 5.0, 5.0
@@ -66,6 +68,10 @@ def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
     for node in nodes:
         node.check_parameters()
     require_packages(nodes)
+    environment = {LAUNCH_PID: str(os.getpid()), **network_environment()}
+    if values["security"] == "true":
+        nodes = secured(nodes)
+        environment |= security_environment(keystore_of(settings))
     actions: list[Any] = []
     if settings.robot == "gazebo" and settings.mode != "replay" and "robot" in parts:
         actions.append(_gazebo(settings))
@@ -75,7 +81,7 @@ def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
         actions += _player(settings)
     if not actions:
         actions.append(LogInfo(msg=f"Nothing to start: {settings.robot} in mode {settings.mode} has no such part."))
-    return [SetEnvironmentVariable(LAUNCH_PID, str(os.getpid())), *actions]
+    return [*(SetEnvironmentVariable(name, value) for name, value in environment.items()), *actions]
 
 
 def require_packages(nodes: Iterable[NodeDescription]) -> None:
@@ -108,7 +114,7 @@ def launch_actions(node: NodeDescription, namespace: str, restarts_left: int | N
         namespace=namespace,
         parameters=[node.ros_parameters()] if node.ros_parameters() else [],
         remappings=list(node.remappings.items()),
-        arguments=list(node.arguments),
+        arguments=[*node.arguments, *(("--ros-args", "--enclave", node.enclave) if node.enclave else ())],
         prefix=f"nice -n {node.niceness}" if node.niceness else None,
         output="both",
         sigterm_timeout=str(node.stop_deadline),

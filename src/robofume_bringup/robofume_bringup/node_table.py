@@ -46,6 +46,8 @@ class NodeDescription:
     """On the command line, before the ROS arguments."""
     restart_delay: float = 1.0
     """Seconds before `ros2 launch` starts it again."""
+    enclave: str = ""
+    """Name of its SROS2 enclave; empty: not secured."""
     stop_order: int = 0
     """Nodes are stopped in the order of this number; those with the same number together."""
     stop_deadline: float = 10.0

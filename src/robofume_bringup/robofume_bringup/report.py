@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, summarise
-from robofume_bringup.run_directory import RunDirectory, write_atomically
+from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import wilson_interval
 
 DIRECTIONS = {1: "forward", 2: "backward"}
@@ -254,7 +255,10 @@ def most_wrong(directory: RunDirectory) -> list[dict[str, Any]]:
         path = directory.reward / name
         if not path.is_file():
             continue
-        content = json.loads(path.read_text())
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            raise RobofumeError(f"{path} is damaged: evaluate the reward model again.") from error
         for record in content.get("held_out", content).get("most_wrong", []):
             file = directory.reward / record.get("file", "")
             if file.is_file():

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -19,6 +20,7 @@ from robofume_common.errors import RobofumeError
 
 from robofume_bringup.interruption import Interruption, Stopped
 from robofume_bringup.runner import QUIET, GraphRunner, dds_environment
+from robofume_bringup.security import CLIENT_NAME, PREFIX
 from robofume_interfaces.action import Evaluate, Practice
 
 POLL = 0.05
@@ -48,18 +50,22 @@ class RobotSession:
         self.silence_deadline = silence_deadline
 
     def __enter__(self) -> RobotSession:
-        os.environ.update(dds_environment(self.runner.domain))
+        os.environ.update({**dds_environment(self.runner.domain), **self.runner.security})
+        enclave = ("--enclave", f"{PREFIX}/{CLIENT_NAME}") if self.runner.security else ()
         self._context = rclpy.Context()
         rclpy.init(
-            args=["--ros-args", *QUIET], context=self._context, signal_handler_options=SignalHandlerOptions.NO
+            args=["--ros-args", *enclave, *QUIET], context=self._context, signal_handler_options=SignalHandlerOptions.NO
         )
-        self._node = rclpy.create_node(
-            f"robofume_client_{os.getpid()}",
-            context=self._context,
-            namespace=self.runner.namespace or None,
-            enable_rosout=False,
-            start_parameter_services=False,
-        )
+        try:
+            self._node = rclpy.create_node(
+                f"robofume_client_{os.getpid()}",
+                context=self._context,
+                namespace=self.runner.namespace or None,
+                enable_rosout=False,
+                start_parameter_services=False,
+            )
+        except RCLError as error:
+            raise RobofumeError(f"The graph cannot be joined: {str(error).splitlines()[0]}") from error
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._practice = ActionClient(self._node, Practice, "practice")

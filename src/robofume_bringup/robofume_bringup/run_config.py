@@ -60,9 +60,16 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
+        if not isinstance(self.prior, (list, tuple)) or not all(isinstance(path, str) for path in self.prior):
+            raise RobofumeError(f"prior must be a list of bags, not {self.prior!r}.")
         object.__setattr__(self, "prior", tuple(self.prior))  # YAML has lists
+        given = self.settings
+        if not isinstance(given, Mapping) or not all(isinstance(values, Mapping) for values in given.values()):
+            raise RobofumeError(f"settings must hold values by component and setting, not {given!r}.")
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
+            if item.type == "str" and not isinstance(value, str):
+                raise RobofumeError(f"{item.name} must be a text, not {value!r}.")
             if item.type == "int" and (not isinstance(value, int) or value < item.metadata["minimum"]):
                 raise RobofumeError(
                     f"{item.name} must be a whole number of {item.metadata['minimum']} or more, not "

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 
 DOMAIN_FILE = "ros_domain"
 """Beside the logs, while a graph is up: the number of its ROS domain."""
 BAG_KINDS = ("demos", "practice", "evaluate")
+CONFIG_HEAD = "# The settings of this run; the line of three dots at the end says that they are whole.\n"
+CONFIG_END = "..."
 POLICIES = ("pretrained", "practised", "retrained", "source", "adapted")
 """The policies that a run may have; `source` is what `adapted` was made from."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)
@@ -136,6 +121,11 @@ class RunDirectory:
         return self.path / "state" / f"switcher_{mode}.json"
 
     @property
+    def keystore(self) -> Path:
+        """Keys and permissions of a secured graph."""
+        return self.path / "keystore"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
@@ -169,18 +159,27 @@ class RunDirectory:
             )
 
     def read_config(self) -> dict[str, Any]:
-        """Content of config.yaml. Raises RobofumeError when it is not a mapping."""
+        """Content of config.yaml. Raises RobofumeError when it is not a mapping, or cut off.
+
+        A part of a YAML file is a YAML file too: of what was cut off, the defaults would stand without a word.
+        """
         try:
-            config = yaml.safe_load(self.config_file.read_text())
+            text = self.config_file.read_text(encoding="utf-8")
+            config = yaml.safe_load(text)
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise RobofumeError(f"{self.config_file} cannot be read: {first_line(error)}") from error
+        if text.startswith(CONFIG_HEAD) and not text.rstrip().endswith(f"\n{CONFIG_END}"):
+            raise RobofumeError(
+                f"{self.config_file} is cut off: put back a copy, or write what is missing and the line `{CONFIG_END}`."
+            )
         if not isinstance(config, dict):
             raise RobofumeError(f"{self.config_file} must hold settings by name.")
         return config
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Replace config.yaml."""
-        write_atomically(self.config_file, yaml.safe_dump(config, sort_keys=False).encode())
+        text = CONFIG_HEAD + yaml.safe_dump(config, sort_keys=False, explicit_end=True)
+        write_atomically(self.config_file, text.encode())
 
     # Stage markers: what is finished, and what it took.
 
@@ -189,22 +188,17 @@ class RunDirectory:
 
     def finished(self, stage: str) -> dict[str, Any] | None:
         """What the stage reported when it finished, or None while it has not."""
-        try:
-            content = json.loads(self._marker(stage).read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise RobofumeError(
-                f"{self._marker(stage)} cannot be read: remove it to repeat the stage."
-            ) from error
+        content = self.stage_record(stage)
         return content if content.get("finished") else None
 
     def stage_record(self, stage: str) -> dict[str, Any]:
-        """Everything noted for a stage so far; empty at first."""
+        """Everything noted for a stage so far; empty at first. Raises RobofumeError where the file is damaged."""
         try:
             return dict(json.loads(self._marker(stage).read_text()))
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return {}
+        except (OSError, ValueError, TypeError) as error:
+            raise RobofumeError(f"{self._marker(stage)} cannot be read: remove it to repeat the stage.") from error
 
     def note(self, stage: str, **values: Any) -> None:
         """Add values to the record of a stage."""

@@ -17,8 +17,10 @@ from robofume_common.domain import claim_domain
 from robofume_common.errors import RobofumeError
 from robofume_common.parent import RUNNER_PID
 
+from robofume_bringup.network import network_environment
 from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.run_directory import DOMAIN_FILE
+from robofume_bringup.security import secured, security_environment
 
 LAST_LINES = 8
 """Log lines shown for a node that died."""
@@ -41,8 +43,8 @@ def dds_environment(domain: int) -> dict[str, str]:
     fastest."""
     return {
         "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"),
         "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"),
+        **network_environment(),
     }
 
 
@@ -78,6 +80,7 @@ class GraphRunner:
         log_directory: `<node>.log` files are appended to here.
         namespace: ROS namespace of all nodes; empty for none.
         environment: variables added to the environment of every node.
+        keystore: SROS2 keys; nodes without one take no part. None: not secured.
     """
 
     def __init__(
@@ -87,13 +90,15 @@ class GraphRunner:
         log_directory: Path,
         namespace: str = "",
         environment: Mapping[str, str] | None = None,
+        keystore: Path | None = None,
     ) -> None:
-        self.nodes = list(nodes)
+        self.nodes = list(nodes) if keystore is None else secured(nodes)
+        self.security = {} if keystore is None else dict(security_environment(keystore))
         self.parameter_directory = parameter_directory
         self.log_directory = log_directory
         self.namespace = namespace
         self.domain, self._domain_lock = claim_domain(str(log_directory.resolve()))
-        self._environment = {**node_environment(self.domain), **(environment or {})}
+        self._environment = {**node_environment(self.domain), **self.security, **(environment or {})}
         self._processes: dict[str, _Process] = {}
         self.hurried = lambda: False
         """Called while stopping; true when the person asked a second time."""
@@ -131,6 +136,8 @@ class GraphRunner:
             arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for name, target in node.remappings.items():
             arguments += ["-r", f"{name}:={target}"]
+        if node.enclave:
+            arguments += ["--enclave", node.enclave]
         if node.ros_parameters():
             path = self.parameter_directory / f"{node.name}.yaml"
             path.write_text(parameter_file(node))

@@ -7,7 +7,8 @@ import pytest
 from random_episodes import random_episode
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
-from robofume_bringup.run_directory import RunDirectory, write_atomically
+from robofume_bringup.run_directory import RunDirectory
+from robofume_common.files import write_atomically
 from robofume_data.episode_writer import write_episodes
 from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash
 from robofume_policy.lineage import read_lineage

@@ -39,6 +39,46 @@ def test_a_damaged_configuration_is_one_sentence(tmp_path, text):
     assert "\n" not in str(error.value)
 
 
+def test_a_configuration_cut_at_any_byte_is_one_sentence_and_never_the_defaults(tmp_path):
+    directory = RunDirectory(tmp_path / "one")
+    config = open_run(directory, {"seed": 13, "settings": {"learner": {"x": 1.5}}, "prior": ["a", "b"]})
+    data = directory.config_file.read_bytes()
+    for length in range(len(data) - 1):
+        directory.config_file.write_bytes(data[:length])
+        with pytest.raises(RobofumeError):
+            open_run(directory, {})
+    directory.config_file.write_bytes(data[:-1])  # the last line without its end
+    assert open_run(directory, {}) == config
+
+
+def test_a_stage_record_cut_at_any_byte_is_one_sentence(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.note("practice", finished=True, sessions=[{"steps": 3}])
+    path = tmp_path / "stages" / "practice.json"
+    data = path.read_bytes()
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        for read in (directory.stage_record, directory.finished):
+            with pytest.raises(RobofumeError, match="remove it to repeat the stage"):
+                read("practice")
+
+
+def test_whatever_write_fails_the_old_configuration_or_the_new_one_is_there(tmp_path, failing_disk):
+    directory = RunDirectory(tmp_path / "one")
+    for fails_at in range(1, 50):
+        directory.write_config({"seed": 1})
+        with failing_disk(fails_at) as disk:
+            try:
+                directory.write_config({"seed": 2})
+                told = False
+            except OSError:
+                told = True
+        assert directory.read_config()["seed"] in ((1, 2) if told else (2,))
+        if not disk.failed:
+            return
+    pytest.fail("the disk was never left alone")
+
+
 def test_amounts_are_checked():
     with pytest.raises(RobofumeError, match="trials must be a whole number of 1 or more"):
         RunConfig(trials=0)

@@ -11,7 +11,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 
-from robofume_common.errors import RobofumeError
+from robofume_common.errors import MalformedMessage, RobofumeError
 
 _NANOSECONDS = 1_000_000_000
 
@@ -45,7 +45,7 @@ def _pixels(message: Image) -> np.ndarray:
     row = width * channels * size
     step = message.step or row
     if height == 0 or width == 0 or step < row or len(message.data) < step * (height - 1) + row:
-        raise RobofumeError(
+        raise MalformedMessage(
             f"A malformed image: {width}x{height} {encoding} with step {step} and {len(message.data)} bytes."
         )
     data = np.frombuffer(message.data, dtype=np.uint8)

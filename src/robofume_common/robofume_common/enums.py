@@ -2,8 +2,19 @@
 
 from enum import IntEnum
 
+from robofume_common.errors import MalformedMessage
 
-class Phase(IntEnum):
+
+class MessageEnum(IntEnum):
+    """Base of them all: a number that is none of them is a malformed message."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        names = ", ".join(f"{member.value} {member.name}" for member in cls)
+        raise MalformedMessage(f"{cls.__name__} has no value {value}; it is one of: {names}.")
+
+
+class Phase(MessageEnum):
     """What is going on (Step.PHASE_*)."""
 
     IDLE = 0
@@ -13,7 +24,7 @@ class Phase(IntEnum):
     INTERVENTION = 4
 
 
-class Direction(IntEnum):
+class Direction(MessageEnum):
     """Which of the two instructions of a task is followed (Step.DIRECTION_*)."""
 
     NONE = 0
@@ -26,7 +37,7 @@ class Direction(IntEnum):
         return {Direction.FORWARD: Direction.BACKWARD, Direction.BACKWARD: Direction.FORWARD}.get(self, self)
 
 
-class Actor(IntEnum):
+class Actor(MessageEnum):
     """Who chose an action (Step.ACTOR_*)."""
 
     NONE = 0
@@ -35,7 +46,7 @@ class Actor(IntEnum):
     SCRIPT = 3
 
 
-class Verdict(IntEnum):
+class Verdict(MessageEnum):
     """A judgement on one step (Reward.VERDICT_*)."""
 
     UNKNOWN = 0
@@ -43,7 +54,7 @@ class Verdict(IntEnum):
     FAILURE = 2
 
 
-class RewardSource(IntEnum):
+class RewardSource(MessageEnum):
     """Who gave a verdict (Reward.SOURCE_*)."""
 
     NONE = 0
@@ -52,7 +63,7 @@ class RewardSource(IntEnum):
     GROUND_TRUTH = 3
 
 
-class Outcome(IntEnum):
+class Outcome(MessageEnum):
     """How an episode ended (Episode.OUTCOME_*)."""
 
     SUCCESS = 1
@@ -62,7 +73,7 @@ class Outcome(IntEnum):
     UNKNOWN = 5
 
 
-class ArmMode(IntEnum):
+class ArmMode(MessageEnum):
     """What an arm command asks for (ArmCommand.MODE_*)."""
 
     DELTA = 0
@@ -70,7 +81,7 @@ class ArmMode(IntEnum):
     HOLD = 2
 
 
-class ArmState(IntEnum):
+class ArmState(MessageEnum):
     """State of the arm node (ArmStatus.STATE_*)."""
 
     REFUSING = 0
@@ -81,7 +92,7 @@ class ArmState(IntEnum):
     RECOVERING = 5
 
 
-class BackendState(IntEnum):
+class BackendState(MessageEnum):
     """State of a backend that talks to servos (BackendStatus.STATE_*)."""
 
     READY = 0

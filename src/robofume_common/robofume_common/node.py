@@ -5,14 +5,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from robofume_common.errors import RobofumeError
+from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.parameters import check_overrides
 from robofume_common.parent import end_with_launch
 
@@ -22,6 +24,23 @@ EXIT_BROKEN = 2
 
 _POLL = 0.2
 """Seconds after which an idle executor looks whether it was asked to stop."""
+
+
+class GraphNode(Node):
+    """Base of the suite's nodes: a malformed message is told and ignored. It must not end who receives it."""
+
+    def create_subscription(
+        self, msg_type: Any, topic: str, callback: Callable[[Any], None], qos_profile: QoSProfile | int, **named: Any
+    ) -> Any:
+        """As rclpy's, with a callback that may raise MalformedMessage."""
+
+        def receive(message: Any) -> None:
+            try:
+                callback(message)
+            except MalformedMessage as error:
+                self.get_logger().warning(f"A message on {topic} was ignored. {error}", throttle_duration_sec=5.0)
+
+        return super().create_subscription(msg_type, topic, receive, qos_profile, **named)
 
 
 class _Stopped(BaseException):
@@ -62,6 +81,13 @@ def _init(args: list[str] | None) -> None:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RCLError as error:
+        raise RobofumeError(f"Cannot start: {str(error).splitlines()[0]}") from error
+
+
+def _make(node_class: Callable[[], Node]) -> Node:
+    try:
+        return node_class()
+    except RCLError as error:  # such as security that the middleware was built without
         raise RobofumeError(f"Cannot start: {str(error).splitlines()[0]}") from error
 
 
@@ -113,7 +139,7 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     try:
         end_with_launch()
         _init(args)
-        node = node_class()
+        node = _make(node_class)
         check_overrides(node)
         _spin(node, stop)
     except (_Stopped, KeyboardInterrupt, ExternalShutdownException):

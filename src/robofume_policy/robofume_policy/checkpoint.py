@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robofume_common.errors import RobofumeError
+from robofume_common.files import replace_folder, write_atomically
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -18,6 +19,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
+VERSION_FILE = "published_version"
 
 
 class CheckpointStore:
@@ -28,23 +30,23 @@ class CheckpointStore:
         self.keep = keep
 
     def save(self, number: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
-        """Write checkpoint `number`: to a temporary name, synced, then renamed. Raises RobofumeError if it cannot."""
+        """Write checkpoint `number`: under a temporary name, synced, then put in its place. Raises RobofumeError if it
+        cannot; the checkpoints that are there stay."""
         final = self.directory / f"{number:09d}"
         temporary = self.directory / f".{final.name}.{os.getpid()}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             for leftover in self.directory.glob(".*"):
-                shutil.rmtree(leftover)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
             temporary.mkdir()
             data = save_tensors(dict(tensors))
             summary = {"sha256": hashlib.sha256(data).hexdigest(), "state": dict(state)}
-            _write(temporary / TENSORS, data)
-            _write(temporary / STATE, json.dumps(summary, indent=1).encode())
-            _sync(temporary)
-            if final.exists():
-                shutil.rmtree(final)
-            temporary.rename(final)
-            _sync(self.directory)
+            write_atomically(temporary / TENSORS, data)
+            write_atomically(temporary / STATE, json.dumps(summary, indent=1).encode())
+            replace_folder(temporary, final)
             for old in self.numbers()[: -self.keep]:
                 shutil.rmtree(self.directory / f"{old:09d}")
         except OSError as error:
@@ -85,8 +87,11 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         summary = json.loads((path / STATE).read_text())
         if hashlib.sha256(data).hexdigest() != summary["sha256"]:
             raise RobofumeError(f"The checkpoint {path} is damaged: its checksum does not fit.")
-        return load_tensors(data), summary["state"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        state = summary["state"]
+        if not isinstance(state, dict):
+            raise RobofumeError(f"The checkpoint {path} is damaged: its state is no mapping.")
+        return load_tensors(data), state
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise RobofumeError(f"The checkpoint {path} is damaged or incomplete ({error}).") from error
 
 
@@ -98,16 +103,27 @@ def checkpoint_hash(path: Path | str) -> str:
         raise RobofumeError(f"The checkpoint {path} is damaged or incomplete ({error}).") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def read_version(directory: Path | str) -> int:
+    """The newest version of weights that a run with these checkpoints has published, 0 for none.
 
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+    No version may mean two different weights. Raises RobofumeError if the file is damaged.
+    """
+    path = Path(directory) / VERSION_FILE
+    if not path.exists():
+        return 0
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        text = path.read_text()
+        if not text.endswith("\n"):
+            raise ValueError("it is cut off")
+        return int(text)
+    except (OSError, ValueError) as error:
+        raise RobofumeError(f"{path} cannot be read ({error}): write the newest policy version into it.") from error
+
+
+def write_version(directory: Path | str, version: int) -> None:
+    """Keep the version before it is published. Raises RobofumeError where that is not possible."""
+    path = Path(directory) / VERSION_FILE
+    try:
+        write_atomically(path, f"{version}\n".encode())
+    except OSError as error:
+        raise RobofumeError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,13 +1,13 @@
 """Where a policy comes from: a file beside its checkpoints that grows along a chain of adaptations."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 
 FILE = "lineage.json"
 
@@ -49,13 +49,8 @@ def read_lineage(folder: Path | str) -> list[Generation]:
 def write_lineage(folder: Path | str, generations: Sequence[Generation]) -> Path:
     """Replace the file in `folder`; a reader sees the old one or the new one."""
     path = Path(folder) / FILE
-    temporary = path.with_name(f"next_{FILE}")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump([asdict(generation) for generation in generations], file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomically(path, json.dumps([asdict(generation) for generation in generations], indent=1).encode())
     except OSError as error:
         raise RobofumeError(f"{path} cannot be written: {error.strerror}.") from error
     return path

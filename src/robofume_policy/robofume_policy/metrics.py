@@ -1,8 +1,12 @@
 """Metrics with stable names, as CSV and for TensorBoard."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 
 
 class MetricsWriter:
@@ -17,22 +21,35 @@ class MetricsWriter:
     ) -> None:
         self.path = Path(directory) / f"{name}.csv"
         self.columns = ["updates", *columns]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_metrics(self.path) if row["updates"] <= resume_from] if resume_from else []
-        self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115  closed by `close`
-        self._writer = csv.DictWriter(self._file, self.columns, restval="", extrasaction="ignore")
-        self._writer.writeheader()
-        self._writer.writerows(kept)
-        self._file.flush()
+        try:
+            write_atomically(self.path, self._lines(kept, header=True))
+            self._file = open(self.path, "ab")  # noqa: SIM115  closed by `close`
+        except OSError as error:
+            raise self._failure(error) from error
         self._board = _summary_writer(Path(directory) / "tensorboard" / name, resume_from) if tensorboard else None
 
     def write(self, updates: int, values: Mapping[str, float]) -> None:
         """Add the row of update number `updates`."""
-        self._writer.writerow({"updates": updates, **{k: f"{v:.6g}" for k, v in values.items()}})
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, updates)
+        try:
+            self._file.write(self._lines([{"updates": updates, **{k: f"{v:.6g}" for k, v in values.items()}}]))
+            self._file.flush()
+            if self._board is not None:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, updates)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _lines(self, rows: Sequence[Mapping[str, object]], header: bool = False) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode()
+
+    def _failure(self, error: OSError) -> RobofumeError:
+        return RobofumeError(f"The metrics {self.path} cannot be written: {error.strerror or error}.")
 
     def close(self) -> None:
         """Close the files."""
@@ -42,11 +59,15 @@ class MetricsWriter:
 
 
 def read_metrics(path: Path | str) -> list[dict[str, float]]:
-    """Rows of a metrics CSV file; empty if there is none."""
+    """Whole rows of a metrics CSV file; empty if there is none. Raises RobofumeError for what is no number."""
     if not Path(path).exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+    data = Path(path).read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]  # a kill cuts the last row off
+    try:
+        return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(io.StringIO(whole.decode()))]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise RobofumeError(f"{path} is not a file of metrics ({error}): remove it.") from error
 
 
 def _summary_writer(directory: Path, resume_from: int):  # type: ignore[no-untyped-def]

@@ -215,6 +215,6 @@ class OnlineLearner:
                         "to continue them, or practise in another run."
                     )
                 self._progress.load_state_dict(potential)
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise RobofumeError(f"The checkpoints in {directory} belong to another policy: {error}") from error
         return True

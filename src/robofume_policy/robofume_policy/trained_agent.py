@@ -74,5 +74,5 @@ class TrainedAgent:
             agent = create_agent(network, config or from_dict(AgentConfig, state["agent"]), seed, device)
             agent.load_state_dict(tensors, state["agent_state"])
             return cls(agent, from_dict(ActionSpace, state["action_space"]), state["language"])
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise RobofumeError(f"The checkpoint was made by another version of the policy: {error}") from error

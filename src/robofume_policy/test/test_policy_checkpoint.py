@@ -5,7 +5,15 @@ import logging
 import pytest
 import torch
 from robofume_common.errors import RobofumeError
-from robofume_policy.checkpoint import STATE, TENSORS, CheckpointStore, read_checkpoint
+from robofume_policy.checkpoint import (
+    STATE,
+    TENSORS,
+    VERSION_FILE,
+    CheckpointStore,
+    read_checkpoint,
+    read_version,
+    write_version,
+)
 from robofume_policy.metrics import MetricsWriter, read_metrics
 
 
@@ -51,6 +59,53 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, caplog
         store.load()
 
 
+@pytest.mark.parametrize("name", [TENSORS, STATE])
+def test_a_checkpoint_cut_at_any_byte_is_named_and_the_one_before_taken(tmp_path, caplog, name: str) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, tensors(1), {"updates": 1})
+    file = store.save(2, tensors(2), {"updates": 2}) / name
+    data = file.read_bytes()
+    for length in range(len(data)):
+        caplog.clear()
+        file.write_bytes(data[:length])
+        number, loaded, _ = store.load()
+        assert number == 1 and float(loaded["a.b"][0]) == 1, length
+        assert str(file.parent) in caplog.text
+    file.write_bytes(data)
+    assert store.load()[0] == 2
+
+
+@pytest.mark.parametrize("number", [2, 1])
+@pytest.mark.parametrize("only_once", [False, True])
+def test_whatever_write_fails_a_whole_checkpoint_is_there(tmp_path, failing_disk, number, only_once) -> None:
+    """`number` 1 replaces the checkpoint that is there."""
+    for fails_at in range(1, 100):
+        store = CheckpointStore(tmp_path / str(fails_at))
+        store.save(1, tensors(1), {"updates": 1})
+        with failing_disk(fails_at, only_once) as disk:
+            try:
+                store.save(number, tensors(2), {"updates": 2})
+                told = False
+            except RobofumeError as error:
+                told = "cannot be written" in str(error)
+        found, loaded, state = store.load()
+        assert found in (1, number) and float(loaded["a.b"][0]) == state["updates"]
+        assert told or state["updates"] == 2  # to make a folder that is there may fail without harm
+        store.save(3, tensors(3), {"updates": 3})  # and the next one finds room again
+        assert store.load()[0] == 3
+        if not disk.failed:
+            assert fails_at > 10
+            return
+    pytest.fail("the disk was never left alone")
+
+
+def test_what_a_killed_learner_left_behind_is_in_nobodys_way(tmp_path) -> None:
+    store = CheckpointStore(tmp_path)
+    (tmp_path / ".published_version.x7").write_text("1")
+    store.save(1, tensors(1), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["000000001"]
+
+
 def test_a_half_written_checkpoint_is_no_checkpoint(tmp_path) -> None:
     store = CheckpointStore(tmp_path)
     store.save(1, tensors(1), {})
@@ -84,3 +139,47 @@ def test_metrics_keep_their_columns_and_drop_rows_after_the_resumed_update(tmp_p
         {"updates": 25.0, "losses/a": 1.0, "losses/b": 2.0},
     ]
     assert list((tmp_path / "tensorboard" / "practice").glob("events*"))
+
+
+def test_metrics_cut_at_any_byte_keep_their_whole_rows(tmp_path) -> None:
+    writer = MetricsWriter(tmp_path, "practice", ["losses/a"], tensorboard=False)
+    for updates in (10, 20):
+        writer.write(updates, {"losses/a": 1.5e-7 * updates})
+    writer.close()
+    path = tmp_path / "practice.csv"
+    data = path.read_bytes()
+    rows = read_metrics(path)
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        assert read_metrics(path) == rows[: max(0, data[:length].count(b"\n") - 1)]
+
+
+def test_metrics_that_cannot_be_written_are_one_sentence(tmp_path, failing_disk) -> None:
+    writer = MetricsWriter(tmp_path, "practice", ["losses/a"], tensorboard=False)
+    writer.write(1, {"losses/a": 1.0})
+    with failing_disk(1):
+        with pytest.raises(RobofumeError, match="cannot be written"):
+            MetricsWriter(tmp_path, "practice", ["losses/a"], resume_from=1, tensorboard=False)
+        assert len(read_metrics(tmp_path / "practice.csv")) == 1
+
+
+def test_the_published_version_is_never_less_than_it_was(tmp_path, failing_disk) -> None:
+    assert read_version(tmp_path) == 0
+    write_version(tmp_path, 123)
+    path = tmp_path / VERSION_FILE
+    for length in range(4):
+        path.write_bytes(b"123\n"[:length])
+        with pytest.raises(RobofumeError, match="write the newest policy version into it"):
+            read_version(tmp_path)
+    for fails_at in range(1, 20):
+        write_version(tmp_path, 123)
+        with failing_disk(fails_at) as disk:
+            try:
+                write_version(tmp_path, 124)
+                told = False
+            except RobofumeError:
+                told = True
+        assert read_version(tmp_path) in ((123, 124) if told else (124,))
+        if not disk.failed:
+            return
+    pytest.fail("the disk was never left alone")

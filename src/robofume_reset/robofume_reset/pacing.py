@@ -5,12 +5,12 @@ switcher's never blocks the loop.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 
+from robofume_common.enums import MessageEnum
 from robofume_common.parameters import setting
 
 
-class LearnerState(IntEnum):
+class LearnerState(MessageEnum):
     """State of the learner (LearnerStatus.STATE_*)."""
 
     LOADING = 0

@@ -1,13 +1,13 @@
 """The switcher's memory across restarts: a small JSON file in the run directory, replaced atomically."""
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robofume_common.enums import Direction, Phase
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 
 from robofume_reset.episode_loop import Episode
 from robofume_reset.switching import Alternation, SwitchingConfig
@@ -68,22 +68,15 @@ def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
         return SwitcherState(alternation, int(values["episodes_started"]), episodes)
     except OSError as error:
         raise RobofumeError(f"The switcher's state {path} cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RobofumeError(
             f"The switcher's state {path} is damaged ({error}): delete it, and give the parameter session a new name."
         ) from error
 
 
 def save_state(path: str | Path, state: SwitcherState) -> None:
-    """Write the state to a temporary name and rename it. Raises RobofumeError where that is not possible."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+    """Replace the file at once. Raises RobofumeError where that is not possible."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(state.to_dict(), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps(state.to_dict(), indent=1).encode())
     except OSError as error:
         raise RobofumeError(f"The switcher's state {path} cannot be written: {error.strerror}.") from error

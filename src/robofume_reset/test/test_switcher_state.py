@@ -47,6 +47,34 @@ def test_a_damaged_file_is_one_sentence_and_never_a_silent_restart(tmp_path, tex
         load_state(path, CONFIG)
 
 
+def test_a_file_cut_at_any_byte_is_one_sentence(tmp_path):
+    path = tmp_path / "state.json"
+    episode = Episode("p-000007", Phase.BACKWARD, Direction.BACKWARD, "put it back", True, 0.0)
+    save_state(path, SwitcherState(Alternation(CONFIG), 7, [episode]))
+    data = path.read_bytes()
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(RobofumeError, match="damaged"):
+            load_state(path, CONFIG)
+
+
+def test_whatever_write_fails_the_old_state_or_the_new_one_is_there(tmp_path, failing_disk):
+    path = tmp_path / "state.json"
+    for fails_at in range(1, 50):
+        save_state(path, SwitcherState(Alternation(CONFIG), 7))
+        with failing_disk(fails_at) as disk:
+            try:
+                save_state(path, SwitcherState(Alternation(CONFIG), 8))
+                told = False
+            except RobofumeError as error:
+                told = "cannot be written" in str(error)
+        assert load_state(path, CONFIG).episodes_started in ((7, 8) if told else (8,))
+        assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
+        if not disk.failed:
+            return
+    pytest.fail("the disk was never left alone")
+
+
 def test_every_missing_entry_is_noticed(tmp_path):
     path = tmp_path / "state.json"
     save_state(path, SwitcherState(Alternation(CONFIG), 7))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import Direction, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 
@@ -65,7 +66,7 @@ def evaluate(
     result["model_version"] = reward.version
     if Path(model_directory).is_dir():
         worst_frames.write(Path(model_directory), result["most_wrong"], episodes)
-        (Path(model_directory) / EVALUATION_FILE).write_text(json.dumps(result, indent=2) + "\n")
+        write_atomically(Path(model_directory) / EVALUATION_FILE, (json.dumps(result, indent=2) + "\n").encode())
     return result
 
 
@@ -205,7 +206,10 @@ def _trained_on(directory: Path) -> set[str]:
     path = directory / "training.json"
     if not path.is_file():
         return set()
-    return set(json.loads(path.read_text()).get("trained_on", []))
+    try:
+        return set(json.loads(path.read_text()).get("trained_on", []))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RobofumeError(f"{path} is damaged ({error}); train the reward model again.") from error
 
 
 def table(result: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from robofume_common.action import GRIPPER
 from robofume_common.enums import Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 from robofume_data.episode import EpisodeData
 
 Labels = dict[str, dict[int, Verdict]]
@@ -128,14 +129,11 @@ def read_labels(path: Path) -> Labels:
 
 def write_labels(path: Path, labels: Labels) -> None:
     """Keeps labels as JSON that a person can read and edit."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {
         episode: {str(index): verdict.name.lower() for index, verdict in steps.items()}
         for episode, steps in labels.items()
     }
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(plain, indent=2) + "\n")
-    partial.replace(path)
+    write_atomically(path, (json.dumps(plain, indent=2) + "\n").encode())
 
 
 def most_doubtful(

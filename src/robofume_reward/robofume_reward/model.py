@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from . import families, questions
-from .saved import Calibration, View, read_opposites, write_opposites
+from .saved import Calibration, View, check_manifest, read_opposites, write_manifest, write_opposites
 
 # Tracing copies the weights, and pays only where the cost of a step is Python rather than arithmetic.
 _TRACE_PARAMETERS = 20_000_000
@@ -92,6 +92,8 @@ class RewardModel:
             raise RobofumeError(
                 f"The reward model directory {directory} does not exist; train it with `robofume reward train`."
             )
+        if local:
+            check_manifest(directory)
         if config.threads:
             torch.set_num_threads(config.threads)
         options: dict[str, Any] = {"local_files_only": local or not config.allow_download, "trust_remote_code": False}
@@ -201,6 +203,7 @@ class RewardModel:
         self.calibration.write(directory)
         self.view.write(directory)
         write_opposites(directory, self.opposites)
+        write_manifest(directory)
 
     def _process(self, clips: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
         batch = self.processor(

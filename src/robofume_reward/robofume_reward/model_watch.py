@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .saved import CALIBRATION_FILE, VIEW_FILE
+from .saved import CALIBRATION_FILE, MANIFEST_FILE, VIEW_FILE
 
-_WATCHED = ("config.json", CALIBRATION_FILE, VIEW_FILE, "*.safetensors")
+_WATCHED = ("config.json", CALIBRATION_FILE, VIEW_FILE, MANIFEST_FILE, "*.jinja", "*.safetensors")
 
 
 class ModelWatch:

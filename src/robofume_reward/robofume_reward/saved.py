@@ -1,13 +1,14 @@
-"""What is saved beside the weights of a reward model: how sure it must be, what it looks at, and which questions
-exclude one another.
-"""
+"""What is saved beside the weights of a reward model: how sure it must be, what it looks at, which questions
+exclude one another, and what belongs to it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from robofume_common.errors import RobofumeError
 CALIBRATION_FILE = "calibration.json"
 VIEW_FILE = "view.json"
 OPPOSITES_FILE = "opposites.json"
+MANIFEST_FILE = "files.json"
+_WEIGHTS = ".safetensors"
+_OF_A_MODEL = (".json", ".jinja", ".txt", ".model", _WEIGHTS)
+_OTHERS = (CALIBRATION_FILE, VIEW_FILE, OPPOSITES_FILE, MANIFEST_FILE, "training.json", "evaluation.json")
 
 
 @dataclass(frozen=True)
@@ -130,3 +135,38 @@ def read_opposites(directory: Path) -> dict[str, str]:
 def write_opposites(directory: Path, opposites: Mapping[str, str]) -> None:
     """Saves the pairs of instructions beside the model."""
     (directory / OPPOSITES_FILE).write_text(json.dumps(dict(opposites), indent=2) + "\n")
+
+
+def write_manifest(directory: Path) -> None:
+    """Saves size and hash of the files that make the model, so that damage does not pass for another model.
+
+    Of a text that is cut off, such as a chat template, transformers takes what is left.
+    """
+    names = sorted(path.name for path in directory.iterdir() if path.suffix in _OF_A_MODEL and path.name not in _OTHERS)
+    facts = {name: _fact(directory / name) for name in names}
+    (directory / MANIFEST_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def check_manifest(directory: Path) -> None:
+    """Raises RobofumeError where a file of the model is missing or another one than was saved; does nothing for a model
+    that was saved without a manifest."""
+    path = directory / MANIFEST_FILE
+    if not path.is_file():
+        return
+    try:
+        wrong = [name for name, fact in json.loads(path.read_text()).items() if _fact(directory / name) != fact]
+    except (OSError, ValueError, AttributeError) as error:
+        raise RobofumeError(f"The reward model {directory} is damaged ({error}); train it again.") from error
+    if wrong:
+        raise RobofumeError(
+            f"The reward model {directory} is damaged: {', '.join(wrong)} is not as it was saved; train it again, or "
+            f"remove {MANIFEST_FILE} if that is what you want."
+        )
+
+
+def _fact(path: Path) -> dict[str, Any]:
+    """Size and hash; of the weights, which can be large and tell themselves when they are cut off, the size alone."""
+    if path.suffix == _WEIGHTS:
+        return {"bytes": path.stat().st_size}
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -15,9 +15,9 @@ from robofume_common.parameters import setting
 
 from . import questions
 
-IMAGE_TOKEN = "<image>"
-PAD_TOKEN = "<pad>"
-END_TOKEN = "</s>"
+IMAGE_TOKEN = "<image>"  # noqa: S105  a word of the vocabulary
+PAD_TOKEN = "<pad>"  # noqa: S105  a word of the vocabulary
+END_TOKEN = "</s>"  # noqa: S105  a word of the vocabulary
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}" + IMAGE_TOKEN + "{% else %}{{ part['text'] }}{% endif %}"

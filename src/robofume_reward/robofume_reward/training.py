@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from robofume_common.enums import Direction, Outcome, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_common.files import replace_folder
 from robofume_common.parameters import setting
 from robofume_data.bag_reader import read_episodes
 
@@ -205,9 +206,7 @@ def train_on_episodes(
     worst_frames.write(partial, measured["most_wrong"], held_episodes)
     reward.save(partial)
     (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
-    if output.exists():
-        shutil.rmtree(output)
-    partial.rename(output)
+    replace_folder(partial, output)
     return summary
 
 
@@ -216,8 +215,10 @@ def read_summary(directory: Path) -> dict[str, Any]:
     path = directory / TRAINING_FILE
     if not path.is_file():
         raise RobofumeError(f"{directory} does not say how its model was trained ({TRAINING_FILE}); train it again.")
-    summary: dict[str, Any] = json.loads(path.read_text())
-    return summary
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise RobofumeError(f"{path} is damaged ({error}); train the reward model again.") from error
 
 
 def _base(options: TrainingConfig, directory: Path) -> RewardModel:

@@ -114,6 +114,35 @@ def test_a_truncated_model_is_one_sentence(directory: Path, tmp_path: Path) -> N
         RewardModel.load(tmp_path)
 
 
+def test_a_model_cut_anywhere_is_one_sentence_or_answers_the_same(directory: Path, tmp_path: Path) -> None:
+    RewardModel.load(directory).save(tmp_path)
+    expected = RewardModel.load(tmp_path).probabilities(images(1), INSTRUCTIONS[:1])
+    refused = 0
+    for path in sorted(tmp_path.iterdir()):
+        data = path.read_bytes()
+        for length in (0, 1, len(data) // 3, len(data) - 3):
+            path.write_bytes(data[:length])
+            try:
+                answer = RewardModel.load(tmp_path).probabilities(images(1), INSTRUCTIONS[:1])
+            except RobofumeError:
+                refused += 1
+                continue
+            assert np.array_equal(answer, expected), (path.name, length)
+        path.write_bytes(data)
+    assert refused >= 20
+
+
+@pytest.mark.parametrize("kind", [Calibration, View])
+def test_what_is_saved_beside_a_model_and_cut_at_any_byte_is_one_sentence(tmp_path: Path, kind: type) -> None:
+    kind().write(tmp_path)
+    (path,) = tmp_path.iterdir()
+    data = path.read_bytes()
+    for length in range(len(data) - 1):  # without the last line break it is whole
+        path.write_bytes(data[:length])
+        with pytest.raises(RobofumeError, match="train the reward model again"):
+            kind.read(tmp_path)
+
+
 def test_a_broken_calibration_is_one_sentence(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "calibration.json").write_text("{}")
     with pytest.raises(RobofumeError, match="calibration"):

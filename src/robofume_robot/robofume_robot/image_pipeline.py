@@ -5,12 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.errors import RobofumeError
+from robofume_common.errors import MalformedMessage, RobofumeError
 
 from robofume_robot.camera_config import CameraConfig
 from robofume_robot.undistortion import Undistorter, Window
 
 Image = NDArray[np.uint8]
+MOST_PIXELS = 50_000_000
+"""Of a compressed picture: more than any camera of a robot has, and 150 MB."""
+_HEADER_BYTES = 2**18
+"""A JPEG's size comes after its metadata."""
 cv2.setNumThreads(1)  # the pictures are small, and the other cores have work of their own
 
 
@@ -21,11 +25,30 @@ def depth_to_picture(depth: NDArray[np.uint16], depth_range: float) -> Image:
 
 
 def decode_picture(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> Image:
-    """RGB picture (h, w, 3) of a JPEG or PNG. Raises RobofumeError where it is neither."""
-    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if len(data) else None
+    """RGB picture (h, w, 3) of a JPEG or PNG. Raises RobofumeError where it is neither, MalformedMessage where it is
+    damaged or says that it is larger than MOST_PIXELS: a few bytes can ask for gigabytes of memory."""
+    width, height = _announced_size(bytes(data[:_HEADER_BYTES]))
+    if width * height > MOST_PIXELS:
+        raise MalformedMessage(f"The picture is {width} x {height}, more than {MOST_PIXELS} pixels.")
+    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
-        raise RobofumeError("A compressed picture is neither JPEG nor PNG: set the driver's transport to one of them.")
+        raise MalformedMessage(f"The picture of {len(data)} bytes is damaged.")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _announced_size(head: bytes) -> tuple[int, int]:
+    """Width and height that a PNG or JPEG says it has; 0 where a JPEG's cannot be found."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    if not head.startswith(b"\xff\xd8"):
+        raise RobofumeError("A compressed picture is neither JPEG nor PNG: set the driver's transport to one of them.")
+    place = 2
+    while place + 9 <= len(head):
+        marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4], "big")
+        if head[place] != 0xFF or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            break
+        place += 2 + length
+    return int.from_bytes(head[place + 7 : place + 9], "big"), int.from_bytes(head[place + 5 : place + 7], "big")
 
 
 def crop_window(width: int, height: int, config: CameraConfig) -> Window:

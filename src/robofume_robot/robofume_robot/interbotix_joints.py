@@ -37,7 +37,7 @@ class JointReader:
     """Picks the joints of `kinematics.JOINT_NAMES` out of the driver's joint states."""
 
     def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
+        self._names: tuple[str, ...] | None = None
         self._order: list[int] = []
 
     def positions(self, names: Sequence[str], positions: Sequence[float]) -> Array | None:

@@ -27,9 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except RobofumeError as error:
             print(f"robofume: {error}", file=sys.stderr)
             return 1
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                sys.stderr.close()
+                return 0
+            what = f"{error.filename}: " if error.filename else ""
+            print(f"robofume: {what}{error.strerror or error}.", file=sys.stderr)
+            return 1
         except Stopped:
             print("\nStopped. The same command continues from here.", file=sys.stderr)
-            return 0
-        except BrokenPipeError:
-            sys.stderr.close()
             return 0

@@ -55,7 +55,17 @@ def up(options: Options, interruption: Interruption) -> None:
     """Keep a graph running."""
     from robofume_bringup.stages.up import keep_up
 
-    keep_up(open_context(options, interruption), options.mode, options.namespace, options.idle, options.demonstrator)
+    keep_up(
+        open_context(options, interruption), options.mode, options.namespace, options.idle, options.demonstrator,
+        options.secure,
+    )  # fmt: skip
+
+
+def security(options: Options, interruption: Interruption) -> None:
+    """Make the keystore of a run."""
+    from robofume_bringup.stages.keystore import make_run_keystore
+
+    make_run_keystore(open_context(options, interruption), options.namespace)
 
 
 def demonstrations(options: Options, interruption: Interruption) -> None:

@@ -85,6 +85,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--idle", action="store_true", help="wait for a goal on the action `practice`; do not start by itself"
     )
 
+    up.add_argument("--secure", action="store_true", help="with the keystore that `robofume security` made")
+
+    security = add(
+        "security",
+        commands.security,
+        "make SROS2 keys and permissions for exactly the topics of a run's graph",
+        "robofume security --run lid && robofume up --run lid --secure",
+    )
+    add_run_options(security, amounts=())
+    security.add_argument("--namespace", default="", help="ROS namespace of the nodes, as for `up`")
+
     demos = add(
         "demos",
         commands.demonstrations,

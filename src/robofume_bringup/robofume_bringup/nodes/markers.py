@@ -8,9 +8,8 @@ from collections import deque
 
 from geometry_msgs.msg import Point
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.enums import Direction, Outcome, Phase, Verdict
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA
@@ -31,7 +30,7 @@ _EDGES = (
 """Corners of a box, numbered by the bits of x, y and z, that an edge joins."""
 
 
-class MarkersNode(Node):
+class MarkersNode(GraphNode):
     """Thin shell over `Scoreboard`."""
 
     def __init__(self) -> None:

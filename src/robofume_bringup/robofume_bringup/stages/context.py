@@ -37,6 +37,7 @@ class StageContext:
         self,
         mode: str,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        secure: bool = False,
         **settings: Any,
     ) -> Iterator[RobotSession]:
         """A running graph that is ready; leaving the block stops it.
@@ -44,6 +45,7 @@ class StageContext:
         Arguments:
             mode: collect, practice or evaluate.
             overrides: node -> parameter -> value, below what the person set.
+            secure: with SROS2 and the run's keystore.
             settings: further fields of GraphSettings.
         """
         merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (overrides or {}).items()}
@@ -69,7 +71,8 @@ class StageContext:
             node.check_parameters()
         from robofume_bringup.robot_session import RobotSession
 
-        runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs)
+        keystore = self.directory.keystore if secure else None
+        runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs, keystore=keystore)
         runner.hurried = lambda: self.interruption.requests > 1
         with runner, RobotSession(runner, self.interruption) as session:
             session.wait_until_ready()

@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 
-from robofume_bringup.run_directory import RunDirectory, write_atomically
+from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext, percent
 from robofume_bringup.statistics import wilson_interval
 
@@ -72,11 +73,14 @@ def describe(record: dict[str, Any]) -> str:
 
 
 def read_evaluation(directory: RunDirectory, name: str) -> dict[str, Any] | None:
-    """What evaluations/<name>.json says; None if there is none."""
+    """What evaluations/<name>.json says; None if there is none. Raises RobofumeError where it is damaged."""
+    path = directory.evaluations / f"{name}.json"
     try:
-        return dict(json.loads((directory.evaluations / f"{name}.json").read_text()))
-    except (OSError, ValueError):
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError) as error:
+        raise RobofumeError(f"{path} is damaged: remove it and evaluate again.") from error
 
 
 def _need(context: StageContext, weights: str) -> None:

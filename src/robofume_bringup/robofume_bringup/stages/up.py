@@ -10,12 +10,15 @@ from robofume_bringup.interruption import Stopped
 from robofume_bringup.stages.context import StageContext, percent
 
 
-def keep_up(context: StageContext, mode: str, namespace: str, idle: bool, demonstrator: str) -> None:
+def keep_up(
+    context: StageContext, mode: str, namespace: str, idle: bool, demonstrator: str, secure: bool = False
+) -> None:
     """Run the graph of `mode`. Unless `idle`, practice (or collection) starts and goes on without an end; in
-    the mode evaluate the graph always waits for a goal. `demonstrator`: as in GraphSettings.
+    the mode evaluate the graph always waits for a goal. `demonstrator`: as in GraphSettings. `secure`: with
+    the run's keystore, and nobody without a key takes part.
     """
     try:
-        with context.graph(mode, namespace=namespace, demonstrator=demonstrator) as session:
+        with context.graph(mode, namespace=namespace, demonstrator=demonstrator, secure=secure) as session:
             runner = session.runner
             context.say(
                 f"The graph is up: {', '.join(runner.names)} in ROS domain {runner.domain}. Ctrl+C stops it. "

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from robofume_common.diagnostics import ERROR, Diagnostics
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 
 from robofume_common import qos
@@ -47,7 +46,7 @@ class RecorderConfig:
     disk_floor: float = setting(500e6, "Recording stops when less is free", unit="bytes", minimum=0.0, maximum=1e15)
 
 
-class Recorder(Node):
+class Recorder(GraphNode):
     """Writes the topics of `robofume_data.topics` to a bag, as received.
 
     Each `episode` message makes everything before it safe on the disk; a timer does the same, since the last

@@ -17,24 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.conversion import floats
 from robofume_common.enums import Phase
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_data.bag_reader import find_bags, read_episodes
 from robofume_data.episode import EpisodeData
 
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
+from robofume_policy.checkpoint import read_version, write_version
 from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
 from robofume_policy.replay_cache import ReplayCache
 
 PRACTICE = (Phase.FORWARD, Phase.BACKWARD)
 """Phases that are learnt from."""
-VERSION_FILE = "published_version"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class _EndedError(Exception):
     """The node ends while episodes are read."""
 
 
-class LearnerNode(Node):
+class LearnerNode(GraphNode):
     """Receives in the node's thread and learns in another; the two meet in a queue and a step count."""
 
     def __init__(self) -> None:
@@ -169,7 +168,7 @@ class LearnerNode(Node):
         found = self._read_practice(learner)
         with self._lock:
             self._count.restored(learner.steps, found)
-        self._version = self._read_version()
+        self._version = read_version(config.checkpoints) if config.checkpoints else 0
         self._metrics = (
             MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
         )
@@ -262,7 +261,8 @@ class LearnerNode(Node):
     def _publish_weights(self) -> None:
         data, architecture = self._learner.weights()
         self._version += 1
-        self._write_version()
+        if self._config.checkpoints:
+            write_version(self._config.checkpoints, self._version)
         message = PolicyWeights(
             stamp=self.get_clock().now().to_msg(),
             version=self._version,
@@ -271,28 +271,6 @@ class LearnerNode(Node):
             data=data,
         )
         self._weights_publisher.publish(message)
-
-    def _read_version(self) -> int:
-        """The newest version that this run has published: no version means two different weights."""
-        path = Path(self._config.checkpoints) / VERSION_FILE
-        if not self._config.checkpoints or not path.exists():
-            return 0
-        try:
-            return int(path.read_text())
-        except (OSError, ValueError) as error:
-            raise RobofumeError(f"{path} cannot be read ({error}): write the newest policy version into it.") from error
-
-    def _write_version(self) -> None:
-        if not self._config.checkpoints:
-            return
-        path = Path(self._config.checkpoints) / VERSION_FILE
-        temporary = path.with_name(path.name + "_next")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(f"{self._version}\n")
-            temporary.replace(path)
-        except OSError as error:
-            raise RobofumeError(f"{path} cannot be written: {error.strerror}.") from error
 
     # In both.
 

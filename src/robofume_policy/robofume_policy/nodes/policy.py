@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from rclpy.node import Node
 from robofume_common.action import ActionSpace
 from robofume_common.conversion import floats, image_to_array, to_nanoseconds, to_time
 from robofume_common.enums import Actor as Who
 from robofume_common.enums import ArmMode, ArmState, Direction, Phase
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from sensor_msgs.msg import Image, JointState
 
@@ -40,7 +39,7 @@ class PolicyNodeConfig(ActorConfig):
     seed: int = setting(0, "seed of the noise", minimum=0)
 
 
-class PolicyNode(Node):
+class PolicyNode(GraphNode):
     """Thin shell over `Actor`."""
 
     def __init__(self) -> None:

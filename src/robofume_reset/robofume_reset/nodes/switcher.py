@@ -17,10 +17,11 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
-from robofume_common.action import GRIPPER
+from robofume_common.action import GRIPPER, PHYSICAL_DIMENSION
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_common.enums import Actor, ArmState, Direction, RewardSource, Verdict
-from robofume_common.node import run
+from robofume_common.errors import MalformedMessage
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_common.task import TaskDescription
 from sensor_msgs.msg import Image, JointState
@@ -76,7 +77,7 @@ class SwitcherConfig(LoopConfig, PacingConfig, SuccessRule, SwitchingConfig):
     state_file: str = setting("", "JSON file that keeps counters and direction over restarts; empty: none")
 
 
-class SwitcherNode(Node):
+class SwitcherNode(GraphNode):
     """Thin shell over `EpisodeLoop`."""
 
     def __init__(self) -> None:
@@ -204,6 +205,8 @@ class SwitcherNode(Node):
     def _on_step(self, message: Step) -> None:
         actor, stamp = Actor(message.actor), to_nanoseconds(message.stamp)
         has_action = len(message.action) > 0
+        if has_action and len(message.action) != PHYSICAL_DIMENSION:
+            raise MalformedMessage(f"Its action has {len(message.action)} values, not {PHYSICAL_DIMENSION}.")
         gripper_open = not has_action or message.action[GRIPPER] >= 0.5
         now = time.monotonic()
         self._handle(self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now, gripper_open))

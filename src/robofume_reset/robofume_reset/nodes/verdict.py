@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.node import Node
 from robofume_common.enums import Phase, Verdict
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_robot.nodes.teleop import Terminal
 
@@ -34,7 +33,7 @@ class VerdictConfig:
     deadline: float = setting(30.0, "Wall time to wait for a step, when said once", unit="s", minimum=0.1)
 
 
-class VerdictNode(Node):
+class VerdictNode(GraphNode):
     """Knows the newest step, and labels it when told to."""
 
     def __init__(self) -> None:

@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import Direction, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 
 from robofume_common import qos
@@ -83,7 +82,7 @@ class RewardNodeConfig:
     deadline: float = setting(5.0, "Age at which a step is answered unknown", unit="s", minimum=0.01, maximum=3600.0)
 
 
-class RewardNode(Node):
+class RewardNode(GraphNode):
     """Thin shell over the reward model, the judge and the book of labels."""
 
     def __init__(self) -> None:

@@ -8,11 +8,10 @@ import sys
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import ArmState, BackendState
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Empty
@@ -30,7 +29,7 @@ from robofume_robot.nodes.trajectory_controller import TrajectoryController
 PROPRIOCEPTION_NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
 
 
-class ArmNode(Node):
+class ArmNode(GraphNode):
     """Thin shell over `Arm`."""
 
     def __init__(self) -> None:

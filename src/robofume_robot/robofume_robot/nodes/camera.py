@@ -10,12 +10,11 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from robofume_common.conversion import array_to_image, depth_to_array, image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
-from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.errors import MalformedMessage, RobofumeError
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -33,7 +32,7 @@ from robofume_robot.opencv_source import OpenCvSource
 from robofume_robot.undistortion import Calibration, Undistorter
 
 
-class CameraNode(Node):
+class CameraNode(GraphNode):
     """Thin shell over the image pipeline."""
 
     def __init__(self) -> None:
@@ -74,7 +73,10 @@ class CameraNode(Node):
         if not self._limiter.passes(_stamp_of(data)):
             return
         kind = CompressedImage if self._config.compressed else Image
-        message = deserialize_message(data, kind)
+        try:
+            message = deserialize_message(data, kind)
+        except Exception as error:
+            raise MalformedMessage(f"It cannot be unpacked ({error}).") from error
         if self._config.compressed:
             picture = decode_picture(message.data)
         elif message.encoding == "16UC1":
@@ -140,6 +142,8 @@ class CameraNode(Node):
 
 def _stamp_of(data: bytes) -> int:
     """Stamp (ns) of a serialised message that begins with a header: CDR, after its four bytes of encapsulation."""
+    if len(data) < 12:
+        raise MalformedMessage(f"It has {len(data)} bytes, less than a header.")
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return seconds * 1_000_000_000 + nanoseconds
 

@@ -15,12 +15,11 @@ import time
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.conversion import to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
 from robofume_common.enums import BackendState
 from robofume_common.errors import RobofumeError
-from robofume_common.node import EXIT_REFUSED, run
+from robofume_common.node import EXIT_REFUSED, GraphNode, run
 from robofume_common.parameters import declare
 from robofume_common.parent import RUNNER_PID, signal_at_parents_end
 from sensor_msgs.msg import JointState
@@ -39,7 +38,7 @@ from robofume_robot.motion import SECOND, Motion, MotionPoint
 from robofume_robot.sleeping import is_asleep
 
 
-class InterbotixNode(Node):
+class InterbotixNode(GraphNode):
     """Thin shell over `InterbotixArm`."""
 
     def __init__(self) -> None:

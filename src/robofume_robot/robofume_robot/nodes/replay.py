@@ -8,12 +8,11 @@ import time
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.node import Node
 from robofume_common.conversion import floats, to_nanoseconds, to_time
 from robofume_common.diagnostics import OK, WARN, Diagnostics
 from robofume_common.enums import Direction, Outcome, Phase
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import Image, JointState
 
@@ -23,7 +22,7 @@ from robofume_robot.interbotix_joints import JointReader
 from robofume_robot.replay import Event, Replay, ReplayConfig, ReplayStep
 
 
-class ReplayNode(Node):
+class ReplayNode(GraphNode):
     """Thin shell over `Replay`."""
 
     def __init__(self) -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.conversion import image_to_array
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from sensor_msgs.msg import Image
 
@@ -27,7 +26,7 @@ class SnapshotConfig:
     deadline: float = setting(20.0, "Wall time to wait for a picture", unit="s", minimum=0.1, maximum=3600.0)
 
 
-class SnapshotNode(Node):
+class SnapshotNode(GraphNode):
     """Waits for one picture, writes it, and ends."""
 
     def __init__(self) -> None:

@@ -13,10 +13,9 @@ import tty
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.conversion import to_nanoseconds
 from robofume_common.enums import Actor, ArmMode, ArmState
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool
@@ -55,7 +54,7 @@ class Terminal:
                 termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
 
 
-class TeleopNode(Node):
+class TeleopNode(GraphNode):
     """Thin shell over `Teleoperator`."""
 
     def __init__(self) -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from sensor_msgs.msg import JointState
 
@@ -29,7 +28,7 @@ class WorkspaceConfig:
     overwrite: bool = setting(False, "Replace an existing file")
 
 
-class WorkspaceNode(Node):
+class WorkspaceNode(GraphNode):
     """Thin shell over `WorkspaceRecorder`."""
 
     def __init__(self) -> None:

@@ -6,10 +6,10 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from rclpy.node import Node
 from robofume_common.conversion import floats, to_nanoseconds, to_time
 from robofume_common.enums import Actor, ArmMode, Direction, Phase
-from robofume_common.node import run
+from robofume_common.errors import MalformedMessage
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_robot.kinematics import JOINT_NAMES, proprioception
 from sensor_msgs.msg import JointState
@@ -28,13 +28,15 @@ class DemonstratorNodeConfig(DemonstratorConfig):
     task: str = setting("pot_pick_and_place", "Which simulated task")
 
 
-class DemonstratorNode(Node):
+class DemonstratorNode(GraphNode):
     """Thin shell over `Demonstrator`: pairs ground truth with joint states by their stamp."""
 
     def __init__(self) -> None:
         super().__init__("demonstrator")
         config = declare(self, DemonstratorNodeConfig)
-        self._script = Demonstrator(make_task(config.task), config)
+        task = make_task(config.task)
+        self._script = Demonstrator(task, config)
+        self._objects = task.object_names
         self._task_name = config.task
         self._task: Task | None = None
         self._joint_state: tuple[int, np.ndarray] | None = None
@@ -59,12 +61,18 @@ class DemonstratorNode(Node):
 
     def _on_joint_state(self, message: JointState) -> None:
         if set(JOINT_NAMES) <= set(message.name):
+            if len(message.position) != len(message.name):
+                raise MalformedMessage(f"It has {len(message.position)} positions for {len(message.name)} joints.")
             values = dict(zip(message.name, message.position, strict=True))
             stamp = to_nanoseconds(message.header.stamp)
             self._joint_state = stamp, np.array([values[name] for name in JOINT_NAMES])
             self._act()
 
     def _on_truth(self, message: GroundTruth) -> None:
+        missing = set(self._objects) - set(message.object_names)
+        if missing or len(message.object_names) != len(message.object_poses):
+            wanted = ", ".join(self._objects)
+            raise MalformedMessage(f"It has {len(message.object_poses)} poses and not one for each of {wanted}.")
         self._truth = message
         self._act()
 

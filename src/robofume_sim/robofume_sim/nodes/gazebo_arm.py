@@ -10,10 +10,9 @@ import array
 import sys
 from dataclasses import dataclass
 
-from rclpy.node import Node
 from robofume_common.diagnostics import Diagnostics
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_robot.interbotix_joints import SWAPPED_FINGER, JointReader
 from robofume_robot.kinematics import ARM_JOINT_NAMES, FINGER_JOINT_NAMES, JOINT_NAMES
@@ -32,7 +31,7 @@ class GazeboArmConfig:
     robot_name: str = setting("wx250s", "Namespace of the arm's controllers and joint states")
 
 
-class GazeboArmNode(Node):
+class GazeboArmNode(GraphNode):
     """One trajectory in, one for each controller out; joint states the other way."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from robofume_robot.kinematics import JOINT_NAMES
 from sensor_msgs.msg import Image, JointState
@@ -82,7 +82,7 @@ class GazeboServices:
         self._node.destroy_node()
 
 
-class GazeboSceneNode(Node):
+class GazeboSceneNode(GraphNode):
     """Thin shell over `GazeboScene`."""
 
     def __init__(self) -> None:

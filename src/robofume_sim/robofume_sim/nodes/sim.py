@@ -15,12 +15,11 @@ import numpy as np
 from geometry_msgs.msg import Pose
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
-from rclpy.node import Node
 from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
 from robofume_common.diagnostics import OK, WARN, Diagnostics
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_robot.kinematics import JOINT_NAMES
 from rosgraph_msgs.msg import Clock
@@ -55,7 +54,7 @@ class SimConfig:
     )
 
 
-class SimNode(Node):
+class SimNode(GraphNode):
     """Thin shell over `World`."""
 
     def __init__(self) -> None:

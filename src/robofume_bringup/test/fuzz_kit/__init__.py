@@ -1,0 +1,1 @@
+"""Hostile input at every boundary, from a seed: `values` makes it, `messages` and `boundaries` feed it in."""
