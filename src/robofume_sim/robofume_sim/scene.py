@@ -156,8 +156,12 @@ def build(
     width: int,
     height: int,
     tool: str = "",
+    equalities: str = "",
+    flexible: bool = False,
 ) -> str:
-    """The whole MJCF model: arm with what it holds, arena, camera and the task's own bodies.
+    """The whole MJCF model: arm with what it holds, arena, camera, the task's own bodies, and what may tie them.
+
+    `flexible`: with a flex, whose stiffness only one solver integrates implicitly.
 
     Shadows and multisampling are off: they are all that rendering costs on a CPU.
     """
@@ -167,11 +171,13 @@ def build(
 
     background = rgba(appearance.background)[:-2]
     lx, ly, lz = appearance.light_position
+    integrator = "discrete" if flexible else "implicitfast"
+    solver = 'solver="CG" tolerance="1e-6"' if flexible else 'cone="elliptic" impratio="10"'
     return f"""
 <mujoco model="robofume">
   <compiler angle="radian" autolimits="true"/>
-  <option timestep="{timestep}" integrator="implicitfast" cone="elliptic" impratio="10"/>
-  <size memory="2M"/>
+  <option timestep="{timestep}" integrator="{integrator}" {solver}/>
+  <size memory="{"64M" if flexible else "2M"}"/>
   <visual>
     <global offwidth="{width}" offheight="{height}"/>
     <quality shadowsize="64" offsamples="0" numslices="16" numstacks="8"/>
@@ -192,5 +198,6 @@ def build(
     {robot_model.arm_body(tool)}
     {task_bodies}
   </worldbody>
+  <equality>{equalities}</equality>
   <actuator>{robot_model.actuators()}</actuator>
 </mujoco>"""

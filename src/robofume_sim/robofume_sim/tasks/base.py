@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
 
 from robofume_sim.robot_model import FINGERTIP_BELOW_GRIPPER
-from robofume_sim.scene import Appearance
+from robofume_sim.scene import ARENA_MAX, ARENA_MIN, Appearance
 
 HOME_JOINT_POSITIONS = (0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0)
 """Home of tabletop tasks [rad]: gripper straight down at (0.22, 0, 0.17), drawn back to let the camera see."""
@@ -41,11 +41,18 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class SceneState:
-    """What is true about the world now: gripper position (3,) [m], opening [0 closed .. 1 open], objects by name."""
+    """What is true about the world now: gripper position (3,) [m], opening [0 closed .. 1 open], objects by name.
+
+    Where there is a cloth: its vertices (V, 3) [m], its triangles (T, 3) of vertices, and whether the hand holds it.
+    Scripts do without them.
+    """
 
     gripper_position: Vector
     gripper_opening: float
     objects: dict[str, ObjectState]
+    cloth: Vector = field(default_factory=lambda: np.zeros((0, 3)))
+    triangles: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,11 @@ class SimulatedTask(ABC):
     hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.3)
     in_gazebo = True
     """Whether Gazebo Classic can simulate it: rigid objects, and the gripper as the URDF has it."""
+    has_cloth = False
+    arena_minimum, arena_maximum = ARENA_MIN, ARENA_MAX
+    """Where the objects may be [m]; those outside are lost."""
+    settling = 0.0
+    """How long the objects take to come to rest after a reset, at least [s]."""
 
     @abstractmethod
     def bodies(self, appearance: Appearance) -> str:
