@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from robofume_robot.kinematics import FINGER_CLOSED, FINGER_JOINT_NAMES, FINGER_OPEN
 
+from robofume_sim import graphics
 from robofume_sim.robot_model import CLOTH_BIT
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ COUNT = 7  # vertices along a side; 9 make a folded cloth twice as slow
 SPACING = 0.02  # m, between them
 HALF_SIDE = (COUNT - 1) / 2 * SPACING
 RADIUS = 0.0025  # m, half the thickness that contacts see
+STRETCH = 75.0  # N/m
 NAME = "cloth"
 
 TOUCH = 0.010
@@ -40,6 +42,8 @@ HINGE = 0.006
 """Of them only those on one line [m]: a sheet turns about the line in which two fingers hold it."""
 LAYER = 0.004
 """Vertices so far [m] below the highest one between the tips belong to the layer below."""
+LINING = 8.0
+"""How much heavier a lined part of the cloth is."""
 _MIDDLE = (FINGER_CLOSED + FINGER_OPEN) / 2
 _TIP = [(y, z) for y in (-0.005, 0.003) for z in (-0.010, 0.0, 0.010)]
 _TIPS = [np.array([[0.0406, side * y, z] for y, z in _TIP]) for side in (1, -1)]
@@ -65,14 +69,17 @@ def laid(points: Array, x: float, y: float, turn: float, heights: Array | float 
     return {f"{NAME}_{i}": np.array([*flat[i], high[i]]) for i in range(len(points))}
 
 
-def mjcf(colour: str) -> str:
-    """The cloth itself, lying somewhere; a task's start says where."""
+def mjcf(colour: str, thickness: float) -> str:
+    """The cloth itself, lying somewhere; a task's start says where.
+
+    `thickness` [m] says how well it resists bending, with its third power; it stretches the same whatever it is.
+    """
     return f"""
 <flexcomp name="{NAME}" type="grid" dim="2" count="{COUNT} {COUNT} 1" spacing="{SPACING} {SPACING} {SPACING}"
           pos="0.285 0 {RADIUS}" radius="{RADIUS}" mass=".012" rgba="{colour}">
   <contact contype="{CLOTH_BIT}" conaffinity="{CLOTH_BIT}" condim="1" friction=".8 .005 .0001" solref=".01 1"
            solimp=".9 .95 .001" selfcollide="auto"/>
-  <elasticity young="5e4" poisson=".2" thickness=".0015" damping=".002" elastic2d="both"/>
+  <elasticity young="{STRETCH / thickness:.1f}" poisson=".2" thickness="{thickness}" damping=".002" elastic2d="both"/>
 </flexcomp>"""
 
 
@@ -103,9 +110,13 @@ def heights(vertices: Array, triangles: NDArray[np.integer], points: Array) -> A
 class Cloth:
     """The cloth of a world, and the hand on it."""
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, lined: NDArray[np.bool_]) -> None:
         self._model, self._data = model, data
         self._bodies = np.array(model.flex_vertbodyid)
+        self._lined = lined if len(lined) else np.zeros(len(self._bodies), dtype=bool)
+        if self._lined.any():
+            model.body_mass[self._bodies[self._lined]] *= LINING
+            graphics.load_mujoco().mj_setConst(model, data)
         self.triangles = np.array(model.flex_elem).reshape(-1, 3)
         self._hand = model.body("wrist_rotate_link").id
         self._fingers = [model.body(f"{name}_link").id for name in FINGER_JOINT_NAMES]
@@ -151,7 +162,7 @@ class Cloth:
             return
         rotation = self._data.xmat[self._hand].reshape(3, 3)
         place = (vertices - tips.mean(axis=(0, 1))) @ rotation  # y along the way of the fingers, z across it
-        near = (np.abs(place[:, 1]) < ALONG) & (np.abs(place[:, 2]) < ACROSS)
+        near = (np.abs(place[:, 1]) < ALONG) & (np.abs(place[:, 2]) < ACROSS) & ~self._lined
         if not near.any():
             return
         near &= vertices[:, 2] > vertices[near, 2].max() - LAYER

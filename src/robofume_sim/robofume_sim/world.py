@@ -78,7 +78,7 @@ class World:
         self._objects = {name: self.model.body(name).id for name in self.task.object_names}
         self._fingers = {self.model.geom(f"{name}_pad").id for name in JOINT_NAMES[6:]}
         self._home = np.append(self.task.description.home_joint_positions, (FINGER_OPEN, FINGER_OPEN))
-        self._cloth = Cloth(self.model, self.data) if self.task.has_cloth else None
+        self._cloth = Cloth(self.model, self.data, self.task.lined()) if self.task.has_cloth else None
         self._next_start = np.random.default_rng(self.config.seed)
         self.reset(Direction.FORWARD)
 

@@ -153,7 +153,7 @@ def test_toppled_objects_right_themselves(rigid_world, quaternion):
     rigid_world.reset(Direction.FORWARD, 0)
     put(rigid_world, (0.29, -0.07, 0.06), quaternion)
     rigid_world.advance(4.0)
-    state = rigid_world.scene_state().objects[world.task.object_names[0]]
+    state = rigid_world.scene_state().objects[rigid_world.task.object_names[0]]
     assert state.tilt < 0.15
     assert abs(state.position[2]) < 0.005
 
@@ -194,7 +194,7 @@ def test_a_brush_on_a_sweet_gives_way():
 
 def test_thrown_objects_stay_in_the_arena(rigid_world):
     generator = np.random.default_rng(0)
-    degree = rigid_world.model.joint(f"{world.task.object_names[0]}_x").dofadr[0]
+    degree = rigid_world.model.joint(f"{rigid_world.task.object_names[0]}_x").dofadr[0]
     for seed in range(20):
         rigid_world.reset(Direction.FORWARD, seed)
         rigid_world.data.qvel[degree : degree + 3] = generator.normal(0.0, 2.0, 3)

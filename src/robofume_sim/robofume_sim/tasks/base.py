@@ -77,7 +77,8 @@ class Truth:
 class Transfer:
     """How a script carries an object: positions of the gripper [m], and the heights it moves at.
 
-    `grasp` is where to close (it follows the object), `place` where to open.
+    `grasp` is where to close (it follows the object), `place` where to open. `done`: whether nothing is left to do; None
+    where that follows from the object being at its place.
     """
 
     grasp: Vector
@@ -85,6 +86,7 @@ class Transfer:
     hover_height: float
     carry_height: float
     done_height: float
+    done: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,10 @@ class SimulatedTask(ABC):
     """Where the objects may be [m]; those outside are lost."""
     settling = 0.0
     """How long the objects take to come to rest after a reset, at least [s]."""
+
+    def lined(self) -> NDArray[np.bool_]:
+        """Which vertices of the cloth are lined: heavy, and too thick for the hand; none."""
+        return np.zeros(0, dtype=bool)
 
     @abstractmethod
     def bodies(self, appearance: Appearance) -> str:

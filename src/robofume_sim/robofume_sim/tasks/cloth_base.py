@@ -20,7 +20,7 @@ GRASP_HEIGHT = FINGERTIP_BELOW_GRIPPER + 0.001
 class ClothTask(CarryingTask):
     """A task with the one cloth of `robofume_sim.cloth`."""
 
-    hand = Hand(action_noise=0.10, grasp_offset=0.008, speed=0.4)
+    hand = Hand(action_noise=0.15, grasp_offset=0.010, speed=0.3)
     in_gazebo = False
     has_cloth = True
     arena_minimum, arena_maximum = (0.12, -0.22), (0.45, 0.22)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
 
@@ -19,7 +20,10 @@ INSIDE_MOVING = cloth.vertex(LAST - 1, 1)
 DIAGONAL = 2.0 * math.sqrt(2.0) * cloth.HALF_SIDE
 QUARTER = math.pi / 4
 PLACE = (0.285, 0.0)  # of the middle
-INWARDS = cloth.SPACING / math.sqrt(2.0)  # how far [m] inside the corner a script grips, in the middle of its square
+THICKNESS = 0.0032  # m, in bending: a corner spreads out by itself, a fold does not
+GRIP_SHARE = 0.6  # of the way from the corner to the vertex inside it: there both fingers have cloth under them
+SHORT = 0.006  # m, of the way that a script carries a corner
+MARGIN = 0.001  # of its places inside the workspace [m]
 
 FOLDED = 0.035  # how far [m] the two corners may be from each other
 UNFOLDED = 0.85 * DIAGONAL  # and how far they are at least
@@ -35,7 +39,7 @@ class ClothFolding(ClothTask):
         forward_instruction="fold the cloth in half from corner to corner",
         backward_instruction="unfold the cloth and lay it flat",
         step_limit=25,
-        demonstration_step_limit=40,
+        demonstration_step_limit=50,
         action_mask=(True, True, True, False, False, False, True),
         workspace_minimum=(0.17, -0.15, 0.016),
         workspace_maximum=(0.40, 0.15, 0.18),
@@ -43,9 +47,15 @@ class ClothFolding(ClothTask):
     )
     object_names = (MOVING, STAYING, LEFT, RIGHT, INSIDE_MOVING)
 
+    def lined(self) -> NDArray[np.bool_]:
+        """The half with the corner that stays."""
+        x, y = cloth.grid().T
+        half: NDArray[np.bool_] = x - y < 1e-9
+        return half
+
     def bodies(self, appearance: scene.Appearance) -> str:
         """The cloth alone."""
-        return cloth.mjcf(scene.rgba(appearance.object))
+        return cloth.mjcf(scene.rgba(appearance.object), THICKNESS)
 
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
         """Flat, with a corner to each side (forward), or folded over its diagonal along x (backward)."""
@@ -74,25 +84,31 @@ class ClothFolding(ClothTask):
             backward_score=share_reached(unfolded, DIAGONAL, flat, clear),
         )
 
-    def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
-        """Forward: how far beside the opposite corner. Backward: where the corner lies in the flat cloth."""
-        beside = np.array([*rng.uniform(-0.005, 0.005, 2), 0.0])
-        if direction == Direction.FORWARD:
-            return beside
-        return beside + (PLACE[0], PLACE[1] - DIAGONAL / 2 + INWARDS - 0.006, cloth.RADIUS + GRASP_HEIGHT)
+    def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:  # noqa: ARG002  same both ways
+        """How far beside the right place the corner goes."""
+        return np.array([*rng.uniform(-0.005, 0.005, 2), 0.0])
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """Grip the corner where both fingers have cloth under them; let it down on the other one, or on the table."""
+        staying, left, right = (state.objects[name].position for name in (STAYING, LEFT, RIGHT))
+        flat = left + right - staying  # where the corner lies in a flat cloth
+        way = (staying - flat) / max(float(np.linalg.norm(staying - flat)), 1e-6)
+        inwards = GRIP_SHARE * math.sqrt(2.0) * cloth.SPACING
+        apart = _distance(state, MOVING, STAYING)
         if direction == Direction.FORWARD:
             # a little short of it: the cloth above has a little further to go round the fold
-            onto = state.objects[STAYING].position + (0.0, -INWARDS - 0.006, 2.5 * cloth.RADIUS + GRASP_HEIGHT)
-            place = onto + place
+            onto, height, done = staying - (inwards + SHORT) * way, 2.5 * cloth.RADIUS, apart < FOLDED
+        else:
+            onto, height, done = flat + inwards * way, cloth.RADIUS, apart > UNFOLDED
+        onto = np.array([*onto[:2], height + GRASP_HEIGHT]) + place
+        lower, upper = self.description.workspace_minimum, self.description.workspace_maximum
         return Transfer(
-            grasp=grasp_point(state, MOVING, INSIDE_MOVING, 0.5),
-            place=place,
+            grasp=grasp_point(state, MOVING, INSIDE_MOVING, GRIP_SHARE),
+            place=np.clip(onto, np.add(lower, MARGIN), np.subtract(upper, MARGIN)),
             hover_height=0.06,
             carry_height=0.075,
             done_height=0.12,
+            done=done,
         )
 
 
