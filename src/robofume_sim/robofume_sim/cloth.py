@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import mujoco
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 COUNT = 7  # vertices along a side; 9 make a folded cloth twice as slow
 SPACING = 0.02  # m, between them
@@ -45,8 +46,9 @@ LAYER = 0.004
 LINING = 8.0
 """How much heavier a lined part of the cloth is."""
 _MIDDLE = (FINGER_CLOSED + FINGER_OPEN) / 2
+FINGERTIP = 0.0406  # m, along x of a finger's link
 _TIP = [(y, z) for y in (-0.005, 0.003) for z in (-0.010, 0.0, 0.010)]
-_TIPS = [np.array([[0.0406, side * y, z] for y, z in _TIP]) for side in (1, -1)]
+_TIPS = [np.array([[FINGERTIP, side * y, z] for y, z in _TIP]) for side in (1, -1)]
 """Points of the two fingertips, in the links of the fingers: inner and outer face, across their width."""
 
 
@@ -110,12 +112,12 @@ def heights(vertices: Array, triangles: NDArray[np.integer], points: Array) -> A
 class Cloth:
     """The cloth of a world, and the hand on it."""
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, lined: NDArray[np.bool_]) -> None:
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, lined: Mask, grippable: Mask) -> None:
         self._model, self._data = model, data
         self._bodies = np.array(model.flex_vertbodyid)
-        self._lined = lined if len(lined) else np.zeros(len(self._bodies), dtype=bool)
-        if self._lined.any():
-            model.body_mass[self._bodies[self._lined]] *= LINING
+        self._grippable = grippable if len(grippable) else np.ones(len(self._bodies), dtype=bool)
+        if lined.any():
+            model.body_mass[self._bodies[lined]] *= LINING
             graphics.load_mujoco().mj_setConst(model, data)
         self.triangles = np.array(model.flex_elem).reshape(-1, 3)
         self._hand = model.body("wrist_rotate_link").id
@@ -124,6 +126,9 @@ class Cloth:
         self._servos = np.array([model.actuator(name).id for name in FINGER_JOINT_NAMES])
         self._ties = np.array([model.equality(f"tie_{i}").id for i in range(len(self._bodies))])
         self._was_open = False
+        pad = model.geom(f"{FINGER_JOINT_NAMES[0]}_pad")
+        longer = pad.pos[0] + pad.size[0] - FINGERTIP  # fingers may vary
+        self._tips = [tips + (longer, 0.0, 0.0) for tips in _TIPS]
 
     @property
     def vertices(self) -> Array:
@@ -154,7 +159,9 @@ class Cloth:
             self._grip()
 
     def _grip(self) -> None:
-        tips = np.stack([self._in_world(body, _TIPS[side]) for side, body in enumerate(self._fingers)])  # (2, 6, 3)
+        tips = np.stack(
+            [self._in_world(body, self._tips[side]) for side, body in enumerate(self._fingers)]
+        )  # (2, 6, 3)
         vertices = self.vertices
         under = heights(vertices, self.triangles, tips.reshape(-1, 3)[:, :2]).reshape(2, -1)
         touches = tips[..., 2] - RADIUS - under < TOUCH
@@ -162,7 +169,7 @@ class Cloth:
             return
         rotation = self._data.xmat[self._hand].reshape(3, 3)
         place = (vertices - tips.mean(axis=(0, 1))) @ rotation  # y along the way of the fingers, z across it
-        near = (np.abs(place[:, 1]) < ALONG) & (np.abs(place[:, 2]) < ACROSS) & ~self._lined
+        near = (np.abs(place[:, 1]) < ALONG) & (np.abs(place[:, 2]) < ACROSS) & self._grippable
         if not near.any():
             return
         near &= vertices[:, 2] > vertices[near, 2].max() - LAYER

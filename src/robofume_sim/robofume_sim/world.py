@@ -27,6 +27,7 @@ from robofume_sim import cloth, graphics, scene
 from robofume_sim.cloth import Cloth
 from robofume_sim.tasks import make_task
 from robofume_sim.tasks.base import ObjectState, SceneState, SimulatedTask, Truth
+from robofume_sim.variations import Build
 
 if TYPE_CHECKING:
     import mujoco
@@ -50,6 +51,7 @@ class WorldConfig:
     image_height: int = 100
     seed: int = 0  # of the sequence of starts that a reset without a seed takes
     appearance: scene.Appearance = field(default_factory=scene.Appearance)
+    build: Build = field(default_factory=Build)
 
 
 class World:
@@ -70,6 +72,8 @@ class World:
         )
         self._mujoco = graphics.load_mujoco()
         self.model = self._mujoco.MjModel.from_xml_string(xml)
+        self.task.check_build(self.config.build)
+        self.config.build.apply(self.model, self.task.object_names, self.task.tool_names)
         self.data = self._mujoco.MjData(self.model)
         self._renderer: mujoco.Renderer | None = None
         self._site = self.model.site("gripper").id
@@ -78,7 +82,9 @@ class World:
         self._objects = {name: self.model.body(name).id for name in self.task.object_names}
         self._fingers = {self.model.geom(f"{name}_pad").id for name in JOINT_NAMES[6:]}
         self._home = np.append(self.task.description.home_joint_positions, (FINGER_OPEN, FINGER_OPEN))
-        self._cloth = Cloth(self.model, self.data, self.task.lined()) if self.task.has_cloth else None
+        self._cloth = (
+            Cloth(self.model, self.data, self.task.lined(), self.task.grippable()) if self.task.has_cloth else None
+        )
         self._next_start = np.random.default_rng(self.config.seed)
         self.reset(Direction.FORWARD)
 

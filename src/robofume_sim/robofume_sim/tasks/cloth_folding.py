@@ -10,7 +10,7 @@ from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
 
 from robofume_sim import cloth, scene
-from robofume_sim.tasks.base import SceneState, Transfer, Truth, Vector, share_reached
+from robofume_sim.tasks.base import Hand, SceneState, Transfer, Truth, Vector, share_reached
 from robofume_sim.tasks.cloth_base import CLOTH_HOME, GRASP_HEIGHT, ClothTask, grasp_point, is_clear, is_still
 
 LAST = cloth.COUNT - 1
@@ -23,11 +23,12 @@ PLACE = (0.285, 0.0)  # of the middle
 THICKNESS = 0.0032  # m, in bending: a corner spreads out by itself, a fold does not
 GRIP_SHARE = 0.6  # of the way from the corner to the vertex inside it: there both fingers have cloth under them
 SHORT = 0.006  # m, of the way that a script carries a corner
+WANDERING = 0.025  # how far [m] from its usual place a script lays the corner that moves
 MARGIN = 0.001  # of its places inside the workspace [m]
 
-FOLDED = 0.035  # how far [m] the two corners may be from each other
+FOLDED = 0.045  # how far [m] the two corners may be from each other
 UNFOLDED = 0.85 * DIAGONAL  # and how far they are at least
-SPREAD = 0.80 * DIAGONAL  # the same for the ends of the fold, always: a crumpled cloth is neither
+SPREAD = 0.75 * DIAGONAL  # the same for the ends of the fold, always: a crumpled cloth is neither
 FLAT_FOLDED, FLAT = 0.022, 0.014  # height of the highest vertex at most [m]
 
 
@@ -45,6 +46,7 @@ class ClothFolding(ClothTask):
         workspace_maximum=(0.40, 0.15, 0.18),
         home_joint_positions=CLOTH_HOME,
     )
+    hand = Hand(action_noise=0.10, grasp_offset=0.009, speed=0.3)
     object_names = (MOVING, STAYING, LEFT, RIGHT, INSIDE_MOVING)
 
     def lined(self) -> NDArray[np.bool_]:
@@ -52,6 +54,12 @@ class ClothFolding(ClothTask):
         x, y = cloth.grid().T
         half: NDArray[np.bool_] = x - y < 1e-9
         return half
+
+    def grippable(self) -> NDArray[np.bool_]:
+        """The corner that moves, as far as two rows inside."""
+        x, y = cloth.grid().T
+        corner: NDArray[np.bool_] = x - y > (LAST - 2.5) * cloth.SPACING
+        return corner
 
     def bodies(self, appearance: scene.Appearance) -> str:
         """The cloth alone."""
@@ -91,7 +99,9 @@ class ClothFolding(ClothTask):
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """Grip the corner where both fingers have cloth under them; let it down on the other one, or on the table."""
         staying, left, right = (state.objects[name].position for name in (STAYING, LEFT, RIGHT))
-        flat = left + right - staying  # where the corner lies in a flat cloth
+        # where the corner lies in a flat cloth; a cloth that is dragged along must not draw the hand after it
+        usual = np.array([PLACE[0], PLACE[1] - DIAGONAL / 2, 0.0])
+        flat = np.clip(left + right - staying, usual - WANDERING, usual + WANDERING)
         way = (staying - flat) / max(float(np.linalg.norm(staying - flat)), 1e-6)
         inwards = GRIP_SHARE * math.sqrt(2.0) * cloth.SPACING
         apart = _distance(state, MOVING, STAYING)
