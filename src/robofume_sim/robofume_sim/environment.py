@@ -5,6 +5,7 @@ Importing this module registers `RoboFuME/PotPickAndPlace-v0` and its kin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from robofume_common.errors import RobofumeError
 
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.tasks import TASKS
+from robofume_sim.variations import LOOK, varied
 from robofume_sim.world import World, WorldConfig
 
 Observation = dict[str, NDArray[Any]]
@@ -45,15 +47,18 @@ class RobofumeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         image_size: int = 64,
         step_limit: int | None = None,
         variation: float = 0.0,
+        variations: Sequence[str] = LOOK,
         world: WorldConfig | None = None,
         render_mode: str | None = "rgb_array",
     ) -> None:
-        """`variation` over 0 gives every environment another look (drawn from the first seed); 0 the plain one."""
+        """`variation` over 0 makes every environment another one (drawn from the first seed) in what `variations` name
+        (`robofume_sim.variations.KINDS`); 0 leaves the plain one."""
         if render_mode not in (None, "rgb_array"):
             raise RobofumeError(f"render_mode must be 'rgb_array' or None, not '{render_mode}'")
         self.render_mode = render_mode
         self.direction = Direction(direction)
-        self._task, self._reset_free, self._image_size, self._variation = task, reset_free, image_size, variation
+        self._task, self._reset_free, self._image_size = task, reset_free, image_size
+        self._variation, self._kinds = variation, tuple(variations)
         self._world_config = world or WorldConfig()
         self._looks_varied = variation == 0.0
         self._open(self._world_config)
@@ -79,9 +84,9 @@ class RobofumeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.direction = Direction(options.get("direction", self.direction))
         if not self._looks_varied:
             self._looks_varied = True
-            look = self._world_config.appearance.varied(self.np_random, self._variation)
+            look, build = varied(self._kinds, int(self.np_random.integers(2**31)), self._variation)
             self.world.close()
-            self._open(replace(self._world_config, appearance=look))
+            self._open(replace(self._world_config, appearance=look, build=build))
         if options.get("reset_scene", not self._reset_free or not self._started or seed is not None):
             self.world.reset(self.direction, seed=int(self.np_random.integers(2**31)))
             self.arm.forget()

@@ -17,8 +17,9 @@ FINGERTIP_BELOW_GRIPPER = 0.013
 GRIP_FORCE = 4.0
 """Largest force of a finger [N]; strong grips fling small objects."""
 
-FINGER_BIT, OBJECT_BIT = 1, 2
-"""Collision bits. Fingers touch floor and grips; objects touch floor, limits and one another."""
+FINGER_BIT, OBJECT_BIT, CLOTH_BIT = 1, 2, 4
+"""Collision bits. Fingers touch floor and grips; objects touch floor, limits and one another; cloth touches floor and
+itself."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ DEFAULTS = f"""
   <geom contype="{FINGER_BIT}" conaffinity="0" condim="4" friction="1.6 .02 .001" priority="1" mass="0"
         solref=".006 1" solimp=".95 .99 .001" rgba=".45 .47 .52 1"/>
 </default>
-<default class="floor"><geom contype="0" conaffinity="{FINGER_BIT | OBJECT_BIT}" condim="3"/></default>
+<default class="floor"><geom contype="0" conaffinity="{FINGER_BIT | OBJECT_BIT | CLOTH_BIT}" condim="3"/></default>
 <default class="limit"><geom contype="0" conaffinity="{OBJECT_BIT}" condim="3" friction=".1 .005 .0001"
                              rgba="0 0 0 0" group="4"/></default>
 <default class="object"><geom contype="{OBJECT_BIT}" conaffinity="{OBJECT_BIT}" friction=".4 .005 .0001"/></default>

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -18,13 +17,14 @@ ARENA_CEILING = 0.30
 EDGE_GAP = 0.022
 DIVIDER_HEIGHT = 0.006
 
+TEXTURES = ("plain", "checks", "speckles", "gradient")
 Colour = tuple[float, float, float]
 Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """How the scene looks. The default is the plain scene; `varied` draws another one."""
+    """How the scene looks. The default is the plain scene; `variations.varied` draws another one."""
 
     background: Colour = (0.62, 0.68, 0.72)
     table: Colour = (0.86, 0.83, 0.77)
@@ -36,32 +36,9 @@ class Appearance:
     camera_position: Point = (0.70, 0.0, 0.52)
     camera_target: Point = (0.258, 0.0, 0.062)
     camera_field_of_view: float = 36.0
-
-    def varied(self, rng: np.random.Generator, amount: float = 1.0) -> Appearance:
-        """Another look: colours, light and camera pose moved by up to `amount` (1: clearly different, 0: same)."""
-
-        def colour(base: Colour, spread: float) -> Colour:
-            moved = np.asarray(base) + amount * rng.uniform(-spread, spread, 3)
-            r, g, b = np.clip(moved, 0.0, 1.0)
-            return (float(r), float(g), float(b))
-
-        def point(base: Point, spread: float) -> Point:
-            x, y, z = np.asarray(base) + amount * rng.uniform(-spread, spread, 3)
-            return (float(x), float(y), float(z))
-
-        return dataclasses.replace(
-            self,
-            background=colour(self.background, 0.3),
-            table=colour(self.table, 0.15),
-            edge=colour(self.edge, 0.15),
-            tray=colour(self.tray, 0.15),
-            object=colour(self.object, 0.12),
-            light=float(self.light * (1.0 + amount * rng.uniform(-0.35, 0.25))),
-            light_position=point(self.light_position, 0.5),
-            camera_position=point(self.camera_position, 0.03),
-            camera_target=point(self.camera_target, 0.01),
-            camera_field_of_view=float(self.camera_field_of_view + amount * rng.uniform(-2.0, 2.0)),
-        )
+    texture: str = "plain"
+    """Of the table, one of TEXTURES."""
+    texture_contrast: float = 0.0
 
 
 def rgba(colour: Colour, brightness: float = 1.0) -> str:
@@ -137,6 +114,23 @@ def movable(name: str, geoms: str, *, mass: float, centre_of_mass_z: float, radi
 </body>"""
 
 
+def _texture(appearance: Appearance) -> tuple[str, str]:
+    """MJCF of the table's pattern, and the attribute that gives it to the table; nothing where it is plain."""
+    if appearance.texture == "plain":
+        return "", ""
+    dark = " ".join([f"{1.0 - appearance.texture_contrast:.4f}"] * 3)
+    pattern = {
+        "checks": f'builtin="checker" rgb1="1 1 1" rgb2="{dark}"',
+        "speckles": f'builtin="flat" rgb1="1 1 1" rgb2="1 1 1" mark="random" markrgb="{dark}" random=".05"',
+        "gradient": f'builtin="gradient" rgb1="1 1 1" rgb2="{dark}"',
+    }[appearance.texture]
+    asset = (
+        f'<texture name="table" type="2d" {pattern} width="64" height="64"/>'
+        '<material name="table" texture="table" texrepeat="12 12"/>'
+    )
+    return asset, 'material="table" '
+
+
 def _camera(appearance: Appearance) -> str:
     position, target = np.asarray(appearance.camera_position), np.asarray(appearance.camera_target)
     backward = (position - target) / np.linalg.norm(position - target)
@@ -156,8 +150,12 @@ def build(
     width: int,
     height: int,
     tool: str = "",
+    equalities: str = "",
+    flexible: bool = False,
 ) -> str:
-    """The whole MJCF model: arm with what it holds, arena, camera and the task's own bodies.
+    """The whole MJCF model: arm with what it holds, arena, camera, the task's own bodies, and what may tie them.
+
+    `flexible`: with a flex, whose stiffness only one solver integrates implicitly.
 
     Shadows and multisampling are off: they are all that rendering costs on a CPU.
     """
@@ -166,12 +164,15 @@ def build(
         return " ".join([f"{strength * appearance.light:.4f}"] * 3)
 
     background = rgba(appearance.background)[:-2]
+    texture, table = _texture(appearance)
     lx, ly, lz = appearance.light_position
+    integrator = "discrete" if flexible else "implicitfast"
+    solver = 'solver="CG" tolerance="1e-6"' if flexible else 'cone="elliptic" impratio="10"'
     return f"""
 <mujoco model="robofume">
   <compiler angle="radian" autolimits="true"/>
-  <option timestep="{timestep}" integrator="implicitfast" cone="elliptic" impratio="10"/>
-  <size memory="2M"/>
+  <option timestep="{timestep}" integrator="{integrator}" {solver}/>
+  <size memory="{"64M" if flexible else "2M"}"/>
   <visual>
     <global offwidth="{width}" offheight="{height}"/>
     <quality shadowsize="64" offsamples="0" numslices="16" numstacks="8"/>
@@ -181,16 +182,18 @@ def build(
   <default>{robot_model.DEFAULTS}</default>
   <asset>
     <texture name="sky" type="skybox" builtin="flat" rgb1="{background}" rgb2="{background}" width="8" height="48"/>
+    {texture}
   </asset>
   <worldbody>
     <light pos="{lx} {ly} {lz}" dir="{0.27 - lx} {-ly} {-lz}" directional="true" castshadow="false"
            diffuse="{grey(0.5)}" specular="0 0 0"/>
     {_camera(appearance)}
     <geom class="floor" name="floor" type="plane" size="1.2 1.2 .1" friction=".4 .005 .0001"
-          rgba="{rgba(appearance.table)}"/>
+          {table}rgba="{rgba(appearance.table)}"/>
     {_arena(appearance)}
     {robot_model.arm_body(tool)}
     {task_bodies}
   </worldbody>
+  <equality>{equalities}</equality>
   <actuator>{robot_model.actuators()}</actuator>
 </mujoco>"""

@@ -119,7 +119,8 @@ class Carrying(Script):
             self._stage, self._waited = Stage.RETREAT, 0
         elif self._stage is Stage.RETREAT:
             self._waited += 1
-            done = episode.mishap is Mishap.DROP or near(plan.grasp, plan.place, 0.04, 0.02)
+            there = near(plan.grasp, plan.place, 0.04, 0.02) if plan.done is None else plan.done
+            done = episode.mishap is Mishap.DROP or there
             if not done and gripper[2] > plan.done_height - 0.015 and self._waited > 2:
                 self._stage = Stage.REACH
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,11 @@ from robofume_robot.kinematics import (
     opening_from_finger,
 )
 
-from robofume_sim import graphics, scene
+from robofume_sim import cloth, graphics, scene
+from robofume_sim.cloth import Cloth
 from robofume_sim.tasks import make_task
 from robofume_sim.tasks.base import ObjectState, SceneState, SimulatedTask, Truth
+from robofume_sim.variations import Build
 
 if TYPE_CHECKING:
     import mujoco
@@ -49,6 +51,7 @@ class WorldConfig:
     image_height: int = 100
     seed: int = 0  # of the sequence of starts that a reset without a seed takes
     appearance: scene.Appearance = field(default_factory=scene.Appearance)
+    build: Build = field(default_factory=Build)
 
 
 class World:
@@ -64,9 +67,13 @@ class World:
             width=self.config.image_width,
             height=self.config.image_height,
             tool=self.task.tool(self.config.appearance),
+            equalities=cloth.ties() if self.task.has_cloth else "",
+            flexible=self.task.has_cloth,
         )
         self._mujoco = graphics.load_mujoco()
         self.model = self._mujoco.MjModel.from_xml_string(xml)
+        self.task.check_build(self.config.build)
+        self.config.build.apply(self.model, self.task.object_names, self.task.tool_names)
         self.data = self._mujoco.MjData(self.model)
         self._renderer: mujoco.Renderer | None = None
         self._site = self.model.site("gripper").id
@@ -75,6 +82,9 @@ class World:
         self._objects = {name: self.model.body(name).id for name in self.task.object_names}
         self._fingers = {self.model.geom(f"{name}_pad").id for name in JOINT_NAMES[6:]}
         self._home = np.append(self.task.description.home_joint_positions, (FINGER_OPEN, FINGER_OPEN))
+        self._cloth = (
+            Cloth(self.model, self.data, self.task.lined(), self.task.grippable()) if self.task.has_cloth else None
+        )
         self._next_start = np.random.default_rng(self.config.seed)
         self.reset(Direction.FORWARD)
 
@@ -97,8 +107,11 @@ class World:
             body = self.model.body(name).id
             address = self.model.jnt_qposadr[self.model.body_jntadr[body]]
             self.data.qpos[address : address + 3] = place - self.model.body_pos[body]
+        if self._cloth is not None:
+            self._cloth.forget()
         self.follow([self._home], [self.config.control_period])
-        self.advance(self.config.control_period)
+        periods = max(1, round(self.task.settling / self.config.control_period))
+        self.advance(periods * self.config.control_period)
 
     def step(self, joint_targets: Sequence[float] | Array) -> None:
         """Drive the joints (8,) to their targets during one control period."""
@@ -141,6 +154,8 @@ class World:
         for control in controls:
             self.data.ctrl[:] = control
             self._mujoco.mj_step(self.model, self.data, nstep=substeps)
+            if self._cloth is not None:
+                self._cloth.update()
         self._followed += ticks
         if not np.isfinite(self.data.qpos).all():
             raise RobofumeError("The simulation became unstable; please report the task and the seed.")
@@ -186,6 +201,13 @@ class World:
                 touched.add(self.model.geom_bodyid[second])
             elif second in self._fingers:
                 touched.add(self.model.geom_bodyid[first])
+        sheet: dict[str, Any] = {}
+        if self._cloth is not None:
+            sheet = {
+                "cloth": self._cloth.vertices,
+                "triangles": self._cloth.triangles,
+                "held": bool(self._cloth.held.any()),
+            }
         objects = {}
         for name, body in self._objects.items():
             degree = self.model.body_dofadr[body]
@@ -200,6 +222,7 @@ class World:
             gripper_position=self.data.site_xpos[self._site].copy(),
             gripper_opening=opening_from_finger(float(fingers.mean())),
             objects=objects,
+            **sheet,
         )
 
     def truth(self) -> Truth:
@@ -208,7 +231,7 @@ class World:
 
     def lost_objects(self) -> list[str]:
         """Names of objects that left the arena: a fault of the world, which the robustness check counts."""
-        (x0, y0), (x1, y1) = scene.ARENA_MIN, scene.ARENA_MAX
+        (x0, y0), (x1, y1) = self.task.arena_minimum, self.task.arena_maximum
         lost = []
         for name, body in self._objects.items():
             x, y, z = self.data.xipos[body]

@@ -11,7 +11,7 @@ from robofume_sim.environment import RobofumeEnv, environment_id
 from robofume_sim.tasks import TASKS
 
 
-@pytest.mark.parametrize("name", ["RoboFuME/PotPickAndPlace-v0", "RoboFuME/PotLid-v0", "RoboFuME/CandySweeping-v0"])
+@pytest.mark.parametrize("name", sorted(environment_id(task) for task in TASKS))
 @pytest.mark.filterwarnings("ignore:.*Box observation space.*")
 def test_the_checker_passes(name):
     environment = gymnasium.make(name)

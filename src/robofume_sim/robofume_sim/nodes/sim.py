@@ -11,7 +11,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-import numpy as np
 from geometry_msgs.msg import Pose
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
@@ -29,7 +28,7 @@ from trajectory_msgs.msg import JointTrajectory
 from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth
 from robofume_interfaces.srv import ResetScene
-from robofume_sim.scene import Appearance
+from robofume_sim.variations import KINDS, LOOK, varied
 from robofume_sim.world import SERVO_PERIOD, World, WorldConfig
 
 
@@ -50,8 +49,9 @@ class SimConfig:
         1.0, "Wall time without an answer after which an image is shown again, in lockstep", unit="s", minimum=0.1
     )
     variation: float = setting(
-        0.0, "How far colours, light and camera pose are from the plain scene", minimum=0.0, maximum=1.0
+        0.0, "How far the world is from the plain one in what `variations` names", minimum=0.0, maximum=1.0
     )
+    variations: tuple[str, ...] = setting(LOOK, f"What varies, of: {', '.join(KINDS)}")
 
 
 class SimNode(GraphNode):
@@ -60,9 +60,7 @@ class SimNode(GraphNode):
     def __init__(self) -> None:
         super().__init__("sim")
         self._config = config = declare(self, SimConfig)
-        look = Appearance()
-        if config.variation > 0.0:
-            look = look.varied(np.random.default_rng([config.seed, 2]), config.variation)
+        look, build = varied(config.variations if config.variation > 0.0 else (), config.seed, config.variation)
         self._world = World(
             config.task,
             WorldConfig(
@@ -71,6 +69,7 @@ class SimNode(GraphNode):
                 image_height=config.image_height,
                 seed=config.seed,
                 appearance=look,
+                build=build,
             ),
         )
         if config.start_direction != Direction.FORWARD:

@@ -6,11 +6,13 @@ from robofume_common.errors import RobofumeError
 
 from robofume_sim.tasks.base import SimulatedTask
 from robofume_sim.tasks.candy_sweeping import CandySweeping
+from robofume_sim.tasks.cloth_covering import ClothCovering
+from robofume_sim.tasks.cloth_folding import ClothFolding
 from robofume_sim.tasks.pot_lid import PotLid
 from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace
 
 TASKS: dict[str, type[SimulatedTask]] = {
-    task.description.name: task for task in (PotPickAndPlace, PotLid, CandySweeping)
+    task.description.name: task for task in (PotPickAndPlace, PotLid, CandySweeping, ClothFolding, ClothCovering)
 }
 
 GAZEBO_TASKS = tuple(sorted(name for name, task in TASKS.items() if task.in_gazebo))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
 from robofume_common.task import TaskDescription
 
 from robofume_sim.robot_model import FINGERTIP_BELOW_GRIPPER
-from robofume_sim.scene import Appearance
+from robofume_sim.scene import ARENA_MAX, ARENA_MIN, Appearance
+from robofume_sim.variations import Build
 
 HOME_JOINT_POSITIONS = (0.0, -0.3044, 0.4469, 0.0, 1.4283, 0.0)
 """Home of tabletop tasks [rad]: gripper straight down at (0.22, 0, 0.17), drawn back to let the camera see."""
@@ -41,11 +43,18 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class SceneState:
-    """What is true about the world now: gripper position (3,) [m], opening [0 closed .. 1 open], objects by name."""
+    """What is true about the world now: gripper position (3,) [m], opening [0 closed .. 1 open], objects by name.
+
+    Where there is a cloth: its vertices (V, 3) [m], its triangles (T, 3) of vertices, and whether the hand holds it.
+    Scripts do without them.
+    """
 
     gripper_position: Vector
     gripper_opening: float
     objects: dict[str, ObjectState]
+    cloth: Vector = field(default_factory=lambda: np.zeros((0, 3)))
+    triangles: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,8 @@ class Truth:
 class Transfer:
     """How a script carries an object: positions of the gripper [m], and the heights it moves at.
 
-    `grasp` is where to close (it follows the object), `place` where to open.
+    `grasp` is where to close (it follows the object), `place` where to open. `done`: whether nothing is left to do;
+    None where that follows from the object being at its place.
     """
 
     grasp: Vector
@@ -78,6 +88,7 @@ class Transfer:
     hover_height: float
     carry_height: float
     done_height: float
+    done: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -110,9 +121,31 @@ class SimulatedTask(ABC):
 
     description: TaskDescription
     object_names: tuple[str, ...]
+    tool_names: tuple[str, ...] = ()
+    """Bodies that the gripper holds all the time."""
     hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.3)
     in_gazebo = True
     """Whether Gazebo Classic can simulate it: rigid objects, and the gripper as the URDF has it."""
+    has_cloth = False
+    arena_minimum, arena_maximum = ARENA_MIN, ARENA_MAX
+    """Where the objects may be [m]; those outside are lost."""
+    settling = 0.0
+    """How long the objects take to come to rest after a reset, at least [s]."""
+
+    def check_build(self, build: Build) -> None:
+        """RobofumeError where the task does not have objects of other shapes."""
+        if self.has_cloth and (build.object_width, build.object_height) != (1.0, 1.0):
+            raise RobofumeError(
+                f"{self.description.name} has a cloth, which comes in one shape: leave object_shape out."
+            )
+
+    def lined(self) -> NDArray[np.bool_]:
+        """Which vertices of the cloth are lined, that is heavy; none."""
+        return np.zeros(0, dtype=bool)
+
+    def grippable(self) -> NDArray[np.bool_]:
+        """Which vertices of the cloth the hand can hold; without an answer, all."""
+        return np.zeros(0, dtype=bool)
 
     @abstractmethod
     def bodies(self, appearance: Appearance) -> str:

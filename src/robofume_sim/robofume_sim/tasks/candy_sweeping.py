@@ -56,6 +56,7 @@ class CandySweeping(SweepingTask):
         released_at_success=False,
     )
     object_names = SWEETS
+    tool_names = ("brush",)
     hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.5)
     in_gazebo = False
 

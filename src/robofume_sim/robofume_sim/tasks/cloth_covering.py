@@ -1,0 +1,95 @@
+"""Cloth covering: a cloth goes over a block that stands fast, and off it again."""
+
+from __future__ import annotations
+
+import numpy as np
+from robofume_common.enums import Direction
+from robofume_common.task import TaskDescription
+
+from robofume_sim import cloth, scene
+from robofume_sim.robot_model import CLOTH_BIT, FINGER_BIT
+from robofume_sim.tasks.base import SceneState, Transfer, Truth, Vector, share_reached
+from robofume_sim.tasks.cloth_base import CLOTH_HOME, GRASP_HEIGHT, ClothTask, grasp_point, is_clear, is_still
+
+MIDDLE, LAST = cloth.COUNT // 2, cloth.COUNT - 1
+LEADING = cloth.vertex(MIDDLE, LAST), cloth.vertex(MIDDLE, LAST - 1)  # the edges to grip: their middle, and inside it
+TRAILING = cloth.vertex(MIDDLE, 0), cloth.vertex(MIDDLE, 1)
+CORNERS = tuple(cloth.vertex(i, j) for i in (0, LAST) for j in (0, LAST))
+BLOCK_PLACE = (0.285, 0.065)
+BLOCK_HALF, BLOCK_HEIGHT = 0.022, 0.025
+CLOTH_PLACE = (0.285, -0.070)  # of the middle, where it lies on the table
+THICKNESS = 0.0045  # m, in bending: felt, which spreads out by itself
+COVERED = 0.9  # share of the block's top that is under the cloth, for a success
+FLAT = 0.020  # height of the highest vertex of a cloth that lies on the table [m]
+GRIP_TO_MIDDLE = cloth.HALF_SIDE - 0.003
+
+_side = np.linspace(-0.9, 0.9, 7) * BLOCK_HALF
+TOP = np.add(BLOCK_PLACE, np.stack(np.meshgrid(_side, _side), axis=-1).reshape(-1, 2))
+"""Points (49, 2) of the block's top, all over it."""
+
+
+class ClothCovering(ClothTask):
+    """Forward: drawn over the block by its leading edge. Backward: drawn off it by the trailing one."""
+
+    description = TaskDescription(
+        name="cloth_covering",
+        forward_instruction="cover the block with the cloth",
+        backward_instruction="pull the cloth off the block and lay it on the table",
+        step_limit=25,
+        demonstration_step_limit=50,
+        action_mask=(True, True, True, False, False, False, True),
+        workspace_minimum=(0.17, -0.15, 0.016),
+        workspace_maximum=(0.40, 0.15, 0.18),
+        home_joint_positions=CLOTH_HOME,
+    )
+    object_names = (*LEADING, *TRAILING, *CORNERS)
+    settling = 1.0
+
+    def bodies(self, appearance: scene.Appearance) -> str:
+        """The block, fixed to the table, and the cloth."""
+        x, y = BLOCK_PLACE
+        block = (
+            f'<geom class="floor" name="block" type="box" size="{BLOCK_HALF} {BLOCK_HALF} {BLOCK_HEIGHT / 2}" '
+            f'pos="{x} {y} {BLOCK_HEIGHT / 2}" conaffinity="{FINGER_BIT | CLOTH_BIT}" friction=".3 .005 .0001" '
+            f'rgba="{scene.rgba(appearance.tray)}"/>'
+        )
+        return block + cloth.mjcf(scene.rgba(appearance.object), THICKNESS)
+
+    def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
+        """Flat on the table beside the block (forward), or just over it, about to fall on it (backward)."""
+        turn = rng.uniform(-0.12, 0.12)
+        place = CLOTH_PLACE if direction == Direction.FORWARD else BLOCK_PLACE
+        x, y = np.add(place, rng.uniform(-0.02, 0.02, 2))
+        high = cloth.RADIUS + (0.0 if direction == Direction.FORWARD else BLOCK_HEIGHT)
+        return cloth.laid(cloth.grid(), x, y, turn, high)
+
+    def truth(self, state: SceneState) -> Truth:
+        """The share of the block's top under the cloth; it lies still, and the hand is off it."""
+        covered = float(np.mean(cloth.heights(state.cloth, state.triangles, TOP) > BLOCK_HEIGHT - 0.003))
+        still, clear = is_still(state, self.object_names), is_clear(state)
+        bare, missing = max(0.0, COVERED - covered), covered
+        flat = still and float(state.cloth[:, 2].max()) < FLAT
+        return Truth(
+            forward_success=bare == 0.0 and still and clear,
+            backward_success=missing == 0.0 and flat and clear,
+            forward_score=share_reached(bare, COVERED, still, clear),
+            backward_score=share_reached(missing, 1.0, flat, clear),
+        )
+
+    def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
+        """Where the edge goes: beyond the block, or beyond the cloth's place on the table."""
+        x, y = rng.uniform(-0.008, 0.008, 2)
+        if direction == Direction.FORWARD:
+            return np.array([BLOCK_PLACE[0] + x, BLOCK_PLACE[1] + GRIP_TO_MIDDLE + 0.5 * y, 0.024])
+        return np.array([CLOTH_PLACE[0] + x, CLOTH_PLACE[1] - GRIP_TO_MIDDLE + y, cloth.RADIUS + GRASP_HEIGHT])
+
+    def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
+        """Grip the edge in its middle; high over the block, low over the table."""
+        forward = direction == Direction.FORWARD
+        return Transfer(
+            grasp=grasp_point(state, *(LEADING if forward else TRAILING), 0.2),
+            place=place,
+            hover_height=0.07,
+            carry_height=0.06 if forward else 0.045,
+            done_height=0.13,
+        )

@@ -1,0 +1,81 @@
+"""The cloth: its geometry, when the hand holds it and when not, and that the script does its tasks."""
+
+import numpy as np
+import pytest
+from robofume_common.enums import Direction
+from robofume_sim.arm_driver import ArmDriver
+from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig
+from robofume_sim.world import World
+
+from robofume_sim import cloth
+
+STILL = DemonstratorConfig(action_noise=0.0, grasp_offset=0.0)
+SQUARE = np.array([[0.0, 0.0, 0.1], [1.0, 0.0, 0.1], [1.0, 1.0, 0.3], [0.0, 1.0, 0.3], [0.0, 0.0, 0.5], [0.5, 0.0, 0.5],
+                   [0.0, 0.5, 0.5]])  # fmt: skip
+TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6]])
+
+
+def test_heights_are_those_of_the_highest_layer():
+    points = np.array([[0.9, 0.5], [0.1, 0.1], [0.5, 1.5], [-0.1, 0.5]])
+    np.testing.assert_allclose(cloth.heights(SQUARE, TRIANGLES, points), [0.2, 0.5, -np.inf, -np.inf])
+
+
+def test_a_triangle_on_edge_covers_nothing():
+    upright = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.0, 1.0]])
+    assert cloth.heights(upright, np.array([[0, 1, 2]]), np.array([[0.5, 0.0]]))[0] == -np.inf
+
+
+def go(world: World, arm: ArmDriver, place, opening: float, steps: int = 8) -> None:
+    """Bring the gripper to a place (3,) [m] with that opening."""
+    for _ in range(steps):
+        delta = np.clip(np.asarray(place) - world.scene_state().gripper_position, -0.05, 0.05)
+        arm.step(np.array([*delta, 0, 0, 0, opening]))
+
+
+def held(world: World) -> int:
+    """How many vertices the hand holds."""
+    return int(world.data.eq_active.sum())
+
+
+def test_the_hand_holds_what_both_fingers_close_on_until_it_opens():
+    world = World("cloth_folding")
+    world.reset(Direction.FORWARD, 0)
+    arm = ArmDriver(world)
+    plan = world.task.transfer(world.scene_state(), Direction.FORWARD, np.zeros(3))
+    over = plan.grasp + (0.0, 0.0, 0.06)
+    go(world, arm, over, 1.0)
+    go(world, arm, over, 0.0, 2)
+    assert held(world) == 0, "closed in the air"
+    go(world, arm, plan.grasp, 0.0, 4)
+    go(world, arm, over, 0.0, 3)
+    assert held(world) == 0, "was closed before it came down"
+    beside = plan.grasp + (0.11, -0.02, 0.0)
+    go(world, arm, beside, 1.0)
+    go(world, arm, beside, 0.0, 2)
+    assert held(world) == 0, "beside the cloth"
+    go(world, arm, over, 1.0)
+    go(world, arm, plan.grasp, 1.0, 4)
+    go(world, arm, plan.grasp, 0.0, 2)
+    assert 1 <= held(world) <= 3, "the line between the fingers"
+    assert world.scene_state().held
+    go(world, arm, over, 0.0, 3)
+    assert world.scene_state().cloth[:, 2].max() > 0.04
+    go(world, arm, over, 1.0, 3)
+    assert held(world) == 0
+    assert world.scene_state().cloth[:, 2].max() < 0.03, "it fell"
+
+
+@pytest.mark.parametrize("task", ["cloth_covering", "cloth_folding"])
+def test_without_imperfection_the_script_does_and_undoes_it(task):
+    world = World(task)
+    arm = ArmDriver(world)
+    script = Demonstrator(world.task, STILL)
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
+        arm.home()
+        script.begin(direction)
+        for _ in range(world.task.description.demonstration_step_limit):
+            arm.step(script.act(world.scene_state()))
+            if world.truth().success(direction):
+                break
+        assert world.truth().success(direction)
+        assert world.lost_objects() == []
