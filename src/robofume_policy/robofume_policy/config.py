@@ -17,9 +17,12 @@ class NetworkConfig:
     )
     encoder: str = setting(
         "convolution",
-        "what is seen of the picture: four convolutions, or nothing (a policy on proprioception and sentence alone)",
-        choices=("convolution", "none"),
+        "what is seen of the picture: four convolutions, features of a frozen pre-trained model (`frozen_model`), or "
+        "nothing (a policy on proprioception and sentence alone)",
+        choices=("convolution", "frozen", "none"),
     )
+    frozen_model: str = setting("", "directory or hub name of the vision model of the encoder `frozen`")
+    frozen_cells: int = setting(3, "places each way whose features are kept of a picture", minimum=1, maximum=16)
     action_dimension: int = setting(4, "number of unmasked action components", minimum=1, maximum=7)
     proprioception_dimension: int = setting(7, "number of proprioception values", minimum=1)
     instruction_dimension: int = setting(384, "length of the sentence embedding (MiniLM 384, CLIP 512)", minimum=1)

@@ -7,6 +7,7 @@ from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 
 from robofume_policy.config import NetworkConfig
+from robofume_policy.encoder import seen
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.replay import EpisodeTransitions
 
@@ -59,7 +60,7 @@ class EpisodeConverter:
         return EpisodeTransitions(
             episode_id=episode.episode_id,
             instruction_embedding=self.language(episode.instruction),
-            images=self._images(episode)[: last + 1],
+            images=seen(self.network, episode.images[: last + 1]),
             proprioception=episode.proprioception[: last + 1].astype(np.float32),
             actions=_pad(np.clip(actions, -1.0, 1.0)),
             rewards=_pad(rewards),
@@ -68,12 +69,6 @@ class EpisodeConverter:
             next_offset=_pad(next_offset),
             imitation=np.full(last + 1, float(success), np.float32),
         )
-
-    def _images(self, episode: EpisodeData) -> np.ndarray:
-        """What a policy sees; pictures of no size for one without an encoder, which cost no memory."""
-        if self.network.encoder == "none":
-            return np.zeros((len(episode.images), 0, 0, 3), np.uint8)
-        return episode.images
 
     def _check(self, episode: EpisodeData) -> None:
         size = self.network.image_size

@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import as_strided
 from torch import Tensor, nn
 
 from robofume_policy.config import NetworkConfig
+from robofume_policy.frozen_encoder import feature_dimension, frozen_encoder
 
 STEM = 4  # pixels per cell of the first layer
 
@@ -53,9 +54,30 @@ class NoEncoder(nn.Module):
         return torch.zeros(len(images), 0, device=images.device)
 
 
-def create_encoder(config: NetworkConfig) -> ConvEncoder | NoEncoder:
-    """The encoder that `config.encoder` names."""
+class GivenFeatures(nn.Module):
+    """The encoder of a policy that is given features (`frozen_encoder.py`) in the place of pictures."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.output_dimension = dimension
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`features` (B, output_dimension) as float32."""
+        return features.float()
+
+
+def create_encoder(config: NetworkConfig) -> ConvEncoder | GivenFeatures | NoEncoder:
+    """The encoder that `config.encoder` names. Raises RobofumeError where its frozen model is not to be had."""
+    if config.encoder == "frozen":
+        return GivenFeatures(feature_dimension(config.frozen_model, config.frozen_cells))
     return NoEncoder() if config.encoder == "none" else ConvEncoder(config.image_size)
+
+
+def seen(config: NetworkConfig, images: np.ndarray) -> np.ndarray:
+    """What a policy's encoder is given of `images` (B, H, W, 3) uint8: themselves, features (B, F), or nothing."""
+    if config.encoder == "frozen":
+        return frozen_encoder(config.frozen_model, config.frozen_cells)(images)
+    return np.zeros((len(images), 0, 0, 3), np.uint8) if config.encoder == "none" else images
 
 
 def _cells(images: Tensor) -> Tensor:
@@ -69,9 +91,9 @@ def _cells(images: Tensor) -> Tensor:
 def random_shift(images: np.ndarray, largest: int, random: np.random.Generator) -> np.ndarray:
     """Shift each image by up to `largest` pixels each way, repeating its edge (DrQ, arXiv 2004.13649).
 
-    `images` is (B, H, W, 3) uint8; the result is a new array of the same shape.
+    `images` is (B, H, W, 3) uint8; the result is a new array of the same shape. Features are left as they are.
     """
-    if largest == 0 or images.size == 0:
+    if largest == 0 or images.size == 0 or images.ndim != 4:
         return images
     batch, height, width, channels = images.shape
     padded = np.pad(images, ((0, 0), (largest, largest), (largest, largest), (0, 0)), mode="edge")

@@ -14,6 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from robofume_policy.config import NetworkConfig
+from robofume_policy.encoder import seen
 from robofume_policy.exploration import Exploration, Explorer
 from robofume_policy.networks import Policy
 
@@ -71,16 +72,14 @@ class ActingPolicy:
         Raises RobofumeError on an image of another size. A policy without an encoder looks at none.
         """
         size = self.config.image_size
-        if self.config.encoder == "none":
-            image = np.zeros((0, 0, 3), np.uint8)
-        elif image.shape != (size, size, 3) or image.dtype != np.uint8:
+        if self.config.encoder != "none" and (image.shape != (size, size, 3) or image.dtype != np.uint8):
             raise RobofumeError(
                 f"The policy needs images of {size}x{size}x3 uint8 and was given {image.shape} {image.dtype}: "
                 "set the camera's policy image size to the one the policy was trained with."
             )
         with torch.inference_mode():
             mean = self.network(
-                torch.from_numpy(np.ascontiguousarray(image)[None]),
+                torch.from_numpy(np.ascontiguousarray(seen(self.config, image[None]))),
                 torch.as_tensor(proprioception, dtype=torch.float32)[None],
                 torch.as_tensor(instruction_embedding, dtype=torch.float32)[None],
             )[0].numpy()

@@ -25,7 +25,7 @@ class EpisodeTransitions:
 
     episode_id: str
     instruction_embedding: Array  # (D,) float32
-    images: Array  # (S, H, W, 3) uint8; H and W are 0 for a policy without pictures
+    images: Array  # (S, H, W, 3) uint8, H and W 0 for a policy without pictures; or features (S, F) float16
     proprioception: Array  # (S, P) float32
     actions: Array  # (S, A) float32 in [-1, 1]
     rewards: Array  # (S,) float32
