@@ -17,6 +17,7 @@ from robofume_common.files import write_atomically
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, summarise
+from robofume_bringup.robustness import robustness
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import wilson_interval
 
@@ -51,7 +52,7 @@ class RunResults:
     demonstrations: list[EpisodeSummary] = field(default_factory=list)
     practice: list[EpisodeSummary] = field(default_factory=list)
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By the names of EVALUATIONS."""
+    """By the names of EVALUATIONS, and of their variations (`robustness.record_name`)."""
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     updates: int = 0
 
@@ -112,6 +113,7 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         results=results,
         headline=headline(results),
         evaluation=evaluation_table(results),
+        robustness=robustness_table(results),
         reward=reward_in_use(results),
         practice=practice_facts(results),
         stages=[(STAGES[name], record.get("seconds")) for name, record in results.stages.items() if record],
@@ -170,6 +172,12 @@ def headline(results: RunResults) -> str:
         return f"The pre-trained policy succeeds in {share} of its trials; {steps:,} control steps practised."
     count = len(results.demonstrations)
     return f"{count} episodes of demonstrations, {steps:,} control steps of practice so far."
+
+
+def robustness_table(results: RunResults) -> list[dict[str, Any]]:
+    """One row per policy and variation of the simulation; see `robustness.robustness`."""
+    rows = robustness(results.evaluations)
+    return [row | {"policy": EVALUATIONS.get(row["evaluation"], row["evaluation"])} for row in rows]
 
 
 def evaluation_table(results: RunResults) -> list[dict[str, Any]]:

@@ -244,6 +244,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="which policy (default: practised)",
     )
 
+    evaluate.add_argument(
+        "--variation",
+        action="append",
+        metavar="KIND",
+        help="also under this variation of the simulation, alone, and what is kept; may be repeated; all: every kind "
+        "(background, light, colours, texture, camera, gripper_length, base_offset, object_shape)",
+    )
+
     report = add("report", commands.report, "write report.html for a run", "robofume report --run lid")
     add_run_options(report, amounts=(), settings=False)
 

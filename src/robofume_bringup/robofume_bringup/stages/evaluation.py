@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
+from robofume_bringup.robustness import PLAIN, record_name, robustness, variations_to_run
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext, percent
 from robofume_bringup.statistics import wilson_interval
@@ -18,14 +20,19 @@ SEED = 1
 evaluation."""
 
 
-def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str, Any]:
-    """Evaluate one of the run's policies (see `RunDirectory.policy`) and write evaluations/<name>.json."""
+def evaluate_policy(context: StageContext, weights: str, name: str, variation: str = PLAIN) -> dict[str, Any]:
+    """Evaluate one of the run's policies (see `RunDirectory.policy`) and write evaluations/<name>.json.
+
+    With a `variation` of the simulation (`robofume_sim.variations.KINDS`) the file is that of `record_name`.
+    """
     directory, trials = context.directory, context.config.trials
+    name = record_name(name, variation)
     stage = f"evaluate_{name}"
     _need(context, weights)
+    sim = {"sim": {"variation": 1.0, "variations": (variation,)}} if variation != PLAIN else {}
     with (
         context.timed(stage),
-        context.graph("evaluate", weights=weights) as session,
+        context.graph("evaluate", sim, weights=weights) as session,
         context.bar(f"Evaluating ({name})", 2 * trials, "trial") as bar,
     ):
 
@@ -43,6 +50,7 @@ def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str,
     record = {
         "name": name,
         "weights": weights,
+        "variation": variation,
         "trials_per_direction": trials,
         "seed": SEED,
         "started": started,
@@ -53,9 +61,27 @@ def evaluate_policy(context: StageContext, weights: str, name: str) -> dict[str,
         "backward_steps": [int(value) for value in result.backward_steps],
     }
     write_atomically(directory.evaluations / f"{name}.json", json.dumps(record, indent=2).encode())
-    context.say(f"Evaluation of the {weights} policy: " + describe(record))
+    where = f" under the variation {variation}" if variation != PLAIN else ""
+    context.say(f"Evaluation of the {weights} policy{where}: " + describe(record))
     directory.note(stage, finished=True)
     return record
+
+
+def evaluate_robustness(context: StageContext, weights: str, name: str, variations: Sequence[str]) -> None:
+    """Evaluate a policy in the plain simulation, where this run has not yet, and under each of `variations`; then say
+    which share of its success it keeps. What was finished with as many trials is not run again.
+    """
+    kinds = variations_to_run(context.config.robot, context.config.task, variations)
+    for kind in (PLAIN, *kinds):
+        record = read_evaluation(context.directory, record_name(name, kind))
+        if record is None or record["trials_per_direction"] != context.config.trials:
+            evaluate_policy(context, weights, name, kind)
+    records = {path.stem: read_evaluation(context.directory, path.stem) or {} for path in
+               context.directory.evaluations.glob("*.json")}  # fmt: skip
+    for row in robustness(records):
+        if row["evaluation"] == name:
+            kept = percent(row["kept"]) if row["kept"] is not None else "nothing to keep"
+            context.say(f"{row['variation']}: {percent(row['share'])} success, {kept} of the plain scene's.")
 
 
 def describe(record: dict[str, Any]) -> str:

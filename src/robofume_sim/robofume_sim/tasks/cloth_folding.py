@@ -16,6 +16,7 @@ from robofume_sim.tasks.cloth_base import CLOTH_HOME, GRASP_HEIGHT, ClothTask, g
 LAST = cloth.COUNT - 1
 MOVING, STAYING = cloth.vertex(LAST, 0), cloth.vertex(0, LAST)  # the corners that the fold brings together
 LEFT, RIGHT = cloth.vertex(0, 0), cloth.vertex(LAST, LAST)  # the ends of the fold
+MIDDLE = cloth.vertex(LAST // 2, LAST // 2)
 INSIDE_MOVING = cloth.vertex(LAST - 1, 1)
 DIAGONAL = 2.0 * math.sqrt(2.0) * cloth.HALF_SIDE
 QUARTER = math.pi / 4
@@ -47,7 +48,7 @@ class ClothFolding(ClothTask):
         home_joint_positions=CLOTH_HOME,
     )
     hand = Hand(action_noise=0.10, grasp_offset=0.009, speed=0.3)
-    object_names = (MOVING, STAYING, LEFT, RIGHT, INSIDE_MOVING)
+    object_names = (MOVING, STAYING, LEFT, RIGHT, MIDDLE, INSIDE_MOVING)
 
     def lined(self) -> NDArray[np.bool_]:
         """The half with the corner that stays."""
@@ -98,10 +99,10 @@ class ClothFolding(ClothTask):
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """Grip the corner where both fingers have cloth under them; let it down on the other one, or on the table."""
-        staying, left, right = (state.objects[name].position for name in (STAYING, LEFT, RIGHT))
+        staying, middle = state.objects[STAYING].position, state.objects[MIDDLE].position
         # where the corner lies in a flat cloth; a cloth that is dragged along must not draw the hand after it
         usual = np.array([PLACE[0], PLACE[1] - DIAGONAL / 2, 0.0])
-        flat = np.clip(left + right - staying, usual - WANDERING, usual + WANDERING)
+        flat = np.clip(2.0 * middle - staying, usual - WANDERING, usual + WANDERING)
         way = (staying - flat) / max(float(np.linalg.norm(staying - flat)), 1e-6)
         inwards = GRIP_SHARE * math.sqrt(2.0) * cloth.SPACING
         apart = _distance(state, MOVING, STAYING)

@@ -1,0 +1,82 @@
+"""Robustness: what a policy keeps of its success where the simulation is not the one that it was trained in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from robofume_common.errors import RobofumeError
+
+from robofume_bringup.statistics import wilson_interval
+
+PLAIN = "plain"
+"""No variation."""
+ALL = "all"
+"""Every variation that the task has."""
+
+
+def record_name(evaluation: str, variation: str) -> str:
+    """Name of an evaluation's record: `after`, and `after_camera` under the variation camera."""
+    return evaluation if variation == PLAIN else f"{evaluation}_{variation}"
+
+
+def variations_to_run(robot: str, task: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of variations that are `wanted`, each once; `all` stands for those that the task has.
+
+    Raises RobofumeError for a robot whose world cannot vary, an unknown kind, or one that the task does not have.
+    """
+    from robofume_sim.tasks import make_task
+    from robofume_sim.variations import KINDS, varied
+
+    if robot != "mujoco":
+        raise RobofumeError(f"Variations are those of the embedded simulation; the run is on the robot {robot}.")
+    simulated = make_task(task)
+    chosen = []
+    for kind in KINDS if ALL in wanted else wanted:
+        _, build = varied((kind,), 0)
+        try:
+            simulated.check_build(build)
+        except RobofumeError:
+            if ALL not in wanted:
+                raise
+            continue
+        if kind not in chosen:
+            chosen.append(kind)
+    return tuple(chosen)
+
+
+def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per evaluation under a variation, where the plain one is there too: successes, share, 95% interval, and
+    `kept`, the share of the plain one's success (None where that had none).
+
+    Arguments:
+        evaluations: records by their names.
+    """
+    rows = []
+    for name, record in sorted(evaluations.items()):
+        variation = record.get("variation", PLAIN)
+        evaluation = name.removesuffix(f"_{variation}")
+        plain = evaluations.get(evaluation)
+        if variation == PLAIN or plain is None:
+            continue
+        outcomes = _outcomes(record)
+        low, high = wilson_interval(sum(outcomes), len(outcomes))
+        share, before = float(np.mean(outcomes)), float(np.mean(_outcomes(plain)))
+        rows.append(
+            {
+                "evaluation": evaluation,
+                "variation": variation,
+                "successes": sum(outcomes),
+                "trials": len(outcomes),
+                "share": share,
+                "low": low,
+                "high": high,
+                "kept": share / before if before > 0.0 else None,
+            }
+        )
+    return rows
+
+
+def _outcomes(record: Mapping[str, Any]) -> list[bool]:
+    return [*record["forward_success"], *record["backward_success"]]
