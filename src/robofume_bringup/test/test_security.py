@@ -149,7 +149,7 @@ def test_the_network_is_opened_by_one_setting(monkeypatch):
     for name in (RANGE, "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         monkeypatch.delenv(name, raising=False)
     closed = network_environment()
-    assert closed[RANGE] == "LOCALHOST" and Path(closed["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+    assert closed[RANGE] == "SYSTEM_DEFAULT" and Path(closed["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
     monkeypatch.setenv(RANGE, "SUBNET")
     assert network_environment() == {RANGE: "SUBNET"}
 

@@ -295,7 +295,7 @@ class Rig:
             try:
                 pid = self._runner.pid(name)
                 size = psutil.Process(pid).memory_info().rss / 2**20
-                shared = "fastrtps" in Path(f"/proc/{pid}/maps").read_text()
+                shared = "/dev/shm/fast" in Path(f"/proc/{pid}/maps").read_text()
             except (psutil.Error, KeyError, OSError):
                 continue
             self.log.memory.setdefault(name, {}).setdefault(pid, []).append(size)

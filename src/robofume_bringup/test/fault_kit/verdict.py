@@ -102,8 +102,9 @@ def check_memory(entries: Iterable[dict[str, Any]], episodes: dict[str, Heard]) 
             wrong.append(f"episode {name} was learnt from with other rewards than {expected[learnt].tolist()}")
         if not np.array_equal((np.asarray(entry["discounts"]) == 0)[learnt], terminal[learnt]):
             wrong.append(f"episode {name} ends for the critic where it should not, or does not where it should")
-        known = [heard.verdicts.get(i + 1, Verdict.UNKNOWN) != Verdict.UNKNOWN for i in range(len(learnt))]
-        if not success and any(known[:last]) and any(learnt[i] and not known[i] for i in range(last)):
+        # What the witness did not hear (a judge that was just started again) others may have heard.
+        unknown = [heard.verdicts.get(i + 1) == Verdict.UNKNOWN for i in range(len(learnt))]
+        if not success and not all(unknown[:last]) and any(learnt[i] and unknown[i] for i in range(last)):
             wrong.append(f"episode {name}: a step into an unknown verdict was learnt from")
     return len(set().union(*seen.values())) if seen else 0, wrong
 

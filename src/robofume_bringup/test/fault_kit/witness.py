@@ -90,8 +90,8 @@ class Witness:
         heard = self.episodes.setdefault(message.episode_id, Heard())
         now = time.monotonic()
         action, picture = np.asarray(message.action, np.float32).tobytes(), zlib.crc32(bytes(message.image.data))
-        if message.index == 0 and 0 in heard.pictures and heard.pictures[0] != picture:
-            heard.restarted = True
+        if message.index == 0 and 0 in heard.pictures and (heard.pictures[0], heard.actions[0]) != (picture, action):
+            heard.restarted = True  # a policy that was killed begins its episode again
             heard.actions.clear()
             heard.pictures.clear()
         heard.begin = heard.begin or now

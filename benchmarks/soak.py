@@ -1,0 +1,244 @@
+"""Practice for a long time: memory, files, disk, step rate and latency of every node over time.
+
+    nice python benchmarks/soak.py --minutes 240 --folder /data/soak        # goes on where it was stopped
+    python benchmarks/soak.py --minutes 10 --real-time                      # control deadlines at 10 Hz, busy learner
+
+In lockstep the graph runs as fast as the machine goes. In real time the simulation keeps the wall clock at ten control
+steps a second while the learner never rests; a deadline is missed where a picture is not answered by a command before
+the next one is due. Appends to benchmarks/results/soak.csv (or soak_real_time.csv) and draws a plot beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "src" / "robofume_bringup" / "test"))
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import psutil
+import rclpy
+from fault_kit.rig import prepare
+from practice_in_process import Bench, Protocol, collect
+from rclpy.executors import SingleThreadedExecutor
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.interruption import Interruption, Stopped
+from robofume_bringup.robot_session import RobotSession
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.runner import GraphRunner
+from robofume_common.conversion import to_nanoseconds
+from robofume_sim.demonstrator import DemonstratorConfig
+from sensor_msgs.msg import Image
+
+from robofume_common import qos
+from robofume_interfaces.msg import ArmCommand
+
+RESULTS = Path(__file__).parent / "results"
+TASK = "pot_pick_and_place"
+EVERY = 5.0
+"""Seconds between two rows."""
+PERIOD = 0.1
+"""Control period in real time [s]."""
+NODES = ("sim", "camera", "arm", "policy", "reward", "switcher", "learner", "recorder")
+
+
+class Latency:
+    """Seconds from the arrival of a picture to that of the command that answers it, as a third process hears them."""
+
+    def __init__(self, domain: int) -> None:
+        self._pictures: dict[int, float] = {}
+        self._lock = threading.Lock()
+        self._delays: list[float] = []
+        self._unanswered = 0
+        context = rclpy.Context()
+        rclpy.init(context=context, domain_id=domain)
+        node = rclpy.create_node("soak", context=context)
+        node.create_subscription(Image, "observation/image", self._on_image, qos.IMAGE)
+        node.create_subscription(ArmCommand, "arm/command", self._on_command, qos.COMMAND)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        threading.Thread(target=executor.spin, daemon=True).start()
+        self._keep = (context, node, executor)
+
+    def _on_image(self, message: Image) -> None:
+        with self._lock:
+            self._pictures.setdefault(to_nanoseconds(message.header.stamp), time.perf_counter())
+            while len(self._pictures) > 50:
+                self._pictures.pop(next(iter(self._pictures)))
+                self._unanswered += 1
+
+    def _on_command(self, message: ArmCommand) -> None:
+        with self._lock:
+            began = self._pictures.pop(to_nanoseconds(message.header.stamp), None)
+            if began is not None:
+                self._delays.append(time.perf_counter() - began)
+
+    def take(self) -> np.ndarray:
+        """The delays since the last call."""
+        with self._lock:
+            delays, self._delays = self._delays, []
+        return np.array(delays)
+
+
+def main() -> int:
+    """Soak and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=240.0)
+    parser.add_argument("--folder", type=Path, help="the run; one that is there is continued")
+    parser.add_argument("--real-time", action="store_true")
+    parser.add_argument("--output", type=Path, help="the CSV file")
+    given = parser.parse_args()
+    output = given.output or RESULTS / ("soak_real_time.csv" if given.real_time else "soak.csv")
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="soak_"))
+    directory = RunDirectory(folder)
+    if not directory.pretrained.exists():
+        output.unlink(missing_ok=True)
+        prepare(directory, collect(Bench(TASK, Protocol(demonstrations=8)), DemonstratorConfig()), updates=400)
+    soak(directory, given, output)
+    draw(output, given)
+    return 0
+
+
+def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> None:
+    """Practise, and add a row every few seconds."""
+    overrides: dict[str, dict[str, Any]] = {"reward": {"judge": "ground_truth"}}
+    if given.real_time:
+        overrides |= {
+            "sim": {"control_period": PERIOD},
+            "arm": {"control_period": PERIOD},
+            "learner": {"updates_per_step": 1000.0, "warm_up_steps": 1},
+        }
+    settings = GraphSettings(
+        TASK, "practice", run_directory=directory.path.resolve(), lockstep=not given.real_time, restarts=0,
+        overrides=overrides,
+    )  # fmt: skip
+    rows = _rows(output)
+    before = rows[-1] if rows else {}
+    steps_before, seconds_before = float(before.get("steps", 0)), float(before.get("seconds", 0))
+    runner = GraphRunner(build_graph(settings), directory.parameters, directory.logs)
+    with Interruption() as interruption, runner, RobotSession(runner, interruption) as session:
+        latency = Latency(runner.domain)
+        session.wait_until_ready()
+        begin = last = time.monotonic()
+        last_steps = 0.0
+
+        def feedback(state: Any) -> None:
+            nonlocal last, last_steps
+            now = time.monotonic()
+            if now - last < EVERY:
+                return
+            row = sample(runner, directory, latency.take())
+            row |= {
+                "seconds": seconds_before + now - begin,
+                "steps": steps_before + state.steps,
+                "updates": state.updates,
+                "rate": (state.steps - last_steps) / (now - last),
+                "load": os.getloadavg()[0],
+            }
+            last, last_steps = now, state.steps
+            _append(output, row)
+            if now - begin > 60 * given.minutes:
+                raise Stopped
+
+        with contextlib.suppress(Stopped):
+            session.practice(feedback)
+
+
+def sample(runner: GraphRunner, directory: RunDirectory, delays: np.ndarray) -> dict[str, float]:
+    """Memory [MiB] and open files of every node, disk [MiB], and latency [ms]."""
+    row: dict[str, float] = {}
+    for name in runner.names:
+        process = psutil.Process(runner.pid(name))
+        row[f"{name}_mib"] = process.memory_info().rss / 2**20
+        row[f"{name}_files"] = process.num_fds()
+    row["disk_mib"] = sum(path.stat().st_size for path in directory.path.rglob("*") if path.is_file()) / 2**20
+    for name, share in (("median", 0.5), ("p99", 0.99), ("worst", 1.0)):
+        row[f"latency_{name}_ms"] = 1000 * float(np.quantile(delays, share)) if len(delays) else float("nan")
+    row["answered"] = len(delays)
+    row["late"] = int((delays > PERIOD).sum())
+    return row
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _append(path: Path, row: dict[str, float]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, sorted(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({name: f"{value:.5g}" for name, value in row.items()})
+
+
+def draw(path: Path, given: argparse.Namespace) -> None:
+    """The plot, and what can be said in numbers."""
+    rows = _rows(path)
+    hours = np.array([float(row["seconds"]) for row in rows]) / 3600
+
+    def column(name: str) -> np.ndarray:
+        return np.array([float(row[name]) for row in rows])
+
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
+    for name in NODES:
+        axes[0, 0].plot(hours, column(f"{name}_mib"), label=name)
+        axes[0, 1].plot(hours, column(f"{name}_files"), label=name)
+    axes[0, 0].set_title("resident memory [MiB]")
+    axes[0, 0].legend(fontsize=7)
+    axes[0, 1].set_title("open files")
+    axes[1, 0].plot(hours, column("rate"))
+    axes[1, 0].set_title("control steps per second")
+    for name in ("median", "p99", "worst"):
+        axes[1, 1].plot(hours, column(f"latency_{name}_ms"), label=name)
+    axes[1, 1].set_title("picture to command [ms]")
+    axes[1, 1].set_yscale("log")
+    axes[1, 1].legend(fontsize=7)
+    for axis in axes.flat:
+        axis.set_xlabel("hours")
+    figure.savefig(path.with_suffix(".png"), dpi=80)
+    settled = slice(len(rows) // 4, None)  # the first quarter fills buffers
+    span = max(1e-9, float(hours[settled][-1] - hours[settled][0]))
+    growth = {
+        name: float(np.polyfit(hours[settled], column(f"{name}_mib")[settled], 1)[0]) if len(rows) > 8 else 0.0
+        for name in NODES
+    }
+    answered, late = column("answered").sum(), column("late").sum()
+    disk = (column("disk_mib")[settled][-1] - column("disk_mib")[settled][0]) / span
+    lines = [
+        f"{hours[-1] * 60:.0f} minutes, {column('steps')[-1]:.0f} control steps, {np.mean(column('rate')):.0f} a "
+        f"second; load average {np.min(column('load')):.1f} to {np.max(column('load')):.1f}.",
+        f"Disk: {disk:.0f} MiB an hour. Picture to command: median {np.nanmedian(column('latency_median_ms')):.1f} ms, "
+        f"99th percentile {np.nanmedian(column('latency_p99_ms')):.1f} ms, worst "
+        f"{np.nanmax(column('latency_worst_ms')):.0f} ms.",
+        "Memory, MiB an hour after the first quarter: "
+        + ", ".join(f"{name} {value:+.0f}" for name, value in growth.items())
+        + ".",
+    ]
+    if given.real_time:
+        lines.append(
+            f"Of {answered:.0f} answered pictures {late:.0f} were answered later than {PERIOD * 1000:.0f} ms "
+            f"({100 * late / max(1.0, answered):.2f}%)."
+        )
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
