@@ -76,6 +76,7 @@ def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):
     for name, won in (("source", [True, False]), ("adapted", [True, True])):
         record = {"forward_success": won, "backward_success": won, "forward_steps": [1, 1], "backward_steps": [1, 1]}
         write_atomically(runs / "dark" / "evaluations" / f"{name}.json", json.dumps(record).encode())
+    write_atomically(runs / "dark" / "evaluations" / "adapted_like_lab.json", json.dumps(record).encode())
     shutil.rmtree(runs / "lab" / "pretrained")  # the run keeps its own copy
     code, out, err = adapt(capsys, runs, "dark", dark)
     assert code == 0, err
@@ -85,11 +86,42 @@ def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):
     assert newest.scores["success"] == {
         "before": {"forward": 0.5, "backward": 0.5}, "after": {"forward": 1.0, "backward": 1.0}
     }  # fmt: skip
+    assert newest.scores["earlier_conditions"] == {"lab": {"forward": 1.0, "backward": 1.0}}
     code, _, err = adapt(capsys, runs, "dark", dark, "--again", "--from", tmp_path / "nothing")
     assert code == 1 and "There is no policy in" in err
     assert CheckpointStore(runs / "dark" / "adapted").numbers() == [3], "a refusal loses nothing"
     assert adapt(capsys, runs, "dark", dark, "--again")[0] == 0
     assert CheckpointStore(runs / "dark" / "adapted").numbers() == [3]
+
+
+def test_an_adapted_policy_is_evaluated_in_the_conditions_of_its_line(capsys, runs, tmp_path, monkeypatch):
+    dark = bag(tmp_path / "dark", "dark")
+    condition = ("--set", "sim.variation=1.0", "--set", "sim.variations=[light]", "--seed", 3)
+    assert adapt(capsys, runs, "dark", dark, "--from", runs / "lab" / "pretrained", *condition)[0] == 0
+    seen = []
+
+    def evaluate_policy(context, weights, name, like):
+        seen.append((weights, name, like, context.config.of("sim"), context.config.of("network")))
+
+    monkeypatch.setattr("robofume_bringup.stages.conditions.evaluate_policy", evaluate_policy)
+    words = ("evaluate", "--run", "dark", "--runs", runs, "--weights", "adapted")
+    code, _, err = robofume(capsys, *words, "--like", "line", "--like", "dark", "--like", "lab")
+    assert code == 0, err
+    network = {"hidden_size": 16, "image_features": 8}
+    varied = {"seed": 3, "variation": 1.0, "variations": ["light"]}
+    assert seen == [
+        ("adapted", "adapted", "lab", {"seed": 0}, network),
+        ("adapted", "adapted", "dark", varied, network),
+    ]
+
+    code, _, err = robofume(capsys, *words, "--like", "nobody")
+    assert code == 1 and "There is no run nobody in" in err
+    (runs / "other").mkdir()
+    (runs / "other" / "config.yaml").write_text("task: pot_pick_and_place\n")
+    code, _, err = robofume(capsys, *words, "--like", "other")
+    assert code == 1 and "has the task pot_pick_and_place, this one pot_lid" in err
+    code, _, err = robofume(capsys, "evaluate", "--run", "lab", "--runs", runs, "--like", "line")
+    assert code == 1 and "no line of adaptations yet" in err
 
 
 def test_what_is_missing_is_named(capsys, runs, tmp_path):

@@ -152,11 +152,14 @@ def adapt(options: Options, interruption: Interruption) -> None:
 
 def evaluate(options: Options, interruption: Interruption) -> None:
     """Count successes by ground truth."""
+    from robofume_bringup.stages.conditions import evaluate_like
     from robofume_bringup.stages.evaluation import evaluate_policy, evaluate_robustness
 
     name = {"pretrained": "before", "practised": "after"}.get(options.weights, options.weights)
     context = open_context(options, interruption, existing=True)
-    if options.variation:
+    if options.like:
+        evaluate_like(context, options.weights, name, options.like)
+    elif options.variation:
         evaluate_robustness(context, options.weights, name, options.variation)
     else:
         evaluate_policy(context, options.weights, name)

@@ -245,6 +245,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     evaluate.add_argument(
+        "--like",
+        action="append",
+        metavar="RUN",
+        help="in the simulation as another run of this task sets it; may be repeated; line: as in every earlier run of "
+        "an adapted policy's line",
+    )
+    evaluate.add_argument(
         "--variation",
         action="append",
         metavar="KIND",

@@ -13,7 +13,7 @@ from robofume_common.errors import RobofumeError
 
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext
-from robofume_bringup.stages.evaluation import describe, read_evaluation
+from robofume_bringup.stages.evaluation import LIKE, describe, read_evaluation
 from robofume_bringup.task_files import task_description
 
 if TYPE_CHECKING:
@@ -154,9 +154,15 @@ def note_scores(context: StageContext) -> None:
     generations = read_lineage(directory.adapted)
     named = {"before": "source", "after": "adapted"}
     found = {name: record for name, file in named.items() if (record := read_evaluation(directory, file)) is not None}
-    if not generations or not found:
+    earlier = {
+        path.stem.removeprefix(f"adapted{LIKE}"): read_evaluation(directory, path.stem) or {}
+        for path in sorted(directory.evaluations.glob(f"adapted{LIKE}*.json"))
+    }
+    if not generations or not (found or earlier):
         return
     scores = {**generations[-1].scores, "success": {name: _success(record) for name, record in found.items()}}
+    if earlier:
+        scores["earlier_conditions"] = {run: _success(record) for run, record in earlier.items()}
     write_lineage(directory.adapted, [*generations[:-1], replace(generations[-1], scores=scores)])
     for name, record in found.items():
         context.say(f"{name.capitalize()} adaptation: {describe(record)}")

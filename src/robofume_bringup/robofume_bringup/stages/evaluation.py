@@ -20,13 +20,20 @@ SEED = 1
 evaluation."""
 
 
-def evaluate_policy(context: StageContext, weights: str, name: str, variation: str = PLAIN) -> dict[str, Any]:
+LIKE = "_like_"
+"""Between the name of an evaluation and that of the run whose simulation it was made in."""
+
+
+def evaluate_policy(
+    context: StageContext, weights: str, name: str, variation: str = PLAIN, like: str = ""
+) -> dict[str, Any]:
     """Evaluate one of the run's policies (see `RunDirectory.policy`) and write evaluations/<name>.json.
 
-    With a `variation` of the simulation (`robofume_sim.variations.KINDS`) the file is that of `record_name`.
+    With a `variation` of the simulation (`robofume_sim.variations.KINDS`) the file is that of `record_name`; `like`
+    names the run whose simulation the settings of this one describe (`conditions.evaluate_like`).
     """
     directory, trials = context.directory, context.config.trials
-    name = record_name(name, variation)
+    name = f"{name}{LIKE}{like}" if like else record_name(name, variation)
     stage = f"evaluate_{name}"
     _need(context, weights)
     sim = {"sim": {"variation": 1.0, "variations": (variation,)}} if variation != PLAIN else {}
@@ -51,6 +58,7 @@ def evaluate_policy(context: StageContext, weights: str, name: str, variation: s
         "name": name,
         "weights": weights,
         "variation": variation,
+        "like": like,
         "trials_per_direction": trials,
         "seed": SEED,
         "started": started,
@@ -61,7 +69,7 @@ def evaluate_policy(context: StageContext, weights: str, name: str, variation: s
         "backward_steps": [int(value) for value in result.backward_steps],
     }
     write_atomically(directory.evaluations / f"{name}.json", json.dumps(record, indent=2).encode())
-    where = f" under the variation {variation}" if variation != PLAIN else ""
+    where = f" under the variation {variation}" if variation != PLAIN else f" as in the run {like}" if like else ""
     context.say(f"Evaluation of the {weights} policy{where}: " + describe(record))
     directory.note(stage, finished=True)
     return record
