@@ -216,7 +216,7 @@ def _judge(settings: GraphSettings) -> dict[str, Any]:
     """Parameters of the reward node."""
     if settings.mode == "practice":
         # The model's threshold was chosen on frames in motion; of what is seen from home, P(yes) > P(no) is enough.
-        return {"judge": "vlm", "last_threshold": 0.5}
+        return {"judge": "vlm", "home_threshold": 0.5}
     if settings.judged:
         return {"judge": "ground_truth"}
     # A person judges with labels; a step without one is unknown, and nothing waits for it.

@@ -21,7 +21,8 @@ class WaitingStep:
     stamp: int
     images: tuple[Any, ...]
     arrived: float
-    is_last: bool = False
+    from_home: bool = False
+    """Whether the arm was at home, out of the picture."""
 
 
 class WaitingSteps:

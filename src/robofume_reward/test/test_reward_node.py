@@ -179,7 +179,7 @@ def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: C
     assert 0.0 < float(loop.told["latency_median"]) <= float(loop.told["latency_99"]) < DEADLINE
 
 
-def test_the_last_step_has_a_threshold_of_its_own_and_a_second_question(
+def test_what_is_seen_from_home_has_a_threshold_of_its_own_and_a_second_question(
     loop: Loop, start: Callable, tmp_path: Path
 ) -> None:
     picture = np.full((64, 64, 3), 90, np.uint8)
@@ -190,14 +190,16 @@ def test_the_last_step_has_a_threshold_of_its_own_and_a_second_question(
         own, other = model.probabilities(picture[None].repeat(2, 0), [INSTRUCTION, OPPOSITE])
         if own > other + 1e-3 > 0.502:
             break
-    start(judge="vlm", model=tmp_path / str(seed), threshold=0.999, last_threshold=0.5, deadline=DEADLINE)
+    start(judge="vlm", model=tmp_path / str(seed), threshold=0.999, home_threshold=0.5, deadline=DEADLINE)
     loop.step(0, 100, image=picture)
-    loop.step(1, 200, image=picture, last=True)
-    loop.step(2, 300, image=picture, last=True, instruction=OPPOSITE)
-    loop.wait(lambda: len(loop.rewards) == 3, "three rewards")
-    first, last, opposite = sorted(loop.rewards, key=lambda reward: reward.index)
+    loop.step(1, 200, image=picture)
+    loop.step(2, 300, image=picture, last=True)
+    loop.step(3, 400, image=picture, last=True, instruction=OPPOSITE)
+    loop.wait(lambda: len(loop.rewards) == 4, "four rewards")
+    first, moving, last, opposite = sorted(loop.rewards, key=lambda reward: reward.index)
+    assert first.verdict == last.verdict == Reward.VERDICT_SUCCESS
     # Not sure enough for a success, and no failure either.
-    assert (first.verdict, last.verdict) == (Reward.VERDICT_UNKNOWN, Reward.VERDICT_SUCCESS)
+    assert moving.verdict == Reward.VERDICT_UNKNOWN
     # Both goals cannot be reached at once.
     assert opposite.verdict == Reward.VERDICT_UNKNOWN and opposite.probability > 0.5
 

@@ -55,10 +55,10 @@ class RewardNodeConfig:
     threshold: float = setting(
         0.0, "P(yes) that a success needs; 0 takes the one saved with the model", minimum=0.0, maximum=1.0
     )
-    last_threshold: float = setting(
+    home_threshold: float = setting(
         0.0,
-        "P(yes) that a success needs on the last step of an episode, which the loop lets the arm show from home; "
-        "0 takes the one for all steps",
+        "P(yes) that a success needs on the first and the last step of an episode, which the loop lets the arm show "
+        "from home; 0 takes the one for all steps",
         minimum=0.0,
         maximum=1.0,
     )
@@ -165,7 +165,7 @@ class RewardNode(GraphNode):
             stamp=to_nanoseconds(message.stamp),
             images=self._history.add(message.episode_id, message.index, message.image),
             arrived=time.monotonic(),
-            is_last=is_last,
+            from_home=self.config.home_threshold > 0 and (is_last or message.index == 0),
         )
         with self._lock:
             self._labels.saw_step(step.episode_id, step.index, is_last)
@@ -305,7 +305,7 @@ class RewardNode(GraphNode):
             images = np.stack([image for _, image in group])
             asked = [step.instruction for step in steps]
             opposites = np.zeros(len(steps))
-            home = [place for place, step in enumerate(steps) if self._is_from_home(step.is_last)]
+            home = [place for place, step in enumerate(steps) if step.from_home]
             if home:
                 opposites[home] = opposite_probabilities(self._model, images[home], [asked[place] for place in home])
             answers.append((steps, self._model.probabilities(images, asked), opposites))
@@ -318,7 +318,7 @@ class RewardNode(GraphNode):
         with self._lock:
             if self._labels.verdict(step.episode_id, step.index) is not None:
                 return
-            verdict = self._judge.verdict(step.episode_id, step.index, self._says(probability, step.is_last, opposite))
+            verdict = self._judge.verdict(step.episode_id, step.index, self._says(probability, step.from_home, opposite))
             vlm = self.config.judge == "vlm"
             source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
             latency = time.monotonic() - step.arrived
@@ -342,16 +342,12 @@ class RewardNode(GraphNode):
             self.get_logger().error(failure)
         self._failure = failure
 
-    def _is_from_home(self, is_last: bool) -> bool:
-        return is_last and self.config.last_threshold > 0
-
-    def _says(self, probability: float | None, is_last: bool, opposite: float) -> Verdict:
+    def _says(self, probability: float | None, from_home: bool, opposite: float) -> Verdict:
         if probability is None:
             return Verdict.UNKNOWN
         if self._model is None:
             return Verdict.SUCCESS if probability > 0.5 else Verdict.FAILURE
-        from_home = self._is_from_home(is_last)
-        threshold = self.config.last_threshold if from_home else self.config.threshold
+        threshold = self.config.home_threshold if from_home else self.config.threshold
         verdict: Verdict = self._model.calibration.verdict(probability, threshold, from_home, opposite)
         return Verdict.FAILURE if verdict == Verdict.UNKNOWN and not self.config.abstain else verdict
 
