@@ -318,7 +318,8 @@ class RewardNode(GraphNode):
         with self._lock:
             if self._labels.verdict(step.episode_id, step.index) is not None:
                 return
-            verdict = self._judge.verdict(step.episode_id, step.index, self._says(probability, step.from_home, opposite))
+            says = self._says(probability, step.from_home, opposite)
+            verdict = self._judge.verdict(step.episode_id, step.index, says)
             vlm = self.config.judge == "vlm"
             source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
             latency = time.monotonic() - step.arrived
