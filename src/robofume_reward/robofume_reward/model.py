@@ -99,6 +99,7 @@ class RewardModel:
         options: dict[str, Any] = {"local_files_only": local or not config.allow_download, "trust_remote_code": False}
         try:
             _, processor = families.load(source, options)
+            _ = processor.tokenizer  # without the processor's own settings transformers gives a bare tokenizer
             model = AutoModelForImageTextToText.from_pretrained(
                 source, dtype=getattr(torch, config.dtype), **options
             ).to(config.device)  # type: ignore[arg-type]  # `to`, as wrapped there, loses its self

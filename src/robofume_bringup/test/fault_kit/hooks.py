@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -229,6 +230,8 @@ def watch_memory(faults: Faults) -> None:
 
 def main() -> None:
     """Arm this process with faults, then become the node as `robofume_bringup.child` makes it."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # as the child does, while the imports run
+        signal.signal(number, lambda _number, _frame: sys.exit(0))
     node = sys.argv[3].rpartition(".")[2]
     faults = Faults(Path(os.environ[FOLDER]), node)
     faults.listen()

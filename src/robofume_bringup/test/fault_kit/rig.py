@@ -38,14 +38,14 @@ ENDED_BY_DEATH = ("sim", "switcher")
 """Nodes without which a run ends: the next session continues it."""
 STRIKES_WITHIN = 30.0
 """Seconds for an order to strike: some messages and writes are rare."""
-PATIENCE = 90.0
+PATIENCE = 120.0
 """Seconds in which the run goes on, or ends with a sentence."""
 STEPS_AFTER = 3
 """Control steps that show that it goes on."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "policy": {"step_listeners": 5},  # the witness listens too
     "switcher": {
-        "episode_listeners": 3, "verdict_deadline": 3.0, "step_deadline": 30.0, "close_deadline": 3.0,
+        "episode_listeners": 3, "verdict_deadline": 3.0, "step_deadline": 60.0, "close_deadline": 3.0,
         "learner_deadline": 60.0, "warm_up_steps": 20, "updates_per_step": 0.2, "update_slack": 60,
         "max_unknown_episodes": 1000, "max_missing_verdicts": 10, "max_aborts": 5,
     },
