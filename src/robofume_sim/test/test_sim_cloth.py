@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from robofume_common.enums import Direction
 from robofume_sim.arm_driver import ArmDriver
-from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig
+from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig, measure
+from robofume_sim.tasks import cloth_folding
 from robofume_sim.world import World
 
 from robofume_sim import cloth
@@ -79,3 +80,60 @@ def test_without_imperfection_the_script_does_and_undoes_it(task):
                 break
         assert world.truth().success(direction)
         assert world.lost_objects() == []
+
+
+@pytest.mark.parametrize("task", ["cloth_covering", "cloth_folding"])
+def test_it_often_succeeds_without_resets_and_fails_on_purpose(task):
+    report = measure(task, 8)
+    assert report.successes.mean() >= 0.5 and report.lost == 0
+    assert measure(task, 6, DemonstratorConfig(failure_share=1.0)).successes.mean() < 0.3
+
+
+@pytest.mark.parametrize("task", ["cloth_covering", "cloth_folding"])
+def test_random_actions_do_not_lose_the_cloth(task):
+    world = World(task)
+    arm = ArmDriver(world)
+    generator = np.random.default_rng(0)
+    space = world.task.description.action_space
+    lower, upper = world.task.description.workspace_minimum, world.task.description.workspace_maximum
+    for _ in range(80):
+        arm.step(space.to_physical(generator.uniform(-1, 1, space.dimension)))
+        assert world.lost_objects() == []
+    places = world.scene_state().cloth[:, :2]
+    reachable = np.all((places > lower[:2]) & (places < upper[:2]), axis=1)
+    assert reachable.mean() > 0.5
+
+
+def test_the_hand_holds_a_folding_cloth_by_its_corner_alone():
+    world = World("cloth_folding")
+    world.reset(Direction.FORWARD, 0)
+    arm = ArmDriver(world)
+    for name, count in ((cloth_folding.MIDDLE, 0), (cloth_folding.STAYING, 0), (cloth_folding.INSIDE_MOVING, 1)):
+        place = world.scene_state().objects[name].position * (1.0, 1.0, 0.0)
+        go(world, arm, place + (0.0, 0.0, 0.06), 1.0)
+        go(world, arm, place + (0.0, 0.0, 0.017), 1.0, 4)
+        go(world, arm, place + (0.0, 0.0, 0.017), 0.0, 2)
+        assert min(held(world), 1) == count, name
+
+
+def test_a_fold_is_seen_whole_and_from_both_sides():
+    """Folded, unfolded, and what is neither: a cloth that is laid double over its other diagonal is no fold."""
+    world = World("cloth_folding")
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
+        world.reset(direction, 2)
+        assert world.truth().success(direction.opposite) and not world.truth().success(direction)
+    points = cloth.grid()
+    double = np.where((points.sum(axis=1) > 1e-9)[:, None], -points[:, ::-1], points)
+    high = np.where(points.sum(axis=1) > 1e-9, 3.2, 1.0) * cloth.RADIUS
+    world.reset(Direction.FORWARD, start=cloth.laid(double, 0.285, 0.0, -0.785, high))
+    assert not world.truth().forward_success and not world.truth().backward_success
+
+
+def test_a_cloth_beside_the_block_covers_nothing_and_half_over_it_is_neither():
+    world = World("cloth_covering")
+    place = np.array([0.285, 0.065])
+    for across, forward, backward in ((0.0, True, False), (-0.07, False, False), (-0.13, False, True)):
+        start = cloth.laid(cloth.grid(), place[0], place[1] + across, 0.0, cloth.RADIUS + 0.025 * (across > -0.1))
+        world.reset(Direction.FORWARD, start=start)
+        world.advance(1.0)
+        assert (world.truth().forward_success, world.truth().backward_success) == (forward, backward), across

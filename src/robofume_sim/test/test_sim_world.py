@@ -9,6 +9,7 @@ from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.tasks import TASKS, make_task
 from robofume_sim.tasks.base import SweepingTask
 from robofume_sim.tasks.candy_sweeping import LINE, SWEETS, UP_HEIGHT
+from robofume_sim.variations import LOOK, varied
 from robofume_sim.world import World, WorldConfig
 
 from robofume_robot import kinematics
@@ -262,10 +263,10 @@ def test_the_picture_shows_the_object_and_the_look_can_vary():
     assert picture.shape == (48, 64, 3)
     red = (picture[..., 0] > 100) & (picture[..., 1:].max(axis=-1) < 60)
     assert red.sum() >= 15, "the red pot is hardly visible"
-    look = scene.Appearance().varied(np.random.default_rng(1))
-    varied = World("pot_pick_and_place", WorldConfig(image_width=64, image_height=48, appearance=look))
-    assert np.abs(varied.render().astype(int) - picture).mean() > 5
-    assert scene.Appearance().varied(np.random.default_rng(1), 0.0) == scene.Appearance()
+    look, _ = varied(LOOK, 1)
+    other = World("pot_pick_and_place", WorldConfig(image_width=64, image_height=48, appearance=look))
+    assert np.abs(other.render().astype(int) - picture).mean() > 5
+    assert varied(LOOK, 1, 0.0)[0] == scene.Appearance()
 
 
 def test_an_unknown_task_is_named_with_the_known_ones():

@@ -1,0 +1,113 @@
+"""What is kept under variations: which are run, in what worlds, and the table."""
+
+import json
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.report import RunResults, robustness_table, write_page
+from robofume_bringup.robustness import record_name, robustness, variations_to_run
+from robofume_bringup.run_config import RunConfig
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages.evaluation import evaluate_robustness
+from robofume_common.errors import RobofumeError
+
+
+def record(forward: int, backward: int, variation: str = "plain", trials: int = 10):
+    values = {"variation": variation, "trials_per_direction": trials}
+    for name, won in (("forward", forward), ("backward", backward)):
+        values |= {f"{name}_success": [i < won for i in range(trials)], f"{name}_steps": [20] * trials}
+    return values
+
+
+RECORDS = {
+    "after": record(8, 8),
+    "after_camera": record(6, 2, "camera"),
+    "after_gripper_length": record(8, 10, "gripper_length"),
+    "before_camera": record(1, 1, "camera"),  # without a plain one there is nothing to keep
+    "retrained": record(0, 0),
+    "retrained_light": record(1, 0, "light"),
+}
+
+
+def test_kept_is_the_share_of_the_plain_success():
+    rows = {(row["evaluation"], row["variation"]): row for row in robustness(RECORDS)}
+    assert set(rows) == {("after", "camera"), ("after", "gripper_length"), ("retrained", "light")}
+    camera = rows["after", "camera"]
+    assert (camera["successes"], camera["trials"], camera["share"]) == (8, 20, 0.4)
+    assert camera["kept"] == pytest.approx(0.5) and camera["low"] < 0.4 < camera["high"]
+    assert rows["after", "gripper_length"]["kept"] == pytest.approx(1.125)
+    assert rows["retrained", "light"]["kept"] is None
+
+
+def test_the_report_has_the_table(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    results = RunResults("run", RunConfig().to_dict(), {"forward": "a", "backward": "b"}, evaluations=RECORDS)
+    assert robustness_table(results)[0]["policy"] == "after practice"
+    write_page(results, directory, {})
+    page = directory.report.read_text()
+    for text in ("<h2>Robustness</h2>", "gripper length", "40% (8/20)", "<td>50%</td>"):
+        assert text in page
+
+
+def test_all_is_what_the_task_has():
+    rigid, cloth = (variations_to_run("mujoco", task, ["all"]) for task in ("pot_lid", "cloth_folding"))
+    assert set(rigid) - set(cloth) == {"object_shape"}
+    assert variations_to_run("mujoco", "pot_lid", ["light", "camera", "light"]) == ("light", "camera")
+
+
+@pytest.mark.parametrize(
+    ("robot", "task", "kind", "says"),
+    [
+        ("widowx", "pot_lid", "light", "the embedded simulation; the run is on the robot widowx"),
+        ("mujoco", "pot_lid", "weather", "no variation weather; choose from: background"),
+        ("mujoco", "cloth_folding", "object_shape", "cloth_folding has a cloth"),
+    ],
+)
+def test_what_cannot_vary_is_said(robot, task, kind, says):
+    with pytest.raises(RobofumeError, match=says):
+        variations_to_run(robot, task, [kind])
+
+
+def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_path):
+    """Everything but the graph itself: the settings that it is started with are built and checked."""
+    directory = RunDirectory(tmp_path / "run")
+    directory.prepare()
+    for folder in (directory.pretrained, directory.evaluations):
+        folder.mkdir(exist_ok=True)
+    (directory.evaluations / "before_light.json").write_text(json.dumps(record(3, 3, "light", trials=4)))
+    worlds, said = [], []
+
+    @contextmanager
+    def graph(mode, overrides=None, **settings):
+        nodes = build_graph(
+            GraphSettings("pot_lid", mode, run_directory=directory.path, overrides=overrides or {}, **settings)
+        )
+        (sim,) = (node for node in nodes if node.name == "sim")
+        sim.check_parameters()
+        worlds.append(sim.parameters.get("variations"))
+        won = 4 if len(worlds) == 1 else 1
+        outcome = [i < won for i in range(4)]
+        yield SimpleNamespace(
+            evaluate=lambda *_: SimpleNamespace(
+                duration=1.0, forward_success=outcome, backward_success=outcome,
+                forward_steps=[9] * 4, backward_steps=[9] * 4,
+            )
+        )  # fmt: skip
+
+    @contextmanager
+    def nothing(*_):
+        yield SimpleNamespace(update=lambda _: None, n=0)
+
+    context = SimpleNamespace(
+        directory=directory, config=RunConfig(task="pot_lid", trials=4), graph=graph, timed=nothing, bar=nothing,
+        say=said.append,
+    )  # fmt: skip
+    evaluate_robustness(context, "pretrained", "before", ["light", "camera", "texture"])
+    assert worlds == [None, ("camera",), ("texture",)]
+    assert said[-1] == "texture: 25% success, 25% of the plain scene's."
+    stored = json.loads((directory.evaluations / f"{record_name('before', 'camera')}.json").read_text())
+    assert stored["variation"] == "camera" and sum(stored["forward_success"]) == 1
+    evaluate_robustness(context, "pretrained", "before", ["camera"])
+    assert len(worlds) == 3

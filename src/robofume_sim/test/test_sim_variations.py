@@ -1,0 +1,143 @@
+"""Variations: each changes what it names and nothing else, and follows from its seed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
+from robofume_sim.arm_driver import ArmDriver
+from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig
+from robofume_sim.environment import RobofumeEnv
+from robofume_sim.scene import Appearance
+from robofume_sim.tasks import TASKS
+from robofume_sim.variations import KINDS, LOOK, Build, varied
+from robofume_sim.world import World, WorldConfig
+
+FIELDS = {
+    "background": {"background", "table"},
+    "light": {"light", "light_position"},
+    "colours": {"edge", "tray", "object"},
+    "texture": {"texture", "texture_contrast"},
+    "camera": {"camera_position", "camera_target", "camera_field_of_view"},
+    "gripper_length": {"gripper_length"},
+    "base_offset": {"base_offset"},
+    "object_shape": {"object_width", "object_height"},
+}
+
+
+def open_world(task: str, *kinds: str, seed: int = 3) -> World:
+    look, build = varied(kinds, seed)
+    world = World(task, WorldConfig(image_width=64, image_height=64, appearance=look, build=build))
+    world.reset(Direction.FORWARD, 1)
+    return world
+
+
+def changed(kinds, seed=3, amount=1.0) -> set[str]:
+    plain = vars(Appearance()) | vars(Build())
+    look, build = varied(kinds, seed, amount)
+    return {name for name, value in (vars(look) | vars(build)).items() if value != plain[name]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_changes_what_it_names_whichever_others_vary(kind):
+    assert changed((kind,)) == FIELDS[kind]
+    assert changed((kind,), amount=0.0) == set()
+    assert varied((kind,), 3) == varied((kind,), 3) != varied((kind,), 4)
+    alone, together = (vars(part) for part in varied((kind,), 3)), (vars(part) for part in varied(KINDS, 3))
+    alone, together = ({k: v for part in parts for k, v in part.items()} for parts in (alone, together))
+    assert all(together[name] == alone[name] for name in FIELDS[kind])
+
+
+def test_an_unknown_kind_gets_a_sentence():
+    with pytest.raises(RobofumeError, match="no variation weather; choose from: background"):
+        varied(("weather",), 0)
+
+
+@pytest.mark.parametrize("kind", [*LOOK, "texture"])
+def test_a_look_changes_the_picture_and_not_the_course(kind):
+    plain, other = open_world("pot_pick_and_place"), open_world("pot_pick_and_place", kind)
+    assert np.abs(plain.render().astype(int) - other.render()).mean() > 1.5
+    for world in (plain, other):
+        arm = ArmDriver(world)
+        script = Demonstrator(world.task, DemonstratorConfig(seed=2))
+        for _ in range(12):
+            arm.step(script.act(world.scene_state()))
+    assert np.array_equal(plain.data.qpos, other.data.qpos)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_the_same_seed_gives_the_same_world(task):
+    kinds = KINDS[:-1] if TASKS[task].has_cloth else KINDS
+    worlds = [open_world(task, *kinds, seed=seed) for seed in (5, 5, 6)]
+    for world in worlds:
+        arm = ArmDriver(world)
+        for _ in range(3):
+            arm.step(np.array([0.02, 0.03, -0.05, 0, 0, 0, 1.0]))
+    states = [world.data.qpos.tobytes() for world in worlds]
+    pictures = [world.render().tobytes() for world in worlds]
+    assert states[0] == states[1] and pictures[0] == pictures[1]
+    assert states[0] != states[2] and pictures[0] != pictures[2]
+
+
+@pytest.mark.parametrize("task", ["candy_sweeping", "cloth_folding", "pot_lid"])
+def test_longer_fingers_reach_lower_and_the_arm_does_not_know(task):
+    def lowest(world: World) -> float:
+        names = ("brush",) if world.task.tool_names else ("left_finger_pad",)
+        if world.task.tool_names:
+            return float(world.data.body(names[0]).xpos[2])
+        pad = world.model.geom(names[0])
+        tip = world.data.geom(names[0]).xpos + world.data.geom(names[0]).xmat.reshape(3, 3)[:, 0] * pad.size[0]
+        return float(tip[2])
+
+    plain = World(task)
+    longer = World(task, WorldConfig(build=Build(gripper_length=0.005)))
+    assert lowest(plain) - lowest(longer) == pytest.approx(0.005, abs=5e-4)
+    np.testing.assert_allclose(ArmDriver(plain).proprioception(), ArmDriver(longer).proprioception(), atol=1e-3)
+    assert np.array_equal(plain.scene_state().gripper_position.round(3), longer.scene_state().gripper_position.round(3))
+
+
+def test_an_arm_that_stands_elsewhere_does_not_know():
+    plain, moved = World("pot_lid"), World("pot_lid", WorldConfig(build=Build(base_offset=(0.01, -0.012))))
+    apart = moved.scene_state().gripper_position - plain.scene_state().gripper_position
+    np.testing.assert_allclose(apart, (0.01, -0.012, 0.0), atol=1e-4)
+    np.testing.assert_allclose(ArmDriver(moved).proprioception(), ArmDriver(plain).proprioception(), atol=1e-4)
+
+
+@pytest.mark.parametrize("task", sorted(name for name, task in TASKS.items() if not task.has_cloth))
+def test_objects_of_another_shape_stand_and_can_be_moved(task):
+    for width, height in ((0.9, 1.15), (1.1, 0.85)):
+        world = World(task, WorldConfig(build=Build(object_width=width, object_height=height)))
+        arm, script = ArmDriver(world), Demonstrator(world.task, DemonstratorConfig(action_noise=0.0, grasp_offset=0.0))
+        done = 0
+        for seed in range(3):
+            world.reset(Direction.FORWARD, seed)
+            assert world.truth().backward_success, "what stands still stands"
+            arm.forget()
+            script.begin(Direction.FORWARD)
+            for _ in range(world.task.description.demonstration_step_limit):
+                arm.step(script.act(world.scene_state()))
+                if world.truth().forward_success:
+                    break
+            done += world.truth().forward_success
+            assert world.lost_objects() == []
+        assert done >= 2
+
+
+def test_a_cloth_has_one_shape():
+    with pytest.raises(RobofumeError, match="cloth_folding has a cloth"):
+        World("cloth_folding", WorldConfig(build=Build(object_width=1.1)))
+
+
+def test_environments_take_kinds():
+    def first(variations, seed=1):
+        environment = RobofumeEnv(variation=1.0, variations=variations)
+        image = environment.reset(seed=seed)[0]["image"]
+        return environment.world.config, image
+
+    config, image = first(("base_offset",))
+    again, same = first(("base_offset",))
+    assert config == again and np.array_equal(image, same)
+    assert config.appearance == Appearance() and config.build != Build()
+    assert replace(config.build, base_offset=(0.0, 0.0)) == Build()
+    assert first(LOOK)[0].build == Build()
