@@ -141,4 +141,4 @@ def test_a_lineage_grows_and_is_read_again(tmp_path) -> None:
     with pytest.raises(RobofumeError, match="cannot be read"):
         read_lineage(tmp_path)
     with pytest.raises(RobofumeError, match="cannot be written"):
-        write_lineage(tmp_path / "nowhere", [])
+        write_lineage(tmp_path / FILE / "nowhere", [])

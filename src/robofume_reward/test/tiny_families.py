@@ -84,9 +84,10 @@ def smolvlm() -> tuple[Any, Any]:
 
     words = _idefics_words()
     image_processor = SmolVLMImageProcessorPil(size={"longest_edge": 32}, max_image_size={"longest_edge": 32})
-    processor = Idefics3Processor(image_processor, words, image_seq_len=1)
+    processor = Idefics3Processor(image_processor, words, image_seq_len=16)
     config = SmolVLMConfig(
-        vision_config={**VISION, "image_size": 32},
+        # 16 tokens of a picture: transformers 5.20 takes their number for a multiple of the patch size.
+        vision_config={**VISION, "image_size": 32, "patch_size": 4},
         text_config=LlamaConfig(**TEXT, vocab_size=len(words)),
         scale_factor=2,
         image_token_id=words.convert_tokens_to_ids("<image>"),
