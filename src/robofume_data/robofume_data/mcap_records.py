@@ -201,7 +201,12 @@ class McapFile:
                         self._keep(position, data)
                         yield from self._of_chunk(data, position, 0)
                 else:
-                    _check_kind(opcode, payload)
+                    try:
+                        _check_kind(opcode, payload)
+                    except _BROKEN:
+                        if (not length or payload[-1] == 0) and _only_zeros(file):
+                            return self._cut_off()
+                        raise
                     yield opcode, payload, -1, position
                 position += length
 
@@ -292,7 +297,12 @@ def _check_kind(opcode: int, payload: memoryview) -> None:
 
 
 def _check_counts(rest: bytes, chunks: int, messages: int) -> None:
-    """ValueError where the statistics in the rest of a file tell of other chunks or messages than were read."""
+    """ValueError where the statistics in the rest of a file tell of other chunks or messages than were read.
+
+    Those of a file that was cut off say nothing: a file system may have put zeros where they would go on.
+    """
+    if not rest.endswith(MCAP0_MAGIC):
+        return
     try:
         records = _inner_records(memoryview(rest))
         statistics = next(payload for opcode, payload, _ in records if opcode == Opcode.STATISTICS)

@@ -61,6 +61,14 @@ def test_a_recorder_killed_at_any_byte_loses_the_open_episode_at_most(recording,
         assert repaired.action == ("lost" if not read else "sound")
 
 
+def test_zeros_in_the_place_of_indices_and_statistics_hide_nothing(recording, tmp_path):
+    whole, ends = recording
+    path = tmp_path / "practice_0000.mcap"
+    for place in [*range(ends[1] - 400, ends[1] + 20, 3), *range(ends[-1], len(whole), 3)]:
+        path.write_bytes(whole[:place] + bytes(17 if place % 2 else 4096))
+        assert len(list(Bag(path).episodes())) >= sum(end <= place for end in ends), place
+
+
 def test_repair_of_a_folder_is_told(recording, tmp_path):
     whole, ends = recording
     folder = tmp_path / "bags"
