@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from robofume_common.task import TaskDescription
 
 from robofume_sim import cloth
 from robofume_sim.robot_model import FINGERTIP_BELOW_GRIPPER
@@ -15,6 +16,21 @@ CLOTH_HOME = (*HOME_JOINT_POSITIONS[:5], math.pi / 2)
 """Home with the hand turned a quarter [rad]: the fingers move along the edges that they grip, in x."""
 GRASP_HEIGHT = FINGERTIP_BELOW_GRIPPER + 0.001
 """Of the gripper over the vertices that it grips [m]: the tips are on the cloth."""
+
+
+def cloth_description(name: str, forward_instruction: str, backward_instruction: str) -> TaskDescription:
+    """What the graph is told of such a task."""
+    return TaskDescription(
+        name=name,
+        forward_instruction=forward_instruction,
+        backward_instruction=backward_instruction,
+        step_limit=25,
+        demonstration_step_limit=50,
+        action_mask=(True, True, True, False, False, False, True),
+        workspace_minimum=(0.17, -0.15, 0.016),
+        workspace_maximum=(0.40, 0.15, 0.18),
+        home_joint_positions=CLOTH_HOME,
+    )
 
 
 class ClothTask(CarryingTask):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from robofume_common.enums import Direction
-from robofume_common.task import TaskDescription
 
 from robofume_sim import cloth, scene
 from robofume_sim.robot_model import CLOTH_BIT, FINGER_BIT
 from robofume_sim.tasks.base import SceneState, Transfer, Truth, Vector, share_reached
-from robofume_sim.tasks.cloth_base import CLOTH_HOME, GRASP_HEIGHT, ClothTask, grasp_point, is_clear, is_still
+from robofume_sim.tasks.cloth_base import GRASP_HEIGHT, ClothTask, cloth_description, grasp_point, is_clear, is_still
 
 MIDDLE, LAST = cloth.COUNT // 2, cloth.COUNT - 1
 LEADING = cloth.vertex(MIDDLE, LAST), cloth.vertex(MIDDLE, LAST - 1)  # the edges to grip: their middle, and inside it
@@ -31,16 +30,10 @@ TOP = np.add(BLOCK_PLACE, np.stack(np.meshgrid(_side, _side), axis=-1).reshape(-
 class ClothCovering(ClothTask):
     """Forward: drawn over the block by its leading edge. Backward: drawn off it by the trailing one."""
 
-    description = TaskDescription(
+    description = cloth_description(
         name="cloth_covering",
         forward_instruction="cover the block with the cloth",
         backward_instruction="pull the cloth off the block and lay it on the table",
-        step_limit=25,
-        demonstration_step_limit=50,
-        action_mask=(True, True, True, False, False, False, True),
-        workspace_minimum=(0.17, -0.15, 0.016),
-        workspace_maximum=(0.40, 0.15, 0.18),
-        home_joint_positions=CLOTH_HOME,
     )
     object_names = (*LEADING, *TRAILING, *CORNERS)
     settling = 1.0

@@ -7,11 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import Direction
-from robofume_common.task import TaskDescription
 
 from robofume_sim import cloth, scene
 from robofume_sim.tasks.base import Hand, SceneState, Transfer, Truth, Vector, share_reached
-from robofume_sim.tasks.cloth_base import CLOTH_HOME, GRASP_HEIGHT, ClothTask, grasp_point, is_clear, is_still
+from robofume_sim.tasks.cloth_base import GRASP_HEIGHT, ClothTask, cloth_description, grasp_point, is_clear, is_still
 
 LAST = cloth.COUNT - 1
 MOVING, STAYING = cloth.vertex(LAST, 0), cloth.vertex(0, LAST)  # the corners that the fold brings together
@@ -36,16 +35,10 @@ FLAT_FOLDED, FLAT = 0.022, 0.014  # height of the highest vertex at most [m]
 class ClothFolding(ClothTask):
     """Forward: the corner on the right (y < 0) onto the one on the left. Backward: back, until the cloth lies flat."""
 
-    description = TaskDescription(
+    description = cloth_description(
         name="cloth_folding",
         forward_instruction="fold the cloth in half from corner to corner",
         backward_instruction="unfold the cloth and lay it flat",
-        step_limit=25,
-        demonstration_step_limit=50,
-        action_mask=(True, True, True, False, False, False, True),
-        workspace_minimum=(0.17, -0.15, 0.016),
-        workspace_maximum=(0.40, 0.15, 0.18),
-        home_joint_positions=CLOTH_HOME,
     )
     hand = Hand(action_noise=0.10, grasp_offset=0.009, speed=0.3)
     object_names = (MOVING, STAYING, LEFT, RIGHT, MIDDLE, INSIDE_MOVING)
