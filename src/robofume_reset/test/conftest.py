@@ -37,7 +37,7 @@ class Graph:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.steps: dict[str, list[Step]] = defaultdict(list)
-        self.rewards: dict[str, list[int]] = defaultdict(list)
+        self.rewards: dict[str, set[tuple[int, int]]] = defaultdict(set)  # (index, verdict)
         self.episodes: list[Episode] = []
         self.tasks: list[Task] = []
         self.learner: list[LearnerStatus] = []
@@ -45,7 +45,7 @@ class Graph:
         self.feedback: list[object] = []
         self.node.create_subscription(Step, "step", self._on_step, qos.STEP)
         self.node.create_subscription(
-            Reward, "reward", lambda m: self.rewards[m.episode_id].append(m.index), qos.REWARD
+            Reward, "reward", lambda m: self.rewards[m.episode_id].add((m.index, m.verdict)), qos.REWARD
         )
         self.node.create_subscription(Episode, "episode", self.episodes.append, qos.EPISODE)
         self.node.create_subscription(Task, "task", self.tasks.append, qos.LATCHED)
@@ -146,14 +146,18 @@ class Graph:
         rclpy.shutdown(context=self.context)
 
     def assert_whole(self, episode: Episode) -> None:
-        """Every step, in order, the last one without an action, and a verdict on each."""
+        """Every step, in order, the last one without an action, and one verdict on each.
+
+        In lockstep the newest step and its verdict may be given again, as they were.
+        """
         steps = self.steps[episode.episode_id]
         assert [step.index for step in steps] == list(range(episode.num_steps + 1))
         assert [len(step.action) for step in steps] == [7] * episode.num_steps + [0]
         stamps = [(step.stamp.sec, step.stamp.nanosec) for step in steps]
         assert stamps == sorted(set(stamps))
         if episode.outcome != Outcome.ABORTED:
-            assert sorted(self.rewards[episode.episode_id]) == list(range(episode.num_steps + 1))
+            judged = sorted(index for index, _ in self.rewards[episode.episode_id])
+            assert judged == list(range(episode.num_steps + 1))
 
 
 @pytest.fixture
