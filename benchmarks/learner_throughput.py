@@ -14,7 +14,7 @@ suite's, so it is put beside the suite without its dependencies' versions:
 
     python -m pip install --no-deps --target d3 d3rlpy==2.8.1 h5py gym gym-notices structlog colorama dataclasses-json \
         marshmallow typing-inspect mypy-extensions
-    PYTHONPATH=d3 python benchmarks/learner_throughput.py
+    PYTHONPATH=d3:$PYTHONPATH python benchmarks/learner_throughput.py
 """
 
 from __future__ import annotations

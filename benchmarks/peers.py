@@ -13,7 +13,7 @@ Beside the suite it needs d3rlpy and gymnasium-robotics, whose pins are not the 
     python -m pip install --no-deps --target peers d3rlpy==2.8.1 h5py gym gym-notices structlog colorama \
         dataclasses-json marshmallow typing-inspect mypy-extensions gymnasium-robotics==1.4.2 mujoco==3.3.2 pettingzoo \
         imageio jinja2 markupsafe
-    PYTHONPATH=peers python benchmarks/peers.py
+    PYTHONPATH=peers:$PYTHONPATH python benchmarks/peers.py
 """
 
 from __future__ import annotations
