@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from pathlib import Path
 
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 LOOPBACK, UNTOUCHED = "LOCALHOST", "SYSTEM_DEFAULT"
 PROFILE = Path(__file__).parent / "templates" / "loopback.xml"
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Of Fast DDS 2 and 3."""
+PROFILE_VARIABLES = {2: "FASTRTPS_DEFAULT_PROFILES_FILE", 3: "FASTDDS_DEFAULT_PROFILES_FILE"}
+"""By the major version of Fast DDS. Version 3 reads both, warns of the first and parses the profile twice."""
+FIRST_RCLPY_WITH_FAST_DDS_3 = 9  # Kilted
 
 
 def network_environment() -> dict[str, str]:
@@ -25,5 +27,12 @@ def network_environment() -> dict[str, str]:
         return {RANGE: chosen}
     if "fastrtps" not in os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
         return {RANGE: LOOPBACK, **({"ROS_LOCALHOST_ONLY": "1"} if os.environ.get("ROS_DISTRO") == "humble" else {})}
-    profiles = {name: os.environ.get(name, str(PROFILE)) for name in PROFILE_VARIABLES}
-    return {RANGE: UNTOUCHED, **profiles}
+    if any(name in os.environ for name in PROFILE_VARIABLES.values()):
+        return {RANGE: UNTOUCHED}
+    return {RANGE: UNTOUCHED, PROFILE_VARIABLES[_fast_dds_version()]: str(PROFILE)}
+
+
+def _fast_dds_version() -> int:
+    """Major version of the Fast DDS that this ROS 2 brings."""
+    rclpy = importlib.metadata.version("rclpy")
+    return 3 if int(rclpy.partition(".")[0]) >= FIRST_RCLPY_WITH_FAST_DDS_3 else 2

@@ -16,7 +16,7 @@ from random_episodes import random_episode
 from robofume_bringup.access import ACCESS, access_of
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
-from robofume_bringup.network import RANGE, network_environment
+from robofume_bringup.network import PROFILE_VARIABLES, RANGE, network_environment
 from robofume_bringup.node_table import NODES
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner
@@ -146,10 +146,16 @@ def test_without_openssl_it_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_the_network_is_opened_by_one_setting(monkeypatch):
-    for name in (RANGE, "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    for name in (RANGE, *PROFILE_VARIABLES.values()):
         monkeypatch.delenv(name, raising=False)
-    closed = network_environment()
-    assert closed[RANGE] == "SYSTEM_DEFAULT" and Path(closed["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+    for rclpy, variable in (("3.3.16", PROFILE_VARIABLES[2]), ("7.1.6", PROFILE_VARIABLES[2]),
+                            ("9.1.2", PROFILE_VARIABLES[3])):  # fmt: skip
+        monkeypatch.setattr("importlib.metadata.version", lambda _name, rclpy=rclpy: rclpy)
+        closed = network_environment()
+        assert closed.pop(RANGE) == "SYSTEM_DEFAULT"
+        assert list(closed) == [variable] and Path(closed[variable]).is_file()
+    monkeypatch.setenv(PROFILE_VARIABLES[2], "own.xml")
+    assert network_environment() == {RANGE: "SYSTEM_DEFAULT"}, "a profile of the person's own stands"
     monkeypatch.setenv(RANGE, "SUBNET")
     assert network_environment() == {RANGE: "SUBNET"}
 
