@@ -4,6 +4,7 @@ import signal
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_robot.envelope import Limits, is_safe
 from sensor_msgs.msg import JointState
@@ -171,6 +172,28 @@ def test_in_real_time_only_fresh_commands_move_the_arm(graph, robot):
     robot.observe()
     assert graph.until(lambda: robot.statuses[-1].state == ArmStatus.STATE_HOLDING)
     assert graph.stop(process)[0] == 0
+
+
+def test_two_arm_nodes_in_one_domain_do_not_move_the_arm(graph, robot):
+    """Two graphs hear each other's commands; neither may move the arm by them, and the one that stays goes on."""
+    settings = {"watchdog": 30.0, "joint_state_timeout": 30.0, "home_joint_positions": HOME, **BOX}
+    first, second = graph.start("arm", **settings), graph.start("arm", **settings)
+    robot.connect()
+    levels: list[bytes] = []
+    graph.node.create_subscription(DiagnosticArray, "/diagnostics", lambda m: levels.append(m.status[0].level), 10)
+    assert graph.until(lambda: levels[-4:] == [DiagnosticStatus.ERROR] * 4), "both have seen the other one"
+    down = [0, 0, -0.01, 0, 0, 0, 1]
+    for _ in range(3):
+        robot.observe()
+        robot.send(down)
+        graph.settle(0.3)
+    assert not robot.motions
+    assert "another arm node /arm is in this ROS domain" in graph.stop(second)[1]
+    assert graph.until(lambda: levels[-2:] == [DiagnosticStatus.OK] * 2)
+    robot.observe()
+    robot.send(down)
+    assert robot.answer() is not None
+    assert graph.stop(first)[0] == 0
 
 
 def test_proprioception_answers_each_joint_state(graph, robot):

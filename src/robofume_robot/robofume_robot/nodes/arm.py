@@ -27,6 +27,11 @@ from robofume_robot.motion import Command, Motion
 from robofume_robot.nodes.trajectory_controller import TrajectoryController
 
 PROPRIOCEPTION_NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
+NOT_ALONE = (
+    "The arm will not move while another arm node {name} is in this ROS domain, and with it perhaps another policy: end "
+    "that graph, or give this one a ROS_DOMAIN_ID or a namespace of its own. One that was killed is forgotten after "
+    "some 20 s."
+)
 
 
 class ArmNode(GraphNode):
@@ -38,6 +43,7 @@ class ArmNode(GraphNode):
         self._arm = Arm(config, on_status=self._publish_status)
         self._order: list[int] = []
         self._names: list[str] = []
+        self._alone, self._lockstep = True, config.lockstep
         self._controller = TrajectoryController(self)
         self._backend: Backend = self._controller
         self._proprioception = self.create_publisher(JointState, "observation/proprioception", qos.STATE)
@@ -53,7 +59,7 @@ class ArmNode(GraphNode):
         # Wall time on purpose: a simulated clock stands still just when the watchdog is needed.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(min(0.1, config.watchdog / 5.0), self._on_tick, clock=steady)
-        self.create_timer(1.0, self._publish_status, clock=steady)
+        self.create_timer(1.0, self._look_around, clock=steady)
         self._publish_status()
         if self._arm.limits is None:
             self.get_logger().error(f"The arm will not move: {self._arm.message}.")
@@ -86,6 +92,8 @@ class ArmNode(GraphNode):
         return True
 
     def _on_command(self, message: ArmCommand) -> None:
+        if not self._alone and not self._lockstep:  # a simulation in lockstep is answered, or it would stand still
+            return
         motion = self._arm.command(
             Command(to_nanoseconds(message.header.stamp), message.mode, message.action, message.actor)
         )
@@ -119,6 +127,14 @@ class ArmNode(GraphNode):
         if motion is not None:
             self._backend.send(motion)
 
+    def _look_around(self) -> None:
+        own = (self.get_name(), self.get_namespace())
+        self._alone = self.get_node_names_and_namespaces().count(own) <= 1
+        if not self._alone:
+            sentence = NOT_ALONE.format(name=self.get_fully_qualified_name())
+            self.get_logger().error(sentence, throttle_duration_sec=10.0)
+        self._publish_status()
+
     def _publish_status(self) -> None:
         arm = self._arm
         message = ArmStatus(stamp=to_time(max(arm.stamp, 0)), state=int(arm.state), message=arm.message)
@@ -126,7 +142,7 @@ class ArmNode(GraphNode):
         for name, count in vars(arm.counters).items():
             setattr(message, name, int(count))
         self._status.publish(message)
-        wrong = arm.state in (ArmState.REFUSING, ArmState.STOPPED)
+        wrong = arm.state in (ArmState.REFUSING, ArmState.STOPPED) or not self._alone
         self._diagnostics.report(ERROR if wrong else OK, arm.message)
 
     def close(self) -> None:
