@@ -44,7 +44,6 @@ class InterbotixNode(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("interbotix")
-        self.failure: RobofumeError | None = None
         self._listener: SingleThreadedExecutor | None = None
         self._config = declare(self, InterbotixConfig).check()
         load_library()
