@@ -28,6 +28,7 @@ from robofume_robot.image_pipeline import (
     decode_picture,
     depth_to_picture,
 )
+from robofume_robot.motion import SECOND
 from robofume_robot.opencv_source import OpenCvSource
 from robofume_robot.undistortion import Calibration, Undistorter
 
@@ -146,7 +147,7 @@ def _stamp_of(data: bytes) -> int:
     if len(data) < 12:
         raise MalformedMessage(f"It has {len(data)} bytes, less than a header.")
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
+    return seconds * SECOND + nanoseconds
 
 
 def main() -> None:
