@@ -6,10 +6,11 @@ it. Needs gymnasium-robotics (see peers.py).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,14 @@ class Recording:
     success: bool
 
 
-class PeerWorld:
+class PeerWorld(ABC):
     """A gymnasium-robotics environment that ends at its first success."""
 
-    name = ""
-    steps = 0
-    noise = 0.0
+    name: ClassVar[str]
+    steps: ClassVar[int]
+    """After which an episode ends."""
+    noise: ClassVar[float]
+    """Of the script, as a share of the largest action."""
 
     def __init__(self) -> None:
         import gymnasium
@@ -53,9 +56,9 @@ class PeerWorld:
         success = bool(info.get("success", info.get("is_success", False)))
         return self._flat(observation), success, success or terminated or truncated
 
+    @abstractmethod
     def script(self, random: np.random.Generator) -> Callable[[Array], Array]:
         """A controller for one episode, good or bad."""
-        raise NotImplementedError
 
     def record(self, episodes: int, seed: int) -> list[Recording]:
         """Recorded data of scripts with noise, successes and failures."""

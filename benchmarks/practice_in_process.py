@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import yaml
 from robofume_common.enums import Actor, Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_common.parameters import from_dict, to_dict
 from robofume_data.episode import EpisodeData
@@ -266,14 +267,12 @@ def practise(
 
 
 def overrides(kind: type, values: list[str]) -> Any:
-    """A configuration from `name=value` words that belong to it."""
-    names = to_dict(kind()).keys()
+    """A configuration from those `name=value` words that belong to it."""
     given = dict(word.split("=", 1) for word in values)
     parsed = {}
-    for name, text in given.items():
-        if name in names:
-            default = to_dict(kind())[name]
-            parsed[name] = text == "True" if isinstance(default, bool) else type(default)(text)
+    for name, default in to_dict(kind()).items():
+        if name in given:
+            parsed[name] = yaml.safe_load(given[name]) if isinstance(default, bool) else type(default)(given[name])
     return from_dict(kind, parsed)
 
 
@@ -303,6 +302,10 @@ def main() -> None:
     parser.add_argument("--protocol", nargs="*", default=[], metavar="NAME=VALUE")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    kinds = (AgentConfig, PretrainingConfig, OnlineConfig, ReplayConfig, ProgressConfig, DemonstratorConfig)
+    unknown = {word.split("=")[0] for word in given.set} - {name for kind in kinds for name in to_dict(kind())}
+    if unknown:
+        parser.error(f"no component has a setting {', '.join(sorted(unknown))}")
     protocol = replace(Protocol(), **{k: int(v) for k, v in (word.split("=") for word in given.protocol)})
     agent: AgentConfig = overrides(AgentConfig, given.set)
     offline: PretrainingConfig = overrides(PretrainingConfig, given.set)
@@ -327,7 +330,7 @@ def main() -> None:
         successes = sum(e.outcome == Outcome.SUCCESS for e in demonstrations)
         print(f"seed {seed}: {len(demonstrations)} demonstrations, {successes} successes, "
               f"{sum(len(e.actions) for e in demonstrations)} steps", flush=True)  # fmt: skip
-        online_updates = int(max(0, given.steps - online.warm_up_steps) * online.updates_per_step)
+        online_updates = online.target_updates(given.steps)
         with tempfile.TemporaryDirectory() as scratch:
             for arm in given.arms:
                 config = replace(agent, algorithm="bc") if arm == "bc" else agent

@@ -63,7 +63,6 @@ class Latency:
         self._pictures: dict[int, float] = {}
         self._lock = threading.Lock()
         self._delays: list[float] = []
-        self._unanswered = 0
         context = rclpy.Context()
         rclpy.init(context=context, domain_id=domain)
         node = rclpy.create_node("soak", context=context)
@@ -79,7 +78,6 @@ class Latency:
             self._pictures.setdefault(to_nanoseconds(message.header.stamp), time.perf_counter())
             while len(self._pictures) > 50:
                 self._pictures.pop(next(iter(self._pictures)))
-                self._unanswered += 1
 
     def _on_command(self, message: ArmCommand) -> None:
         with self._lock:

@@ -27,20 +27,35 @@ _POLL = 0.2
 
 
 class GraphNode(Node):
-    """Base of the suite's nodes: a malformed message is told and ignored. It must not end who receives it."""
+    """Base of the suite's nodes: a malformed message is told and ignored, since it must not end who receives it; any
+    other RobofumeError of a subscription or a timer ends the node with its sentence."""
+
+    failure: RobofumeError | None = None
+    """What ends the node; see `run`."""
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[[Any], None], qos_profile: QoSProfile | int, **named: Any
     ) -> Any:
-        """As rclpy's, with a callback that may raise MalformedMessage."""
+        """As rclpy's, with a callback that may raise RobofumeError."""
 
         def receive(message: Any) -> None:
-            try:
-                callback(message)
-            except MalformedMessage as error:
-                self.get_logger().warning(f"A message on {topic} was ignored. {error}", throttle_duration_sec=5.0)
+            self._guarded(lambda: callback(message), f"A message on {topic} was ignored.")
 
         return super().create_subscription(msg_type, topic, receive, qos_profile, **named)
+
+    def create_timer(self, timer_period_sec: float, callback: Callable[[], None], **named: Any) -> Any:
+        """As rclpy's, with a callback that may raise RobofumeError."""
+        return super().create_timer(timer_period_sec, lambda: self._guarded(callback, "Ignored."), **named)
+
+    def _guarded(self, callback: Callable[[], None], ignored: str) -> None:
+        if self.failure is not None:  # it is about to end
+            return
+        try:
+            callback()
+        except MalformedMessage as error:
+            self.get_logger().warning(f"{ignored} {error}", throttle_duration_sec=5.0)
+        except RobofumeError as error:  # the executor would print a traceback before the sentence
+            self.failure = error
 
 
 class _Stopped(BaseException):
@@ -108,17 +123,17 @@ def _spin(node: Node, stop: _StopRequest) -> None:
         executor.shutdown()
 
 
-def _attempt(step: Callable[[], None]) -> bool:
-    """Runs one step of the shutdown; a failure is told and does not keep the next ones from running."""
+def _attempt(step: Callable[[], None]) -> int:
+    """Runs one step of the shutdown; a failure is told and does not keep the next ones from running. Its exit code."""
     try:
         step()
     except RobofumeError as error:
         print(error, file=sys.stderr, flush=True)
-        return False
+        return EXIT_REFUSED
     except Exception:  # noqa: BLE001  whatever it was, the rest of the shutdown must follow
         traceback.print_exc()
-        return False
-    return True
+        return EXIT_BROKEN
+    return EXIT_CALM
 
 
 def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
@@ -129,8 +144,8 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     SIGTERM. Where the node has a method `close()`, it is called on every way out, after the last callback and
     while it can still publish. Everything runs in the calling (main) thread.
 
-    A callback ends the node with one sentence by setting `self.failure` to a RobofumeError; raising it works
-    too, but then rclpy logs it with a traceback first.
+    A callback ends the node with one sentence by setting `self.failure` to a RobofumeError, or, where the node is a
+    `GraphNode`, by raising it.
     """
     stop = _StopRequest()
     stop.install()
@@ -154,8 +169,9 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
         code = EXIT_BROKEN
     stop.interrupts = False
     close = getattr(node, "close", None)
-    if close is not None and not _attempt(close):
-        code = code or EXIT_BROKEN
+    if close is not None:
+        ended = _attempt(close)
+        code = code or ended
     if node is not None:
         _attempt(node.destroy_node)
     _attempt(rclpy.try_shutdown)

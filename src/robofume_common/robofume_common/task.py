@@ -74,6 +74,6 @@ class TaskDescription:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise RobofumeError(f"Cannot read the task file {path}: {error.strerror}.") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RobofumeError(f"The task file {path} is not valid YAML: {error}") from error
         return from_dict(TaskDescription, values)

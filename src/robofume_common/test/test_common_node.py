@@ -11,12 +11,11 @@ pytestmark = pytest.mark.usefixtures("ros_domain")
 
 NODE = """
 import sys, time
-from rclpy.node import Node
 from std_msgs.msg import String
 from robofume_common.errors import RobofumeError
-from robofume_common.node import run
+from robofume_common.node import GraphNode, run
 
-class Tested(Node):
+class Tested(GraphNode):
     def __init__(self):
         super().__init__("tested")
         self.publisher = self.create_publisher(String, "words", 1)
@@ -36,11 +35,15 @@ class Tested(Node):
                 raise ValueError("a bug")
             if mode == "fail":
                 self.failure = RobofumeError("The disk is full.")
+            if mode == "complain":
+                raise RobofumeError("The disk is full.")
     def close(self):
         self.publisher.publish(String(data="still here"))
         print("closed", flush=True)
         if sys.argv[1] == "broken_close":
             raise ValueError("close is broken")
+        if sys.argv[1] == "refused_close":
+            raise RobofumeError("Nothing was shown, so nothing is written.")
 
 sys.exit(run(Tested))
 """
@@ -120,8 +123,16 @@ def test_a_refusal_is_one_sentence_and_code_1():
     assert finish(start("refuse")) == (1, "", "No box is configured; set one.\n")
 
 
-def test_a_failure_in_a_callback_is_one_sentence_and_code_1():
-    assert finish(start("fail")) == (1, "ready\nclosed\n", "The disk is full.\n")
+@pytest.mark.parametrize("mode", ["fail", "complain"])
+def test_a_failure_in_a_callback_is_one_sentence_and_code_1(mode):
+    assert finish(start(mode)) == (1, "ready\nclosed\n", "The disk is full.\n")
+
+
+def test_a_refusal_at_the_end_is_one_sentence_and_code_1():
+    process = start("refused_close")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (1, "closed\n", "Nothing was shown, so nothing is written.\n")
 
 
 def test_an_unknown_parameter_is_refused():

@@ -63,6 +63,9 @@ def test_missing_and_broken_files(tmp_path):
     broken.write_text("{")
     with pytest.raises(RobofumeError, match="not valid YAML"):
         TaskDescription.load(broken)
+    broken.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(RobofumeError, match="not valid YAML"):
+        TaskDescription.load(broken)
     broken.write_text("- a list")
     with pytest.raises(RobofumeError, match="mapping"):
         TaskDescription.load(broken)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from robofume_common.errors import RobofumeError
 from robofume_common.files import replace_folder, write_atomically
 from safetensors import SafetensorError
@@ -31,7 +32,13 @@ class CheckpointStore:
 
     def save(self, number: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
         """Write checkpoint `number`: under a temporary name, synced, then put in its place. Raises RobofumeError if it
-        cannot; the checkpoints that are there stay."""
+        cannot, or where a number is not finite; the checkpoints that are there stay."""
+        spoilt = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+        if spoilt is not None:
+            raise RobofumeError(
+                f"What was learnt is no longer finite ({spoilt}) and is not kept in {self.directory}: lower the "
+                "learning rate. The checkpoint before is still good."
+            )
         final = self.directory / f"{number:09d}"
         temporary = self.directory / f".{final.name}.{os.getpid()}"
         try:

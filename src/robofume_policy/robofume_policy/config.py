@@ -165,6 +165,10 @@ class OnlineConfig:
     device: str = setting("cpu", "where the networks are trained: cpu, cuda, or cuda:1 for the second GPU")
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
 
+    def target_updates(self, steps: int) -> int:
+        """Updates that so many control steps allow."""
+        return int(max(0, steps - self.warm_up_steps) * self.updates_per_step)
+
 
 @dataclass(frozen=True)
 class NoveltyConfig:

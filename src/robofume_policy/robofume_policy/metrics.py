@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -56,6 +57,16 @@ class MetricsWriter:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def check_finite(metrics: Mapping[str, float]) -> None:
+    """Raises RobofumeError where one of them is not finite: the weights are then lost, and those of the newest
+    checkpoint are not."""
+    if not all(math.isfinite(value) for value in metrics.values()):
+        raise RobofumeError(
+            "The learner's losses are no longer finite: lower the learning rate, or pre-train again. "
+            "The last checkpoint is still good."
+        )
 
 
 def read_metrics(path: Path | str) -> list[dict[str, float]]:

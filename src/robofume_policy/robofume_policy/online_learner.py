@@ -118,7 +118,7 @@ class OnlineLearner:
     @property
     def target_updates(self) -> int:
         """Updates that the steps seen so far allow."""
-        return int(max(0, self._steps - self.config.warm_up_steps) * self.config.updates_per_step)
+        return self.config.target_updates(self._steps)
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
         config = from_dict(NetworkConfig, about["network"])
         network = Policy(config)
         network.load_state_dict(tensors)
+        exploration, language = from_dict(Exploration, about["exploration"]), str(about["language"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RobofumeError(f"These policy weights were made by another version of the policy: {error}") from error
     if architecture and architecture != architecture_hash(config):
@@ -109,12 +110,7 @@ def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
             f"The weights are for architecture {architecture_hash(config)}, but {architecture} was announced: "
             "learner and policy node must run the same version."
         )
-    return ActingPolicy(
-        network,
-        config,
-        from_dict(Exploration, about["exploration"]),
-        str(about["language"]),
-    )
+    return ActingPolicy(network, config, exploration, language)
 
 
 def _read(data: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:

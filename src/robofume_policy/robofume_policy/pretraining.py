@@ -18,7 +18,7 @@ from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, PretrainingConfig, ReplayConfig
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
-from robofume_policy.metrics import MetricsWriter
+from robofume_policy.metrics import MetricsWriter, check_finite
 from robofume_policy.replay import Batch, ReplayMemory
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
@@ -87,7 +87,8 @@ def pretrain(
     with the checkpoints. Killed and called again with the same arguments, it continues from its newest checkpoint and
     ends with the same weights, bit for bit on a CPU, with a cache or without. Inside `team.joined()`, in processes that
     `torchrun` started, they share every batch, and the first one writes. Raises RobofumeError if `directory` holds a
-    training with other settings or data, or where `config.device` is not there.
+    training with other settings, actions, language or data, where `config.device` is not there, or where the losses are
+    no longer finite.
     """
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
@@ -112,6 +113,11 @@ def pretrain(
                 f"{directory} holds a training with other settings or data: choose another run, or delete that folder."
             )
         trained = TrainedAgent.from_state_dict(tensors, state, device=device)
+        if (trained.action_space, trained.language) != (action_space, encoder.model_name):
+            raise RobofumeError(
+                f"{directory} holds a training with other settings, of the actions or the language model: choose "
+                "another run, or delete that folder."
+            )
         logger.info("Continuing the pre-training after %d updates.", trained.agent.updates)
     learner = trained.agent
     train_offline(
@@ -134,7 +140,7 @@ def train_offline(
 ) -> None:
     """Update until there are `config.updates`, on batches from `draw`, with metrics and checkpoints on the way.
 
-    `about` is kept with the state of every checkpoint.
+    `about` is kept with the state of every checkpoint. Raises RobofumeError where the losses are no longer finite.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -150,6 +156,7 @@ def train_offline(
         if done % config.metrics_every == 0 or done == config.updates:
             metrics = mean_metrics(recent)
             recent.clear()
+            check_finite(metrics)
             if writer is not None:
                 writer.write(done, metrics)
             if progress is not None and leads:

@@ -183,3 +183,11 @@ def test_the_published_version_is_never_less_than_it_was(tmp_path, failing_disk)
         if not disk.failed:
             return
     pytest.fail("the disk was never left alone")
+
+
+def test_what_is_not_finite_does_not_take_the_place_of_a_good_checkpoint(tmp_path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, tensors(1.0), {})
+    with pytest.raises(RobofumeError, match="no longer finite"):
+        store.save(2, tensors(float("nan")), {})
+    assert store.numbers() == [1]

@@ -172,6 +172,30 @@ def test_pretraining_seeds_and_settings(tmp_path) -> None:
         run(tmp_path / "d", data=[make_episode(outcome=Outcome.ABORTED)])
 
 
+def test_a_training_with_other_actions_or_sentences_is_not_continued(tmp_path) -> None:
+    run(tmp_path, updates=2)
+    smaller = ActionSpace(translation_limit=0.02)
+    with pytest.raises(RobofumeError, match="other settings"):
+        pretrain(episodes(), tmp_path, action_space=smaller, network=NETWORK, agent=AGENT, config=UPDATES)
+    store = CheckpointStore(tmp_path)
+    updates, tensors, state = store.load()
+    store.save(updates, tensors, {**state, "language": "another model"})
+    with pytest.raises(RobofumeError, match="other settings"):
+        run(tmp_path)
+
+
+def test_a_training_that_blows_up_says_so_and_keeps_the_checkpoint_before(tmp_path, monkeypatch) -> None:
+    run(tmp_path, updates=2)
+    monkeypatch.setattr(
+        "robofume_policy.agents.cal_ql.CalQL.loss", lambda self, _batch: (
+            sum(p.sum() for p in self.network.parameters()) * float("nan"), {"losses/bellman": torch.tensor(np.nan)}
+        )
+    )  # fmt: skip
+    with pytest.raises(RobofumeError, match="no longer finite"):
+        run(tmp_path)
+    assert CheckpointStore(tmp_path).numbers() == [2]
+
+
 @pytest.fixture
 def learner(tmp_path) -> OnlineLearner:
     run(tmp_path / "pretrained")
@@ -322,5 +346,9 @@ def test_bad_weights_are_refused(learner: OnlineLearner) -> None:
     wrong = serialise_policy(Policy(NETWORK).state_dict(), NETWORK).replace(b"hidden_size", b"hidden_sise")
     with pytest.raises(RobofumeError, match=r"hidden_sise|another version"):
         load_policy(wrong)
+    lacking = data.replace(b'\\"exploration\\"', b'\\"exploratiom\\"')
+    assert lacking != data
+    with pytest.raises(RobofumeError, match="another version"):
+        load_policy(lacking)
     with pytest.raises(RobofumeError, match="40x40x3"):
         load_policy(data).act(np.zeros((64, 64, 3), np.uint8), np.zeros(7), np.zeros(384))

@@ -59,8 +59,11 @@ class Arm:
         self._pending: Command | None = None
         self._homing: _Homing | None = None
         self._backing_off = BackingOff(self.config)
-        self._backend = BackendState.READY
+        self._backend, self._backend_message = BackendState.READY, ""
         self._emergency = False
+        self._holds = False
+        """The motion sent last holds a measured pose. In real time it is not sent again: servos sag, and to hold what
+        is measured again and again would let the arm sink."""
 
     @property
     def stamp(self) -> int:
@@ -89,7 +92,6 @@ class Arm:
         measured = np.asarray(positions, dtype=np.float64)
         if measured.shape != (8,) or not np.isfinite(measured).all():
             return None  # a broken reading: the last good one ages until commands are refused
-        self._joint_state_time = self.clock()
         if self._situation is None or stamp < self._stamp - RESTART_JUMP:
             self._restart(measured)
         elif stamp <= self._stamp:
@@ -99,13 +101,16 @@ class Arm:
             again = self.config.lockstep and own and self._answered and self._answered.stamp == stamp
             return self._answered if again else None
         elif self._was_put(measured, (stamp - self._stamp) / SECOND):
-            self._situation = Situation.at_rest(measured)
+            self._situation, self._holds = Situation.at_rest(measured), False
             self._backing_off.forget_the_way()
         else:
             self._situation = Situation(measured, self._situation.target)
-        self._stamp = stamp
+        self._stamp, self._joint_state_time = stamp, self.clock()  # not of a repetition: its source may have stopped
         if self.state is ArmState.REFUSING and self.limits is not None:
             self._become(ArmState.HOLDING, "ready")
+            motion = self._heed_backend()
+            if self.state is not ArmState.HOLDING:
+                return motion
         overload = self._backing_off.feel(efforts, stamp)
         if overload and self.state in (ArmState.HOLDING, ArmState.MOVING, ArmState.HOMING):
             self._pending = None
@@ -158,9 +163,10 @@ class Arm:
 
     def emergency_stop(self) -> Motion | None:
         """Hold the measured pose and take no command, not even a person's, until `release`."""
+        again = self._emergency and self._holds
         self.counters.emergency_stops += not self._emergency
         self._emergency, self._pending = True, None
-        return self._stop("emergency stop", "a person has to release it")
+        return None if again else self._stop("emergency stop", "a person has to release it")
 
     def release(self) -> str:
         """A person says that the arm may move again; one sentence about what came of it."""
@@ -178,9 +184,13 @@ class Arm:
 
     def backend_status(self, state: BackendState, message: str) -> Motion | None:
         """Take what a backend with servos says of itself; a fault stops the arm as an overload does."""
-        before, self._backend = self._backend, state
+        before, self._backend, self._backend_message = self._backend, state, message
         if state is before or self._situation is None or self.limits is None or self.state is ArmState.STOPPED:
             return None
+        return self._heed_backend()
+
+    def _heed_backend(self) -> Motion | None:
+        state, message = self._backend, self._backend_message
         if state in (BackendState.NEEDS_PERSON, BackendState.ENDING):
             return self._stop(message, "" if state is BackendState.ENDING else "a person has to help and release it")
         if state is BackendState.RECOVERING and not self._backing_off.fault:
@@ -198,7 +208,7 @@ class Arm:
         return bool((moved > 1.2 * kinematics.VELOCITY_LIMITS * seconds + 0.05).any())
 
     def _restart(self, measured: Array) -> None:
-        self._situation = Situation.at_rest(measured)
+        self._situation, self._holds = Situation.at_rest(measured), False
         self._answered, self._pending, self._homing, self.home_command = None, None, None, 0
         self._backing_off.restart()
         if self.state in (ArmState.MOVING, ArmState.HOMING, ArmState.RECOVERING):
@@ -243,7 +253,7 @@ class Arm:
             return self._start_homing(command)
         if command.mode == ArmMode.HOLD:
             self._homing = None
-            motion = self._hold(command.stamp)
+            motion = None if self._holds and not self.config.lockstep else self._hold(command.stamp)
             if self.state is not ArmState.STOPPED:
                 self._become(ArmState.HOLDING, "a command holds the pose")
             return motion
@@ -290,7 +300,9 @@ class Arm:
         move while it waits, and its course must not depend on who was slow."""
         assert self._situation is not None
         assert self.limits is not None
-        return self._send_one(stamp, hold(self._situation, self.limits), keep_target)
+        motion = self._send_one(stamp, hold(self._situation, self.limits), keep_target)
+        self._holds = motion is not None
+        return motion
 
     def _send_one(self, stamp: int, target: JointTarget | Refusal, keep_target: bool = False) -> Motion | None:
         if isinstance(target, Refusal):
@@ -301,7 +313,7 @@ class Arm:
     def _send(self, stamp: int, targets: list[TimedTarget], keep_target: bool = False) -> Motion:
         assert self._situation is not None
         points = tuple(MotionPoint(t.target.positions(), t.time_from_start) for t in targets)
-        motion = Motion(stamp, points)
+        motion, self._holds = Motion(stamp, points), False
         if stamp:
             self._answered = motion
         if not keep_target:

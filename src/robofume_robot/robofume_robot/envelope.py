@@ -80,7 +80,6 @@ class Reason(enum.Enum):
     """Why a command was refused."""
 
     NOT_FINITE = "not finite"
-    STALE = "stale"
     UNREACHABLE = "unreachable"
 
 

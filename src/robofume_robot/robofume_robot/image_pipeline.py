@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.errors import MalformedMessage, RobofumeError
+from robofume_common.stamps import RESTART_JUMP
 
 from robofume_robot.camera_config import CameraConfig
 from robofume_robot.undistortion import Undistorter, Window
@@ -95,7 +96,7 @@ class RateLimiter:
         """Whether the image with this stamp (ns) is to be published."""
         if self._period == 0 or stamp == self._last:
             return True
-        if self._last >= 0 and 0 <= self._last - stamp < 1_000_000_000:
+        if self._last >= 0 and 0 <= self._last - stamp <= RESTART_JUMP:
             return False  # out of order
         # Half a millisecond of jitter must not drop every second image of a camera that runs at just this
         # rate.

@@ -29,6 +29,7 @@ CATCH_UP = 4.0  # s for which the way to the sleep pose waits for the arm
 MAX_LEAD = 0.6  # rad; a goal further ahead of the arm is forgotten, as in the envelope
 OPEN_ABOVE, CLOSED_BELOW = 0.6, 0.4
 """Opening of the gripper, which knows open and closed alone; in between it stays as it is."""
+_STOPPED = "The arm was stopped: it stays where it is, held by its servos. Support it before the power goes."
 
 
 @dataclass
@@ -51,7 +52,7 @@ class InterbotixArm:
     Arguments:
         config: its settings.
         driver: the servos.
-        clock, sleep: wall time in s.
+        clock, sleep: wall time in s; while `end` waits, `sleep` is where an emergency stop is heard.
         on_status: called when `state` or `message` has changed.
         warn: takes a sentence for the log.
     """
@@ -123,9 +124,11 @@ class InterbotixArm:
         self._arm_time, self._arm_silent = self._clock(), False
 
     def emergency_stop(self) -> None:
-        """Hold the measured pose now; nothing moves until `release`."""
-        self._emergency = True
-        self._hold("emergency stop")
+        """Hold the measured pose now; nothing moves until `release`. Once, however long it is pressed: what is measured
+        sags below its goal, and to hold that again and again would let the arm sink."""
+        if not self._emergency:
+            self._emergency = True
+            self._hold("emergency stop")
 
     def release(self) -> None:
         """A person says that the arm may move again, and that servos may be restarted once more."""
@@ -306,7 +309,7 @@ class InterbotixArm:
         if self.config.guided:
             return "The torque stays off: support the arm, or leave it in its sleep pose."
         if blocked:
-            return "The arm was stopped: it stays where it is, held by its servos. Support it before the power goes."
+            return _STOPPED
         measured = self._position()
         path = plan_sleep(measured, self.config.sleep_velocity_scale, self.config.sleep_height)
         self._stream.start(path, measured[:6], self._clock())
@@ -316,10 +319,13 @@ class InterbotixArm:
                 self._measured = self._position()
                 self._hold("something is in its way")
                 break
-            if not self._move(goal):
+            if self._emergency or not self._move(goal):
                 break
             self._sleep(self.config.stream_period)
-        self._comes_near(SLEEP_JOINT_POSITIONS, self.config.sleep_tolerance)
+        if not self._emergency:
+            self._comes_near(SLEEP_JOINT_POSITIONS, self.config.sleep_tolerance)
+        if self._emergency:  # heard while it waited
+            return _STOPPED
         if not is_asleep(self._position(), self.config.sleep_tolerance):
             return "The arm did not come to its sleep pose: its servos hold it. Support it before the power goes."
         if not self.config.torque_off_at_end:

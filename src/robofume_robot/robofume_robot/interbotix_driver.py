@@ -22,6 +22,7 @@ from robofume_common.errors import RobofumeError
 from robofume_robot.interbotix_config import InterbotixConfig
 from robofume_robot.interbotix_joints import JointReader
 from robofume_robot.kinematics import ARM_JOINT_NAMES, Array
+from robofume_robot.motion import SECOND
 
 ALL_JOINTS = (*ARM_JOINT_NAMES, "gripper")
 """The order of the driver's group `all`."""
@@ -98,7 +99,7 @@ class InterbotixLibrary:
         message = self._bot.core.joint_states
         positions = self._reader.positions(message.name, message.position)
         stamp = message.header.stamp
-        return None if positions is None else (stamp.sec * 1_000_000_000 + stamp.nanosec, positions)
+        return None if positions is None else (stamp.sec * SECOND + stamp.nanosec, positions)
 
     def move(self, joints: Array) -> bool:
         """See ServoDriver."""

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 ARM_JOINT_NAMES = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 FINGER_JOINT_NAMES = ("left_finger", "right_finger")
 JOINT_NAMES = ARM_JOINT_NAMES + FINGER_JOINT_NAMES
+PROPRIOCEPTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 _TURN = math.pi - 1e-5
 JOINT_LOWER = np.array([-_TURN, -1.88496, -2.14675, -_TURN, -1.74533, -_TURN])  # rad
@@ -157,23 +158,6 @@ def geometric_jacobian(q: Sequence[float] | Array) -> Array:
     """Jacobian (6, 6): rows are linear velocity of the gripper point (m/s), then angular velocity (rad/s),
     base frame."""
     return np.array(_geometric_columns(_chain(_floats(q)))).T
-
-
-def space_jacobian(q: Sequence[float] | Array) -> Array:
-    """Space Jacobian (6, 6), rows angular then linear (*Modern Robotics*, equation 5.11)."""
-    chain = _chain(_floats(q))
-    columns = []
-    for axis, point in zip(chain.axes, chain.points, strict=True):
-        columns.append([*axis, *_cross(point, axis)])
-    return np.array(columns).T
-
-
-def body_jacobian(q: Sequence[float] | Array) -> Array:
-    """Body Jacobian (6, 6), rows angular then linear in the gripper frame (*Modern Robotics*, equation
-    5.22)."""
-    jacobian = geometric_jacobian(q)
-    rotation = forward_kinematics(q)[:3, :3]
-    return np.vstack([rotation.T @ jacobian[3:], rotation.T @ jacobian[:3]])
 
 
 def within_joint_limits(q: Sequence[float] | Array, tolerance: float = 1e-9) -> bool:

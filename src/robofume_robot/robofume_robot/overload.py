@@ -11,8 +11,8 @@ from robofume_robot import kinematics
 from robofume_robot.envelope import JointTarget, Limits, is_safe
 from robofume_robot.homing import TimedTarget
 from robofume_robot.kinematics import Array
+from robofume_robot.motion import SECOND
 
-SECOND = 1_000_000_000
 TRAIL_STEP = 0.03  # rad between two remembered places
 TRAIL_LENGTH = 8
 """Places that the arm goes back through: about a quarter of a radian, away from what it ran into."""

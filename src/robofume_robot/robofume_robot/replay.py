@@ -22,8 +22,8 @@ from robofume_robot.kinematics import (
     proprioception,
     rotation_vector,
 )
+from robofume_robot.motion import SECOND
 
-SECOND = 1_000_000_000
 OUTCOMES = {"success": Outcome.SUCCESS, "timeout": Outcome.TIMEOUT, "unknown": Outcome.UNKNOWN}
 _STATES_KEPT = 200
 

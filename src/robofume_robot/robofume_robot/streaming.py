@@ -11,6 +11,8 @@ from robofume_robot.kinematics import Array
 from robofume_robot.motion import Motion
 
 _ROUNDING = 1e-6  # s; the last point is not missed by the rounding of clocks
+_CATCH_UP = 2.0
+"""Periods of a motion that one tick may make up for, as when a clock jitters."""
 
 
 class Stream:
@@ -28,7 +30,7 @@ class Stream:
         self._times: Array = np.zeros(0)
         self._points: Array = np.zeros((0, 6))
         self._fingers: Array = np.zeros(0)
-        self._started = 0.0
+        self._time = self._last = 0.0
 
     @property
     def active(self) -> bool:
@@ -46,7 +48,7 @@ class Stream:
         self._times = np.array([0.0, *(point.time_from_start for point in motion.points)])
         self._points = np.vstack([self._goal, *(point.positions[:6] for point in motion.points)])
         self._fingers = np.array([point.positions[6:8].mean() for point in motion.points])
-        self._started = now
+        self._time, self._last = 0.0, now
 
     def stop(self, goal: Array | None = None) -> None:
         """Send nothing more; `goal` (6,) is where the arm is held from now on."""
@@ -58,8 +60,11 @@ class Stream:
         """The next goal (6,) in rad, and where the fingers shall be (m). Only while active.
 
         A goal is where the motion will be one period later; a motion that asks for more than the velocity limits,
-        or a tick that comes late, makes the stream take longer, and no goal jumps."""
-        time = now - self._started + self._period + _ROUNDING
+        or a tick that comes late, makes the stream take longer, and no goal jumps: what is late is not made up for at a
+        higher speed than was planned, nor by a straight line past the points between."""
+        self._time += min(now - self._last, _CATCH_UP * self._period)
+        self._last = now
+        time = self._time + self._period + _ROUNDING
         wanted = np.array([np.interp(time, self._times, self._points[:, joint]) for joint in range(6)])
         self._goal = self._goal + np.clip(wanted - self._goal, -self._step, self._step)
         index = min(max(int(np.searchsorted(self._times[1:], time)), 0), len(self._fingers) - 1)

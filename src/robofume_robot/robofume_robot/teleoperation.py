@@ -59,16 +59,6 @@ class Teleoperator:
         self._enabled_at: float | None = None
         self._buttons: Sequence[int] = ()
 
-    @property
-    def holding(self) -> bool:
-        """True while the arm is held for the person."""
-        return self._holding
-
-    @property
-    def speed(self) -> float:
-        """Factor on the steps."""
-        return self._speed
-
     def key(self, key: str, now: float) -> Request | None:
         """Take one character at `now` (s); what is asked with it, if it is not a movement."""
         if key in DIRECTIONS:

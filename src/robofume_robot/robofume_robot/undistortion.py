@@ -32,6 +32,12 @@ class Calibration:
             raise RobofumeError(f"Cannot undo the distortion model {self.model!r}; known are {', '.join(MODELS)}.")
         if len(self.k) != 9 or not np.isfinite(self.k).all() or self.k[0] <= 0.0 or self.k[4] <= 0.0:
             raise RobofumeError("The camera is not calibrated: its matrix k has no focal lengths. Calibrate it first.")
+        known = len(self.d) >= 4 if self.model == "equidistant" else len(self.d) in (0, 4, 5, 8, 12, 14)
+        if not known or not np.isfinite(self.d).all():
+            raise RobofumeError(
+                f"The camera's distortion model {self.model} cannot have the coefficients {list(self.d)}: calibrate it "
+                "anew."
+            )
 
     @staticmethod
     def load(path: str) -> Calibration:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from arm_bench import DOWN, HOME, PERIOD, Bench
+from arm_bench import DOWN, HOME, PERIOD, STILL, Bench
 from robofume_common.enums import Actor, ArmMode, ArmState
 from robofume_robot.envelope import is_safe
 
@@ -284,3 +284,54 @@ def test_wild_commands_never_produce_an_unsafe_target(bench):
             assert is_safe(point.positions[:6], limits)
     counters = bench.arm.counters
     assert sent > 1000 and counters.refused_not_finite > 300 and counters.refused_stale > 500
+
+
+def test_a_pose_is_held_once_however_often_it_is_asked_for():
+    """Servos sag under the arm's weight: to hold what is measured again and again would let it sink to the table."""
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send(DOWN))
+    assert bench.send(mode=ArmMode.HOLD, actor=Actor.PERSON) is not None
+    held = bench.arm.target.joint_positions.copy()
+    for _ in range(5):
+        bench.positions[1] += 0.01
+        bench.observe()
+        assert bench.send(mode=ArmMode.HOLD, actor=Actor.PERSON) is None
+    np.testing.assert_array_equal(bench.arm.target.joint_positions, held)
+    assert bench.arm.state is ArmState.HOLDING
+    bench.obey(bench.send(STILL))
+    assert bench.send(mode=ArmMode.HOLD, actor=Actor.PERSON) is not None, "it moved in between"
+
+
+def test_an_emergency_stop_that_is_pressed_for_long_does_not_let_the_arm_sink():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send(DOWN))
+    assert bench.arm.emergency_stop() is not None
+    for _ in range(5):
+        bench.positions[1] += 0.01
+        bench.observe()
+        assert bench.arm.emergency_stop() is None
+        assert bench.send(mode=ArmMode.HOLD, actor=Actor.PERSON) is None
+    assert bench.arm.state is ArmState.STOPPED
+
+
+def test_an_emergency_stop_before_the_arm_is_known_is_carried_out_when_it_is():
+    bench = Bench(lockstep=False)
+    assert bench.arm.emergency_stop() is None
+    bench.observe()
+    assert bench.arm.emergency_stop() is not None
+
+
+def test_the_same_joint_state_again_and_again_is_silence():
+    """A driver that has lost its servos may go on with the last thing that it read."""
+    bench = Bench(lockstep=False, joint_state_timeout=0.5)
+    bench.observe()
+    bench.obey(bench.send(DOWN))
+    for _ in range(8):
+        bench.now += 0.1
+        bench.arm.joint_state(bench.stamp, bench.positions)
+        bench.arm.tick()
+    assert bench.arm.state is ArmState.REFUSING
+    bench.observe()
+    assert bench.arm.state is ArmState.HOLDING

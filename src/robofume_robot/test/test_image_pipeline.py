@@ -181,6 +181,14 @@ def test_a_calibration_that_does_not_fit_is_one_sentence(tmp_path):
     assert Calibration.load(str(file)) == CALIBRATION
 
 
+@pytest.mark.parametrize("d", [(0.1, 0.2, 0.3), (0.1, float("nan"), 0.0, 0.0, 0.0)])
+def test_coefficients_that_cannot_be_used_are_one_sentence(d):
+    with pytest.raises(RobofumeError, match="coefficients"):
+        Calibration(64, 64, "plumb_bob", (60.0, 0.0, 32.0, 0.0, 60.0, 32.0, 0.0, 0.0, 1.0), d)
+    with pytest.raises(RobofumeError, match="coefficients"):
+        Calibration(64, 64, "equidistant", (60.0, 0.0, 32.0, 0.0, 60.0, 32.0, 0.0, 0.0, 1.0), (0.1,) * 3)
+
+
 def test_stale_pictures_are_counted_and_named_when_nothing_else_comes():
     watch = CameraWatch(CameraConfig(max_age=0.5, first_image_deadline=1.0), started=0.0)
     assert not watch.is_stale(0.4) and watch.is_stale(7.25) and watch.stale == 1

@@ -240,6 +240,18 @@ def test_the_emergency_stop_holds_until_it_is_released(bench):
     assert len(bench.servos.goals) > sent
 
 
+def test_an_emergency_stop_that_is_pressed_for_long_does_not_let_the_arm_sink(bench):
+    bench.send(HOME + 0.4, 2.0)
+    bench.run(0.5)
+    bench.arm.emergency_stop()
+    sent = len(bench.servos.goals)
+    for _ in range(5):
+        bench.servos.joints[1] += 0.01  # servos sag under the arm's weight
+        bench.run(0.1)
+        bench.arm.emergency_stop()
+    assert len(bench.servos.goals) == sent
+
+
 def test_an_overloaded_servo_is_restarted_and_the_arm_goes_on(bench):
     bench.run(2.0)
     bench.send(HOME + 0.5, 20.0)
@@ -319,6 +331,45 @@ def test_an_arm_that_does_not_reach_its_sleep_pose_keeps_its_torque(bench):
     lead = np.abs(np.array(bench.servos.goals) - HOME).max()
     assert lead <= 0.7, "it does not push on against what is in its way"
     np.testing.assert_allclose(bench.servos.goals[-1], HOME, atol=1e-9)
+
+
+def test_what_held_the_arm_up_is_not_made_up_for_on_the_way_to_sleep(bench):
+    """An arm that was stuck for a while goes on as slowly as before, and by the same way."""
+    stuck = {5: 3.5, 25: 2.0}  # after so many goals, for so long [s]
+    free = 0.0
+
+    def move(joints, move=bench.servos.move):
+        nonlocal free
+        free = max(free, bench.now + stuck.pop(len(bench.servos.goals), 0.0))
+        bench.servos.blocked = bench.now < free
+        return move(joints)
+
+    def measured(measured=bench.servos.measured):
+        if bench.servos.blocked and bench.now >= free:
+            bench.servos.blocked, bench.servos.joints = False, bench.servos.goals[-1].copy()
+        return measured()
+
+    bench.servos.move, bench.servos.measured = move, measured
+    assert "torque is off" in bench.arm.end() and not stuck
+    steps = np.abs(np.diff(np.array(bench.servos.goals), axis=0))
+    assert steps.max() <= 2.0 * np.pi * 0.15 * 0.1 + 1e-6
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.5])
+def test_the_emergency_stop_is_heard_on_the_way_to_sleep(bench, seconds):
+    stops = bench.now + seconds
+
+    def pass_time(span):
+        bench.now += span
+        if bench.now >= stops:
+            bench.observe()
+            bench.arm.emergency_stop()
+
+    bench.arm._sleep = pass_time
+    sentence = bench.arm.end()
+    np.testing.assert_allclose(bench.servos.goals[-1], bench.servos.joints)
+    assert np.abs(bench.servos.joints - SLEEP_JOINT_POSITIONS).max() > 0.3
+    assert "stopped" in sentence and "Support it" in sentence and bench.servos.torques == []
 
 
 def test_without_a_driver_the_end_says_so(bench):

@@ -56,23 +56,17 @@ def test_closed_form_is_the_product_of_exponentials():
         np.testing.assert_allclose(forward_kinematics(q), _product_of_exponentials(q), atol=1e-12)
 
 
-def test_jacobians_are_the_derivatives_of_the_pose():
+def test_the_jacobian_is_the_derivative_of_the_pose():
     step = 1e-6
     for q in _random_joints(20, seed=1):
-        pose = forward_kinematics(q)
-        space = kinematics.space_jacobian(q)
-        body = kinematics.body_jacobian(q)
-        geometric = kinematics.geometric_jacobian(q)
+        rotation = forward_kinematics(q)[:3, :3]
+        jacobian = kinematics.geometric_jacobian(q)
         for joint in range(len(ARM_JOINT_NAMES)):
             delta = np.zeros(6)
             delta[joint] = step
             rate = (forward_kinematics(q + delta) - forward_kinematics(q - delta)) / (2 * step)
-            in_space, in_body = rate @ np.linalg.inv(pose), np.linalg.inv(pose) @ rate
-            np.testing.assert_allclose(in_space[:3, :3], _skew(space[:3, joint]), atol=1e-8)
-            np.testing.assert_allclose(in_space[:3, 3], space[3:, joint], atol=1e-8)
-            np.testing.assert_allclose(in_body[:3, :3], _skew(body[:3, joint]), atol=1e-8)
-            np.testing.assert_allclose(in_body[:3, 3], body[3:, joint], atol=1e-8)
-            np.testing.assert_allclose(rate[:3, 3], geometric[:3, joint], atol=1e-8)
+            np.testing.assert_allclose(rate[:3, :3] @ rotation.T, _skew(jacobian[3:, joint]), atol=1e-8)
+            np.testing.assert_allclose(rate[:3, 3], jacobian[:3, joint], atol=1e-8)
 
 
 def test_ten_thousand_reachable_poses_are_solved_from_one_far_seed():

@@ -228,3 +228,13 @@ def test_wild_torques_and_commands_never_make_an_unsafe_target(bench):
         if own or motion:
             bench.positions = (own or motion).points[-1].positions.copy()
     assert sent > 500 and bench.arm.counters.overloads > 20
+
+
+@pytest.mark.parametrize("state", [BackendState.NEEDS_PERSON, BackendState.RECOVERING])
+def test_an_arm_node_that_is_started_again_heeds_what_its_backend_said_before(state):
+    bench = Pushing(lockstep=False)
+    assert bench.arm.backend_status(state, "support the arm") is None  # latched, and faster than the joint states
+    bench.observe()
+    wanted = ArmState.RECOVERING if state is BackendState.RECOVERING else ArmState.STOPPED
+    assert bench.arm.state is wanted and "support the arm" in bench.arm.message
+    assert bench.send([0, 0, 0.02, 0, 0, 0, 0]) is None

@@ -5,12 +5,16 @@ import pty
 import subprocess
 import sys
 import termios
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from robofume_common.conversion import to_time
+from robofume_common.errors import MalformedMessage
 from robofume_robot.kinematics import ARM_JOINT_NAMES, inverse_kinematics, pose_from_vector
+from robofume_robot.nodes.teleop import TeleopNode
+from robofume_robot.teleop_config import TeleopConfig
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -71,6 +75,12 @@ class Terminal:
             if done():
                 return True
         return False
+
+
+def test_proprioception_that_is_cut_short_does_not_end_who_has_the_emergency_stop():
+    node = SimpleNamespace(_opening=None, _sent=-1, _config=TeleopConfig(), _teleoperator=None)
+    with pytest.raises(MalformedMessage):  # which `GraphNode` tells and ignores
+        TeleopNode._on_proprioception(node, JointState(position=[0.0] * 3))
 
 
 def test_keys_become_overrides_of_a_person_and_the_terminal_is_left_as_it_was(graph):

@@ -46,6 +46,19 @@ def test_no_goal_jumps_whatever_is_asked_and_however_late_it_is(late):
     np.testing.assert_allclose(goals[-1], -end)
 
 
+def test_a_late_tick_makes_a_motion_longer_and_not_faster():
+    """The way has a corner; whatever is late, the arm goes round it, about as fast as planned."""
+    stream = Stream(0.85, PERIOD)
+    corner, end = np.eye(6)[0] * 0.5, np.eye(6)[:2].sum(axis=0) * 0.5
+    stream.start(motion((2.5, corner), (5.0, end)), np.zeros(6), 10.0)
+    goals = play(stream, late=(5, 20, 24, 30))
+    steps = np.abs(np.diff(np.vstack([np.zeros(6), goals]), axis=0))
+    assert steps.max() <= 2.0 * 0.2 * PERIOD + 1e-6
+    off_the_way = np.minimum(np.abs(goals[:, 1]), np.abs(goals[:, 0] - 0.5))
+    assert off_the_way.max() < 0.03
+    np.testing.assert_allclose(goals[-1], end)
+
+
 def test_a_new_motion_replaces_the_old_one_from_where_it_was():
     stream = Stream(0.85, PERIOD)
     stream.start(motion((1.0, np.full(6, 1.0))), np.zeros(6), 10.0)

@@ -33,8 +33,9 @@ class ArmDriver:
         self._observe()
 
     def forget(self) -> None:
-        """Start from the measured pose, as after a reset of the scene."""
+        """Start from the measured pose, as after a reset of the scene, which also frees an arm that has stopped."""
         self.arm.reset()
+        self.arm.release()
         self._observe()
 
     def step(self, action: NDArray[np.floating]) -> bool:

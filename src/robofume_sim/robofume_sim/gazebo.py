@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
-from robofume_robot.kinematics import forward_kinematics, opening_from_finger
+from robofume_robot.kinematics import forward_kinematics
 
 from robofume_sim.sdf import spawn_sdf
 from robofume_sim.tasks import GAZEBO_TASKS, make_task
@@ -69,12 +69,11 @@ class GazeboScene:
             )
         self._types = types
         self._starts = np.random.default_rng([config.seed, 3])
-        self._gripper: tuple[Vector, float] | None = None
+        self._gripper: Vector | None = None
 
     def joint_positions(self, positions: Vector) -> None:
         """Take note of the arm: eight positions in the order of `kinematics.JOINT_NAMES` (rad, m)."""
-        opening = opening_from_finger(0.5 * float(positions[6] + positions[7]))
-        self._gripper = forward_kinematics(positions[:6])[:3, 3], opening
+        self._gripper = forward_kinematics(positions[:6])[:3, 3]
 
     def services(self) -> dict[str, str]:
         """Resolved name -> kind of every service that is called."""
@@ -109,8 +108,7 @@ class GazeboScene:
         """What is true of the task; None before the arm is known. Touch is not known: distance stands for it."""
         if self._gripper is None:
             return None
-        position, opening = self._gripper
-        return self.task.truth(SceneState(position, opening, objects))
+        return self.task.truth(SceneState(self._gripper, objects))
 
     # Reset
 

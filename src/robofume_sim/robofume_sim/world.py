@@ -20,7 +20,6 @@ from robofume_robot.kinematics import (
     JOINT_LOWER,
     JOINT_NAMES,
     JOINT_UPPER,
-    opening_from_finger,
 )
 
 from robofume_sim import cloth, graphics, scene
@@ -60,6 +59,12 @@ class World:
     def __init__(self, task: str | SimulatedTask, config: WorldConfig | None = None) -> None:
         self.task = make_task(task) if isinstance(task, str) else task
         self.config = config or WorldConfig()
+        servo_periods = self.config.control_period / SERVO_PERIOD
+        if round(servo_periods) < 1 or abs(servo_periods - round(servo_periods)) > 1e-6:
+            raise RobofumeError(
+                f"The control period of the simulation must be a multiple of {SERVO_PERIOD:g} s, not "
+                f"{self.config.control_period:g} s."
+            )
         xml = scene.build(
             self.task.bodies(self.config.appearance),
             self.config.appearance,
@@ -217,10 +222,8 @@ class World:
                 velocity=self.data.qvel[degree : degree + 3].copy(),
                 touched=body in touched,
             )
-        fingers = self.data.qpos[self._joints[6:]]
         return SceneState(
             gripper_position=self.data.site_xpos[self._site].copy(),
-            gripper_opening=opening_from_finger(float(fingers.mean())),
             objects=objects,
             **sheet,
         )

@@ -87,3 +87,14 @@ def test_unknown_tasks_and_modes_get_a_sentence():
         RobofumeEnv("nothing")
     with pytest.raises(RobofumeError, match="render_mode"):
         RobofumeEnv(render_mode="human")
+
+
+def test_a_scene_reset_frees_an_arm_that_has_stopped():
+    environment = RobofumeEnv()
+    environment.reset(seed=0)
+    environment.arm.arm.emergency_stop()
+    environment.step(np.zeros(4, np.float32))  # the stop itself is the answer to the observation
+    with pytest.raises(RobofumeError, match="does not move"):
+        environment.step(np.zeros(4, np.float32))
+    environment.reset(seed=1)
+    assert environment.step(np.zeros(4, np.float32))[4]["accepted"]

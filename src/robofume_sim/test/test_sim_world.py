@@ -272,3 +272,9 @@ def test_the_picture_shows_the_object_and_the_look_can_vary():
 def test_an_unknown_task_is_named_with_the_known_ones():
     with pytest.raises(RobofumeError, match="candy_sweeping, cloth_covering, cloth_folding, pot_lid"):
         make_task("cook_dinner")
+
+
+@pytest.mark.parametrize("period", [0.05, 0.015, 0.21])
+def test_a_control_period_that_the_servos_cannot_keep_is_refused(period):
+    with pytest.raises(RobofumeError, match="multiple of"):
+        World("pot_pick_and_place", WorldConfig(control_period=period))

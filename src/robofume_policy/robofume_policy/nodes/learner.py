@@ -5,7 +5,6 @@ continues from its newest checkpoint and reads the episodes since then from the 
 """
 
 import hashlib
-import math
 import queue
 import sys
 import threading
@@ -30,6 +29,7 @@ from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Rewar
 from robofume_policy.checkpoint import read_version, write_version
 from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
+from robofume_policy.metrics import MetricsWriter, check_finite
 from robofume_policy.replay_cache import ReplayCache
 
 PRACTICE = (Phase.FORWARD, Phase.BACKWARD)
@@ -131,6 +131,7 @@ class LearnerNode(GraphNode):
         if self._thread.is_alive() or self._failure is not None:
             return
         if self._learner is not None and self._config.checkpoints:
+            self._incomplete.clear()  # what is still looked for in a bag is found there at the next start
             self._take_in()
             self._learner.save(self._config.checkpoints)
 
@@ -154,7 +155,6 @@ class LearnerNode(GraphNode):
         import torch
 
         torch.set_num_threads(self._config.threads)
-        from robofume_policy.metrics import MetricsWriter
         from robofume_policy.online_learner import OnlineLearner
 
         config = self._config
@@ -232,11 +232,7 @@ class LearnerNode(GraphNode):
         started = time.monotonic()
         metrics = learner.train(block)
         rate = block / max(1e-9, time.monotonic() - started)
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise RobofumeError(
-                "The learner's losses are no longer finite: lower the learning rate, or pre-train again. "
-                "The last checkpoint is still good."
-            )
+        check_finite(metrics)
         self._set_status(LearnerStatus.STATE_TRAINING, "training", metrics, rate)
         self._publish_status()
         updates = learner.updates
@@ -289,16 +285,11 @@ class LearnerNode(GraphNode):
             status.steps = self._count.total
             if learner is not None:
                 status.updates = learner.updates
-                status.target_updates = target_updates(self._config, self._count.total)
+                status.target_updates = self._config.target_updates(self._count.total)
                 status.online_transitions, status.offline_transitions = len(learner.online), len(learner.offline)
                 status.episodes = learner.online.episodes
                 status.policy_version = self._version
             self._status_publisher.publish(status)
-
-
-def target_updates(config: OnlineConfig, steps: int) -> int:
-    """Updates that so many steps allow."""
-    return int(max(0, steps - config.warm_up_steps) * config.updates_per_step)
 
 
 def main() -> None:

@@ -22,17 +22,15 @@ from robofume_interfaces.msg import ArmCommand, ArmStatus, BackendStatus
 from robofume_robot.arm import Arm
 from robofume_robot.arm_config import ArmConfig
 from robofume_robot.backend import Backend
-from robofume_robot.kinematics import JOINT_NAMES
+from robofume_robot.kinematics import JOINT_NAMES, PROPRIOCEPTION_NAMES
 from robofume_robot.motion import Command, Motion
 from robofume_robot.nodes.trajectory_controller import TrajectoryController
 
-PROPRIOCEPTION_NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
 NOT_ALONE = (
     "The arm will not move while another arm node {name} is in this ROS domain, and with it perhaps another policy: end "
     "that graph, or give this one a ROS_DOMAIN_ID or a namespace of its own. One that was killed is forgotten after "
     "some 20 s."
 )
-
 
 class ArmNode(GraphNode):
     """Thin shell over `Arm`."""
@@ -74,7 +72,7 @@ class ArmNode(GraphNode):
         efforts = [efforts[i] for i in self._order[:6]] if len(efforts) == len(self._names) else ()
         motion = self._arm.joint_state(to_nanoseconds(message.header.stamp), positions[self._order], efforts)
         if self._arm.stamp == to_nanoseconds(message.header.stamp):
-            answer = JointState(name=PROPRIOCEPTION_NAMES)
+            answer = JointState(name=list(PROPRIOCEPTION_NAMES))
             answer.header.stamp = message.header.stamp
             answer.position = array.array("d", self._arm.proprioception().tobytes())
             self._proprioception.publish(answer)

@@ -28,6 +28,7 @@ from robofume_robot.image_pipeline import (
     decode_picture,
     depth_to_picture,
 )
+from robofume_robot.motion import SECOND
 from robofume_robot.opencv_source import OpenCvSource
 from robofume_robot.undistortion import Calibration, Undistorter
 
@@ -41,7 +42,6 @@ class CameraNode(GraphNode):
         self._limiter = RateLimiter(0.0 if self._config.lockstep else self._config.rate)
         self._watch = CameraWatch(self._config, time.monotonic())
         self._lost = ""
-        self._failure: RobofumeError | None = None
         self._publisher = self.create_publisher(Image, "observation/image", qos.IMAGE)
         self._diagnostics = Diagnostics(self, self._counters)
         self._source: OpenCvSource | None = None
@@ -96,7 +96,7 @@ class CameraNode(GraphNode):
                 if self._limiter.passes(now.nanoseconds):
                     self._publish(picture, now.to_msg(), "camera")
         except RobofumeError as error:
-            self._failure = error  # raised by the timer, in the thread that can end the node
+            self.failure = error
 
     def _publish(self, picture: image_pipeline.Image, stamp: Time, frame: str) -> None:
         if self._config.undistort and self._undistorter is None:
@@ -111,8 +111,6 @@ class CameraNode(GraphNode):
             self._publisher.publish(array_to_image(image, stamp, frame))
 
     def _look(self) -> None:
-        if self._failure is not None:
-            raise self._failure
         lost = self._watch.complaint(time.monotonic())
         if lost and (self._watch.images == 0 or self._config.exit_when_lost):
             raise RobofumeError(lost)
@@ -136,8 +134,12 @@ class CameraNode(GraphNode):
         return {"images": watch.images, "stale": watch.stale, "frozen": watch.frozen, "black": watch.black}
 
     def close(self) -> None:
-        """Let the thread that reads the device end."""
+        """Let the thread that reads the device end, and the device go."""
         self._ended.set()
+        if self._source is not None:
+            self._thread.join(timeout=2.0)
+            if not self._thread.is_alive():  # otherwise it hangs in the driver, and ends with the process
+                self._source.close()
 
 
 def _stamp_of(data: bytes) -> int:
@@ -145,7 +147,7 @@ def _stamp_of(data: bytes) -> int:
     if len(data) < 12:
         raise MalformedMessage(f"It has {len(data)} bytes, less than a header.")
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
+    return seconds * SECOND + nanoseconds
 
 
 def main() -> None:

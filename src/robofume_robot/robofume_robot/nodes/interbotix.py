@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
 from robofume_common.conversion import to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
 from robofume_common.enums import BackendState
@@ -43,7 +44,7 @@ class InterbotixNode(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("interbotix")
-        self.failure: RobofumeError | None = None
+        self._listener: SingleThreadedExecutor | None = None
         self._config = declare(self, InterbotixConfig).check()
         load_library()
         self._wait_for_driver()
@@ -56,7 +57,9 @@ class InterbotixNode(GraphNode):
 
     def _begin(self) -> None:
         config = self._config
-        self._arm = InterbotixArm(config, self._driver, on_status=self._publish_status, warn=self._warn)
+        self._arm = InterbotixArm(
+            config, self._driver, sleep=self._wait, on_status=self._publish_status, warn=self._warn
+        )
         self._reader = JointReader()
         self._names, self._order = list(JOINT_NAMES), [JOINT_NAMES.index(name) for name in JOINT_NAMES]
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -182,6 +185,19 @@ class InterbotixNode(GraphNode):
         parts = [str(self.failure)] if self.failure else []
         print(" ".join([*parts, self._arm.end()]), file=sys.stderr, flush=True)
         self._let_go()
+
+    def _wait(self, seconds: float) -> None:
+        """Let time pass while the arm is laid down, when nothing else listens: the emergency stop must be heard."""
+        ends = time.monotonic() + seconds
+        try:
+            if self._listener is None:
+                self._listener = SingleThreadedExecutor()
+                self._listener.add_node(self)
+            while (left := ends - time.monotonic()) > 0.0:
+                self._listener.spin_once(timeout_sec=left)
+        except Exception as error:  # noqa: BLE001  whatever it was, the arm has to be laid down all the same
+            self._warn(f"The emergency stop is not heard any more ({error}).")
+            time.sleep(max(0.0, ends - time.monotonic()))
 
     def _let_go(self) -> None:
         Call(self._driver.close).result(5.0, "The Interbotix library does not let go.")

@@ -31,7 +31,6 @@ class SnapshotNode(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("snapshot")
-        self.failure: RobofumeError | None = None
         self._config = declare(self, SnapshotConfig)
         self._due = time.monotonic() + self._config.deadline
         self._written = False
@@ -40,11 +39,8 @@ class SnapshotNode(GraphNode):
 
     def _on_image(self, message: Image) -> None:
         if not self._written:
-            try:
-                write_picture(Path(self._config.output), image_to_array(message))
-                self._written = True
-            except RobofumeError as error:
-                self.failure = error
+            write_picture(Path(self._config.output), image_to_array(message))
+            self._written = True
 
     def _look(self) -> None:
         if self._written:

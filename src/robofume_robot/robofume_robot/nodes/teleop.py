@@ -15,6 +15,7 @@ import numpy as np
 from rclpy.clock import Clock, ClockType
 from robofume_common.conversion import to_nanoseconds
 from robofume_common.enums import Actor, ArmMode, ArmState
+from robofume_common.errors import MalformedMessage
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import JointState, Joy
@@ -23,6 +24,7 @@ from std_srvs.srv import Trigger
 
 from robofume_common import qos
 from robofume_interfaces.msg import ArmCommand, ArmStatus
+from robofume_robot.kinematics import PROPRIOCEPTION_NAMES
 from robofume_robot.teleop_config import TeleopConfig
 from robofume_robot.teleoperation import HELP, Request, Teleoperator
 
@@ -87,6 +89,8 @@ class TeleopNode(GraphNode):
         self._handle(self._teleoperator.joystick(message.axes, message.buttons, time.monotonic()))
 
     def _on_proprioception(self, message: JointState) -> None:
+        if len(message.position) != len(PROPRIOCEPTION_NAMES):
+            raise MalformedMessage(f"It has {len(message.position)} values and not {len(PROPRIOCEPTION_NAMES)}.")
         self._stamp = message.header.stamp
         opening = message.position[6] if self._opening is None else self._opening
         stamp = to_nanoseconds(message.header.stamp)

@@ -55,6 +55,7 @@ class DemonstratorNode(GraphNode):
         if self._demonstrates():
             if message.task != self._task_name:
                 self.get_logger().error(f"The task is {message.task}, but the demonstrator knows {self._task_name}.")
+                self._task = None  # nobody acts in it
                 return
             self._script.begin(Direction(message.direction))
             self._act()
@@ -111,7 +112,7 @@ def _scene_state(truth: GroundTruth, joint_positions: np.ndarray) -> SceneState:
             velocity=np.zeros(3),
             touched=False,
         )
-    return SceneState(gripper_position=arm[:3], gripper_opening=float(arm[6]), objects=objects)
+    return SceneState(gripper_position=arm[:3], objects=objects)
 
 
 def main() -> None:

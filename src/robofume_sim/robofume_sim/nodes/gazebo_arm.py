@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from robofume_common.diagnostics import Diagnostics
-from robofume_common.errors import RobofumeError
+from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_robot.interbotix_joints import SWAPPED_FINGER, JointReader
@@ -64,6 +64,8 @@ class GazeboArmNode(GraphNode):
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
         names = list(message.joint_names)
+        if any(len(point.positions) != len(names) for point in message.points):
+            raise MalformedMessage(f"A point of it has not one position for each of {len(names)} joints.")
         for controller, joints in CONTROLLERS.items():
             if any(joint not in names for joint in joints):
                 self._counters["incomplete"] += 1

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Pose
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
@@ -23,6 +22,7 @@ from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth
 from robofume_interfaces.srv import ResetScene
 from robofume_sim.gazebo import Call, Flow, GazeboScene, GazeboSceneConfig
+from robofume_sim.nodes.ground_truth import truth_message
 
 
 def gazebo_types() -> Any:
@@ -123,17 +123,7 @@ class GazeboSceneNode(GraphNode):
         truth = self._scene.truth(objects)
         if truth is None:
             return
-        message = GroundTruth(stamp=stamp, task=self._config.task)
-        message.forward_success, message.backward_success = truth.forward_success, truth.backward_success
-        message.forward_score, message.backward_score = truth.forward_score, truth.backward_score
-        for name, thing in objects.items():
-            pose = Pose()
-            pose.position.x, pose.position.y, pose.position.z = thing.position.tolist()
-            w, x, y, z = thing.quaternion.tolist()
-            pose.orientation.w, pose.orientation.x, pose.orientation.y, pose.orientation.z = w, x, y, z
-            message.object_names.append(name)
-            message.object_poses.append(pose)
-        self._truth.publish(message)
+        self._truth.publish(truth_message(stamp, self._config.task, truth, objects))
         self._counters["truths"] += 1
         self._diagnostics.report(OK, "running")
 

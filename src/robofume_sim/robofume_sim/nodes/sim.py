@@ -11,7 +11,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-from geometry_msgs.msg import Pose
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
 from robofume_common.conversion import array_to_image, to_nanoseconds, to_time
@@ -28,6 +27,7 @@ from trajectory_msgs.msg import JointTrajectory
 from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth
 from robofume_interfaces.srv import ResetScene
+from robofume_sim.nodes.ground_truth import truth_message
 from robofume_sim.variations import KINDS, LOOK, varied
 from robofume_sim.world import SERVO_PERIOD, World, WorldConfig
 
@@ -157,17 +157,7 @@ class SimNode(GraphNode):
     def _ground_truth_now(self) -> GroundTruth:
         state = self._world.scene_state()
         truth = self._world.task.truth(state)
-        message = GroundTruth(stamp=to_time(self._world.stamp), task=self._config.task)
-        message.forward_success, message.backward_success = truth.forward_success, truth.backward_success
-        message.forward_score, message.backward_score = truth.forward_score, truth.backward_score
-        for name, thing in state.objects.items():
-            pose = Pose()
-            pose.position.x, pose.position.y, pose.position.z = thing.position.tolist()
-            w, x, y, z = thing.quaternion.tolist()
-            pose.orientation.w, pose.orientation.x, pose.orientation.y, pose.orientation.z = w, x, y, z
-            message.object_names.append(name)
-            message.object_poses.append(pose)
-        return message
+        return truth_message(to_time(self._world.stamp), self._config.task, truth, state.objects)
 
     # Time
 

@@ -43,14 +43,13 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class SceneState:
-    """What is true about the world now: gripper position (3,) [m], opening [0 closed .. 1 open], objects by name.
+    """What is true about the world now: gripper position (3,) [m], objects by name.
 
     Where there is a cloth: its vertices (V, 3) [m], its triangles (T, 3) of vertices, and whether the hand holds it.
     Scripts do without them.
     """
 
     gripper_position: Vector
-    gripper_opening: float
     objects: dict[str, ObjectState]
     cloth: Vector = field(default_factory=lambda: np.zeros((0, 3)))
     triangles: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
