@@ -276,6 +276,8 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "expect_learner": practises,
             "confirm": practises,
             "success_needs_open_gripper": task.released_at_success,
+            "nudge": task.nudge_actions,
+            "ask_person": settings.robot == "widowx",
             "min_episode_steps": 3,
             "session": mode,
         },

@@ -11,6 +11,9 @@ from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import from_dict, setting
 
+NUDGE_STEPS = 60
+"""Most steps of a nudge."""
+
 
 @dataclass(frozen=True)
 class TaskDescription:
@@ -35,6 +38,11 @@ class TaskDescription:
     crop: tuple[int, ...] = setting(
         (), "x, y, width, height of the camera's picture that the policy sees; empty: the middle", unit="px"
     )
+    nudge: tuple[tuple[float, ...], ...] = setting(
+        (),
+        "Steps from home that push the objects about where practice does not get on: dx, dy, dz [m] and the gripper's "
+        "opening, 0 to 1; empty: none",
+    )
     released_at_success: bool = setting(True, "Whether a success needs an open gripper, as in all putting and placing")
 
     def __post_init__(self) -> None:
@@ -49,7 +57,26 @@ class TaskDescription:
             raise RobofumeError(f"Task {self.name}: home_joint_positions needs six angles.")
         if len(self.crop) not in (0, 4):
             raise RobofumeError(f"Task {self.name}: crop needs x, y, width and height in pixels.")
+        self._check_nudge()
         self.action_space  # noqa: B018  raises where mask or limits are wrong
+
+    def _check_nudge(self) -> None:
+        if len(self.nudge) > NUDGE_STEPS:
+            raise RobofumeError(f"Task {self.name}: a nudge has at most {NUDGE_STEPS} steps, not {len(self.nudge)}.")
+        for step in self.nudge:
+            if len(step) != 4:
+                raise RobofumeError(f"Task {self.name}: a step of the nudge is dx, dy, dz and opening, not {step}.")
+            far = max(map(abs, step[:3])) > self.translation_limit
+            if not all(map(math.isfinite, step)) or far or not 0.0 <= step[3] <= 1.0:
+                raise RobofumeError(
+                    f"Task {self.name}: a step of a nudge goes at most {self.translation_limit} m (translation_limit) "
+                    f"along each axis, with an opening of 0 to 1; got {step}."
+                )
+
+    @property
+    def nudge_actions(self) -> tuple[float, ...]:
+        """The nudge as physical actions, seven values each, one after the other."""
+        return tuple(value for x, y, z, opening in self.nudge for value in (x, y, z, 0.0, 0.0, 0.0, opening))
 
     @property
     def action_space(self) -> ActionSpace:

@@ -9,7 +9,7 @@ from robofume_common.enums import Direction, Phase
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
-from robofume_reset.episode_loop import Episode
+from robofume_reset.events import Episode
 from robofume_reset.switching import Alternation, SwitchingConfig
 
 VERSION = 1
@@ -42,13 +42,13 @@ class SwitcherState:
         }
 
 
-def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
+def load_state(path: str | Path, config: SwitchingConfig, can_nudge: bool = False) -> SwitcherState:
     """Read the state; a fresh one where the path is empty or the file does not exist yet.
 
     Raises RobofumeError when the file cannot be read or is no state of this suite.
     """
     if not path or not Path(path).exists():
-        return SwitcherState(Alternation(config))
+        return SwitcherState(Alternation(config, can_nudge=can_nudge))
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values["version"] != VERSION:
@@ -64,7 +64,7 @@ def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
             )
             for entry in values["open_episodes"]
         ]
-        alternation = Alternation.from_dict(config, values["alternation"])
+        alternation = Alternation.from_dict(config, values["alternation"], can_nudge)
         return SwitcherState(alternation, int(values["episodes_started"]), episodes)
     except OSError as error:
         raise RobofumeError(f"The switcher's state {path} cannot be read: {error.strerror}.") from error

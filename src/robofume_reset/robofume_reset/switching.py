@@ -9,31 +9,25 @@ from typing import Any, Protocol
 from robofume_common.enums import Direction, Outcome, Phase
 from robofume_common.parameters import setting
 
+from robofume_reset.escalation import EscalationConfig, Ladder, Rung
+from robofume_reset.tally import EpisodeResult, Tally
+
 RECENT = 25
 """Episodes per direction over which success in practice is reported."""
 DIRECTIONS = (Direction.FORWARD, Direction.BACKWARD)
 
 
 @dataclass(frozen=True)
-class SwitchingConfig:
+class SwitchingConfig(EscalationConfig):
     """Settings of practice without resets."""
 
-    max_repeats: int = setting(
-        3, "a direction that failed is tried again at most so often, then the other one is forced", minimum=0
-    )
-    failures_before_reset: int = setting(
-        8, "failures in a row, of either direction, before the scene is reset; 0: never", minimum=0
-    )
-    unknowns_before_reset: int = setting(
-        4, "episodes in a row whose end the judge could not tell, before the scene is reset; 0: never", minimum=0
-    )
     reset_every: int = setting(0, "reset the scene after so many episodes without a reset; 0: never", minimum=0)
 
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """The episode to run next. `seed` of the scene reset before it, 0: the scene backend's own next place; `reason`:
-    why there is one, where a person should know.
+    """The episode to run next, and what comes before it: a scene reset with a `seed` (0: the scene backend's own next
+    place), a person's help, or, in the episode's place, a nudge; `reason`: why, where a person should know.
     """
 
     phase: Phase
@@ -41,19 +35,8 @@ class EpisodePlan:
     reset: bool = False
     seed: int = 0
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """How an episode ended."""
-
-    direction: Direction
-    outcome: Outcome
-    steps: int
-    """Actions taken until the episode was ended."""
-    success_index: int
-    began_there: bool = False
-    """Step 0 was judged a success already: the direction had nothing to do."""
+    nudge: bool = False
+    ask: bool = False
 
 
 class Plan(Protocol):
@@ -74,36 +57,20 @@ class Plan(Protocol):
     def on_reset(self) -> None:
         """The scene was reset."""
 
+    def on_nudge(self) -> None:
+        """The scene was nudged."""
+
+    def on_asked(self) -> None:
+        """A person was asked for help."""
+
+    def on_waiting(self, seconds: float) -> None:
+        """A person was waited for, so long since the last call."""
+
+    def on_helped(self) -> None:
+        """A person put the scene right."""
+
     def on_episode(self, result: EpisodeResult) -> None:
         """An episode ended. Aborted ones are not reported: they are run again."""
-
-
-@dataclass
-class Tally:
-    """What happened, in a goal or in a whole run. Field names and meanings as in Practice.action."""
-
-    steps: int = 0
-    episodes: int = 0
-    forward_episodes: int = 0
-    backward_episodes: int = 0
-    unknown_episodes: int = 0
-    forward_successes: int = 0
-    backward_successes: int = 0
-    assisted_resets: int = 0
-    interventions: int = 0
-
-    def count_episode(self, result: EpisodeResult) -> None:
-        """Count an episode that was not aborted."""
-        success = int(result.outcome == Outcome.SUCCESS)
-        self.episodes += 1
-        if result.outcome == Outcome.UNKNOWN:
-            self.unknown_episodes += 1
-        elif result.direction == Direction.FORWARD:
-            self.forward_episodes += 1
-            self.forward_successes += success
-        else:
-            self.backward_episodes += 1
-            self.backward_successes += success
 
 
 @dataclass
@@ -112,12 +79,13 @@ class Alternation:
 
     A success hands over to the other direction. A failure leaves the objects, as a rule, where this direction
     starts, so it is tried again, `max_repeats` times; after `failures_before_reset` failures in a row, whatever the
-    direction, the objects are taken to be out of reach and the scene is reset. A success that was there from the
-    start does not break the row.
+    direction, the objects are taken to be out of reach and the scene is helped, by the next step of the `ladder`. A
+    success that was there from the start does not break the row.
 
     An episode whose end the judge could not tell is neither: it leaves these counters as they are, and the same
     direction is tried again, since the objects may still be where it starts. Such episodes in a row have a counter of
-    their own that asks for a reset too: an object may lie where the judge never saw one, or be gone.
+    their own that asks for a reset too: an object may lie where the judge never saw one, or be gone. Episodes in
+    which nothing changed have one as well: the other direction first, then the ladder.
     """
 
     config: SwitchingConfig
@@ -125,44 +93,103 @@ class Alternation:
     repeats: int = 0
     failures_in_row: int = 0
     unknowns_in_row: int = 0
+    still_in_row: int = 0
     episodes_since_reset: int = 0
+    can_nudge: bool = False
     total: Tally = field(default_factory=Tally)
     recent: dict[Direction, deque[bool]] = field(
         default_factory=lambda: {direction: deque(maxlen=RECENT) for direction in DIRECTIONS}
     )
+    ladder: Ladder = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.ladder is None:
+            self.ladder = Ladder(self.config, self.can_nudge)
 
     def plan(self) -> EpisodePlan:
         """The next episode of practice."""
         phase = Phase.FORWARD if self.direction == Direction.FORWARD else Phase.BACKWARD
-        stuck = 0 < self.config.failures_before_reset <= self.failures_in_row
-        unclear = 0 < self.config.unknowns_before_reset <= self.unknowns_in_row
+        trouble = self._trouble()
         due = 0 < self.config.reset_every <= self.episodes_since_reset
-        reason = f"the judge could not say how the last {self.unknowns_in_row} episodes ended" if unclear else ""
-        return EpisodePlan(phase, self.direction, reset=stuck or unclear or due, reason=reason)
+        rung = self.ladder.rung(self._unclear) if trouble else Rung.RESET if due else Rung.NONE
+        return EpisodePlan(
+            phase,
+            self.direction,
+            reset=rung is Rung.RESET,
+            reason=trouble,
+            nudge=rung is Rung.NUDGE,
+            ask=rung is Rung.PERSON,
+        )
 
-    def on_episode(self, result: EpisodeResult) -> None:
-        """Decide the next direction from how an episode ended."""
+    @property
+    def _unclear(self) -> bool:
+        return 0 < self.config.unknowns_before_reset <= self.unknowns_in_row
+
+    def _trouble(self) -> str:
+        """Why the scene needs help now; empty: it does not."""
+        if self._unclear:
+            return f"the judge could not say how the last {self.unknowns_in_row} episodes ended"
+        if 0 < self.config.still_episodes <= self.still_in_row:
+            return f"nothing changed in the last {self.still_in_row} episodes"
+        if 0 < self.ladder.failures_allowed <= self.failures_in_row:
+            return f"the last {self.failures_in_row} episodes failed"
+        return ""
+
+    def on_episode(self, result: EpisodeResult) -> bool:
+        """Decide the next direction from how an episode ended; whether the other one is forced without a success."""
         self.total.count_episode(result)
         self.episodes_since_reset += 1
+        success = result.outcome == Outcome.SUCCESS
+        forced = self._count_still(result.still and not success)
         if result.outcome == Outcome.UNKNOWN:
             self.unknowns_in_row += 1
-            return
-        success = result.outcome == Outcome.SUCCESS
-        self.unknowns_in_row = 0
-        self.recent[result.direction].append(success)
-        if not success:
-            self.failures_in_row += 1
-        elif not result.began_there:  # else a forced change of direction would hide that nothing gets done
-            self.failures_in_row = 0
-        if success or self.repeats >= self.config.max_repeats:
-            self.direction, self.repeats = result.direction.opposite, 0
         else:
+            self.unknowns_in_row = 0
+            self.recent[result.direction].append(success)
+            if not success:
+                self.failures_in_row += 1
+            elif not result.began_there:  # else a forced change of direction would hide that nothing gets done
+                self.failures_in_row = 0
+                self.ladder.restart()
+            forced = forced or (not success and self.repeats >= self.config.max_repeats)
+        if success or forced:
+            self.direction, self.repeats = result.direction.opposite, 0
+        elif result.outcome != Outcome.UNKNOWN:
             self.direction, self.repeats = result.direction, self.repeats + 1
+        self.total.forced_switches += forced
+        return forced
+
+    def _count_still(self, still: bool) -> bool:
+        """Count an episode in which nothing changed; whether it is time to force the other direction."""
+        self.still_in_row = self.still_in_row + 1 if still else 0
+        if not still:
+            self.ladder.turned = False
+        if self.ladder.turned or not 0 < self.config.still_episodes <= self.still_in_row:
+            return False
+        self.ladder.turned, self.still_in_row = True, 0
+        return True
+
+    def on_nudge(self) -> None:
+        """The scene was nudged for the next direction."""
+        self.total.nudges += 1
+        self.ladder.took(Rung.NUDGE)
+        self.failures_in_row = self.still_in_row = self.repeats = 0
 
     def on_reset(self) -> None:
         """The scene was reset for the next direction."""
         self.total.assisted_resets += 1
-        self.failures_in_row = self.unknowns_in_row = self.episodes_since_reset = self.repeats = 0
+        if self._trouble():
+            self.ladder.took(Rung.RESET)
+        self._forget_rows()
+
+    def on_helped(self) -> None:
+        """A person put the scene right for the next direction."""
+        self.ladder.took(Rung.PERSON)
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        self.failures_in_row = self.unknowns_in_row = self.still_in_row = 0
+        self.episodes_since_reset = self.repeats = 0
 
     def success_rate(self, direction: Direction) -> float:
         """Share of successes among the last decided episodes of a direction, NaN before the first."""
@@ -176,18 +203,27 @@ class Alternation:
             "repeats": self.repeats,
             "failures_in_row": self.failures_in_row,
             "unknowns_in_row": self.unknowns_in_row,
+            "still_in_row": self.still_in_row,
             "episodes_since_reset": self.episodes_since_reset,
             "total": vars(self.total).copy(),
             "recent": {direction.name.lower(): list(self.recent[direction]) for direction in DIRECTIONS},
+            "ladder": self.ladder.to_dict(),
         }
 
     @classmethod
-    def from_dict(cls, config: SwitchingConfig, values: dict[str, Any]) -> "Alternation":
+    def from_dict(cls, config: SwitchingConfig, values: dict[str, Any], can_nudge: bool = False) -> "Alternation":
         """The opposite of `to_dict`; raises KeyError, TypeError or ValueError where it is not one."""
         recent = {d: deque(map(bool, values["recent"][d.name.lower()]), maxlen=RECENT) for d in DIRECTIONS}
-        counters = {name: int(values[name]) for name in ("repeats", "failures_in_row", "episodes_since_reset")}
-        counters["unknowns_in_row"] = int(values.get("unknowns_in_row", 0))  # older files have none
-        return cls(config, Direction(values["direction"]), total=Tally(**values["total"]), recent=recent, **counters)
+        names = ("repeats", "failures_in_row", "episodes_since_reset")
+        counters: dict[str, Any] = {name: int(values[name]) for name in names}
+        for name in ("unknowns_in_row", "still_in_row"):  # older files have none
+            counters[name] = int(values.get(name, 0))
+        if "ladder" in values:
+            counters["ladder"] = Ladder.from_dict(config, can_nudge, values["ladder"])
+        return cls(
+            config, Direction(values["direction"]), can_nudge=can_nudge, total=Tally(**values["total"]), recent=recent,
+            **counters,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -234,10 +270,29 @@ class PracticePlan:
         self.tally.assisted_resets += 1
         self.alternation.on_reset()
 
+    def on_nudge(self) -> None:
+        """Count a nudge."""
+        self.tally.nudges += 1
+        self.alternation.on_nudge()
+
+    def on_asked(self) -> None:
+        """Count a request to a person."""
+        for tally in (self.tally, self.alternation.total):
+            tally.person_requests += 1
+
+    def on_waiting(self, seconds: float) -> None:
+        """Count the time of waiting for a person."""
+        for tally in (self.tally, self.alternation.total):
+            tally.person_seconds += seconds
+
+    def on_helped(self) -> None:
+        """A person put the scene right."""
+        self.alternation.on_helped()
+
     def on_episode(self, result: EpisodeResult) -> None:
         """Count an episode and choose the next direction."""
         self.tally.count_episode(result)
-        self.alternation.on_episode(result)
+        self.tally.forced_switches += self.alternation.on_episode(result)
 
 
 def trial_seed(seed: int, direction: Direction, trial: int) -> int:
@@ -275,6 +330,18 @@ class EvaluationPlan:
 
     def on_reset(self) -> None:
         """Every trial has one."""
+
+    def on_nudge(self) -> None:
+        """No trial has one."""
+
+    def on_asked(self) -> None:
+        """Where a person puts the scene where a trial starts, that is no help."""
+
+    def on_waiting(self, seconds: float) -> None:
+        """See `on_asked`."""
+
+    def on_helped(self) -> None:
+        """See `on_asked`."""
 
     def on_episode(self, result: EpisodeResult) -> None:
         """Keep a trial's result; one that could not be judged is run again from the same start."""

@@ -74,7 +74,7 @@ class StageContext:
         keystore = self.directory.keystore if secure else None
         runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs, keystore=keystore)
         runner.hurried = lambda: self.interruption.requests > 1
-        with runner, RobotSession(runner, self.interruption) as session:
+        with runner, RobotSession(runner, self.interruption, say=self.say) as session:
             session.wait_until_ready()
             yield session
 

@@ -22,7 +22,7 @@ from rclpy.clock import Clock, ClockType
 from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
-from robofume_common.enums import Direction, RewardSource, Verdict
+from robofume_common.enums import Direction, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
@@ -173,7 +173,8 @@ class RewardNode(GraphNode):
         if labelled is not None:
             self._publish_label(step.episode_id, step.index, labelled)
             return
-        if self._model is not None and step.index % self.config.every and not is_last:
+        nudge = message.phase == Phase.INTERVENTION
+        if nudge or (self._model is not None and step.index % self.config.every and not is_last):
             self._counts["skipped"] += 1
             self._publish(step.episode_id, step.index, math.nan, Verdict.UNKNOWN, RewardSource.NONE, "", 0.0)
             return
