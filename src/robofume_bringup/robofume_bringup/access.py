@@ -94,7 +94,7 @@ def access_of(node: NodeDescription) -> Access | None:
     if name == "policy" and parameters.get("source", "policy") == "policy":
         subscribes.append("policy/weights")
     if name == "reward" and parameters.get("judge") == "ground_truth":
-        subscribes.append("ground_truth")
+        subscribes += ["ground_truth", "task"]
     if name == "interbotix":
         subscribes.append(f"/{parameters.get('robot_name', 'wx250s')}/joint_states")
 

@@ -311,7 +311,7 @@ class EpisodeLoop:
             self._tickets += 1
             self._resetting = (plan, now + self.config.reset_deadline, self._tickets)
             why = [Note(f"The scene is reset: {plan.reason}.")] if plan.reason else []
-            return [*why, *self._idle(), ResetScene(plan.direction, plan.seed, self._tickets)]
+            return [*why, *self._idle(), ResetScene(plan.direction, plan.seed, self._tickets, plan.task)]
         if plan.ask:
             return self._ask(plan, f"{plan.reason[:1].upper()}{plan.reason[1:]}.", now)
         if plan.nudge:
@@ -325,7 +325,7 @@ class EpisodeLoop:
     def _ask(self, plan: EpisodePlan, why: str, now: float) -> list[Event]:
         """Ask a person to put the scene right; meanwhile the policy is idle and the arm holds."""
         assert self._plan is not None
-        instruction = self.task.instruction(plan.direction)
+        instruction = self.task.pair(plan.task).instruction(plan.direction)
         sentence = f"{why} Please put the objects where “{instruction}” starts."
         self._person = _Wait(plan, sentence, now, now)
         self._plan.on_asked()
@@ -344,8 +344,9 @@ class EpisodeLoop:
         return [note, self._open(episode, episode.step_limit, not self._is_home, self._stamp, self.nudge)]
 
     def _start_episode(self, plan: EpisodePlan, now: float, stamp: int, assisted: bool = False) -> list[Event]:
-        instruction = self.task.instruction(plan.direction)
-        episode = Episode(self._next_id(), plan.phase, plan.direction, instruction, assisted, now, self.task.step_limit)
+        instruction = self.task.pair(plan.task).instruction(plan.direction)
+        episode = Episode(self._next_id(), plan.phase, plan.direction, instruction, assisted, now)
+        episode.step_limit, episode.task = self.task.step_limit, plan.task
         limit = 0 if self.config.confirm else self.task.step_limit  # 0: this side ends the episode
         home = (self.config.home or self._home_next) and (assisted or not self._is_home)
         self._home_next = False
@@ -361,7 +362,8 @@ class EpisodeLoop:
         self._current = episode
         self._looking_for_silent = self._is_idle = self._is_home = False
         return PublishTask(
-            episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, home, stamp, script
+            episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, home, stamp,
+            episode.task, script,
         )
 
     def _judge_current(self, now: float) -> list[Event]:
@@ -485,8 +487,11 @@ class EpisodeLoop:
             self._aborts = 0
             self._count_unknown(outcome)
             began_there, still = episode.verdicts.get(0) == Verdict.SUCCESS, not episode.changed
-            result = EpisodeResult(episode.direction, outcome, episode.steps, success_index, began_there, still)
-            self._plan.on_episode(result)
+            self._plan.on_episode(
+                EpisodeResult(
+                    episode.direction, outcome, episode.steps, success_index, began_there, still, episode.task
+                )
+            )
         if episode.last_seen:
             return []
         if self._ending is None and not self._plan.done():
@@ -592,5 +597,5 @@ def _closed(episode: Episode, num_steps: int) -> PublishEpisode:
     assert episode.outcome is not None
     return PublishEpisode(
         episode.episode_id, episode.phase, episode.direction, episode.instruction, num_steps,
-        episode.outcome, episode.success_index, episode.assisted_reset_before,
+        episode.outcome, episode.success_index, episode.assisted_reset_before, episode.task,
     )  # fmt: skip

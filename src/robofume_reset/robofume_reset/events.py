@@ -16,6 +16,8 @@ class PublishTask:
     step_limit: int
     home: bool
     stamp: int
+    task: str = ""
+    """Name of the pair; empty: the task's own. So in the other events."""
     script: tuple[float, ...] = ()
     """Actions that the policy node carries out in place of its own, seven values each."""
 
@@ -40,6 +42,7 @@ class PublishEpisode:
     outcome: Outcome
     success_index: int
     assisted_reset_before: bool
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class ResetScene:
     direction: Direction
     seed: int
     ticket: int
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Episode:
     waiting_since: float
     """When the policy was last given something to do."""
     step_limit: int = 0
+    task: str = ""
     stamp: int = 0
     """Of the newest step [ns]."""
     steps: int = 0

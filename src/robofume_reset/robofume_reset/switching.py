@@ -1,20 +1,16 @@
 """Which episode comes next: in practice, forward and backward by turns; in evaluation, trials from stated starts."""
 
 import hashlib
-import math
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from robofume_common.enums import Direction, Outcome, Phase
 from robofume_common.parameters import setting
+from robofume_common.task import TaskPair
 
 from robofume_reset.escalation import EscalationConfig, Ladder, Rung
 from robofume_reset.tally import EpisodeResult, Tally
-
-RECENT = 25
-"""Episodes per direction over which success in practice is reported."""
-DIRECTIONS = (Direction.FORWARD, Direction.BACKWARD)
+from robofume_reset.task_graph import DIRECTIONS, TaskGraph
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,8 @@ class EpisodePlan:
     direction: Direction
     reset: bool = False
     seed: int = 0
+    task: str = ""
+    """Which pair of the scene; empty: the only one, or the first."""
     reason: str = ""
     nudge: bool = False
     ask: bool = False
@@ -77,10 +75,11 @@ class Plan(Protocol):
 class Alternation:
     """Memory of reset-free practice; survives a restart (`to_dict`, `from_dict`).
 
-    A success hands over to the other direction. A failure leaves the objects, as a rule, where this direction
-    starts, so it is tried again, `max_repeats` times; after `failures_before_reset` failures in a row, whatever the
-    direction, the objects are taken to be out of reach and the scene is helped, by the next step of the `ladder`. A
-    success that was there from the start does not break the row.
+    A success hands over to what can start from there (`graph`): where the scene has one pair of instructions, the
+    other direction. A failure leaves the objects, as a rule, where this direction starts, so it is tried again,
+    `max_repeats` times; after `failures_before_reset` failures in a row, whatever the direction, the objects are taken
+    to be out of reach and the scene is helped, by the next step of the `ladder`. A success that was there from the
+    start does not break the row.
 
     An episode whose end the judge could not tell is neither: it leaves these counters as they are, and the same
     direction is tried again, since the objects may still be where it starts. Such episodes in a row have a counter of
@@ -89,7 +88,7 @@ class Alternation:
     """
 
     config: SwitchingConfig
-    direction: Direction = Direction.FORWARD
+    pairs: tuple[TaskPair, ...] = (TaskPair(),)
     repeats: int = 0
     failures_in_row: int = 0
     unknowns_in_row: int = 0
@@ -97,14 +96,24 @@ class Alternation:
     episodes_since_reset: int = 0
     can_nudge: bool = False
     total: Tally = field(default_factory=Tally)
-    recent: dict[Direction, deque[bool]] = field(
-        default_factory=lambda: {direction: deque(maxlen=RECENT) for direction in DIRECTIONS}
-    )
     ladder: Ladder = None  # type: ignore[assignment]
+    graph: TaskGraph = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.ladder is None:
             self.ladder = Ladder(self.config, self.can_nudge)
+        if self.graph is None:
+            self.graph = TaskGraph(self.pairs)
+
+    @property
+    def direction(self) -> Direction:
+        """What is practised next, of `task`."""
+        return self.graph.direction
+
+    @property
+    def task(self) -> str:
+        """Name of the pair that is practised next."""
+        return self.graph.task
 
     def plan(self) -> EpisodePlan:
         """The next episode of practice."""
@@ -115,6 +124,7 @@ class Alternation:
         return EpisodePlan(
             phase,
             self.direction,
+            task=self.task,
             reset=rung is Rung.RESET,
             reason=trouble,
             nudge=rung is Rung.NUDGE,
@@ -145,7 +155,7 @@ class Alternation:
             self.unknowns_in_row += 1
         else:
             self.unknowns_in_row = 0
-            self.recent[result.direction].append(success)
+            self.graph.recent[result.task or self.task, result.direction].append(success)
             if not success:
                 self.failures_in_row += 1
             elif not result.began_there:  # else a forced change of direction would hide that nothing gets done
@@ -153,9 +163,13 @@ class Alternation:
                 self.ladder.restart()
             forced = forced or (not success and self.repeats >= self.config.max_repeats)
         if success or forced:
-            self.direction, self.repeats = result.direction.opposite, 0
+            self.repeats = 0
         elif result.outcome != Outcome.UNKNOWN:
-            self.direction, self.repeats = result.direction, self.repeats + 1
+            self.repeats += 1
+        if success:
+            self.graph.succeeded(result.task or self.task, result.direction, self.total.episodes)
+        elif forced:
+            self.graph.turn(self.total.episodes)
         self.total.forced_switches += forced
         return forced
 
@@ -193,37 +207,56 @@ class Alternation:
 
     def success_rate(self, direction: Direction) -> float:
         """Share of successes among the last decided episodes of a direction, NaN before the first."""
-        recent = self.recent[direction]
-        return sum(recent) / len(recent) if recent else math.nan
+        return self.graph.success_rate(direction)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "direction": int(self.direction),
             "repeats": self.repeats,
             "failures_in_row": self.failures_in_row,
             "unknowns_in_row": self.unknowns_in_row,
             "still_in_row": self.still_in_row,
             "episodes_since_reset": self.episodes_since_reset,
             "total": vars(self.total).copy(),
-            "recent": {direction.name.lower(): list(self.recent[direction]) for direction in DIRECTIONS},
+            "graph": self.graph.to_dict(),
             "ladder": self.ladder.to_dict(),
         }
 
     @classmethod
-    def from_dict(cls, config: SwitchingConfig, values: dict[str, Any], can_nudge: bool = False) -> "Alternation":
-        """The opposite of `to_dict`; raises KeyError, TypeError or ValueError where it is not one."""
-        recent = {d: deque(map(bool, values["recent"][d.name.lower()]), maxlen=RECENT) for d in DIRECTIONS}
+    def from_dict(
+        cls,
+        config: SwitchingConfig,
+        values: dict[str, Any],
+        can_nudge: bool = False,
+        pairs: tuple[TaskPair, ...] = (),
+    ) -> "Alternation":
+        """The opposite of `to_dict`; raises KeyError, TypeError or ValueError where it is not one.
+
+        Without `pairs` they are those that it was written with, for who only reads.
+        """
         names = ("repeats", "failures_in_row", "episodes_since_reset")
         counters: dict[str, Any] = {name: int(values[name]) for name in names}
         for name in ("unknowns_in_row", "still_in_row"):  # older files have none
             counters[name] = int(values.get(name, 0))
         if "ladder" in values:
             counters["ladder"] = Ladder.from_dict(config, can_nudge, values["ladder"])
+        graph = values["graph"] if "graph" in values else _older_graph(values, pairs)
+        pairs = pairs or tuple(map(TaskPair, graph["done"]))
+        total = Tally(**values["total"])
         return cls(
-            config, Direction(values["direction"]), can_nudge=can_nudge, total=Tally(**values["total"]), recent=recent,
-            **counters,
-        )  # fmt: skip
+            config, pairs, can_nudge=can_nudge, total=total, graph=TaskGraph.from_dict(pairs, graph), **counters
+        )
+
+
+def _older_graph(values: dict[str, Any], pairs: tuple[TaskPair, ...]) -> dict[str, Any]:
+    """What files from before there were several pairs in a scene say."""
+    name, direction = pairs[0].name if pairs else "", Direction(values["direction"])
+    return {
+        "task": name,
+        "direction": int(direction),
+        "done": {name: direction == Direction.BACKWARD},
+        "recent": [[name, int(way), values["recent"][way.name.lower()]] for way in DIRECTIONS],
+    }
 
 
 @dataclass(frozen=True)
@@ -302,12 +335,16 @@ def trial_seed(seed: int, direction: Direction, trial: int) -> int:
 
 
 class EvaluationPlan:
-    """Trials of both directions by turns, each after a scene reset."""
+    """Trials of both directions by turns, each after a scene reset; of several pairs in a scene one after the other,
+    each with as many trials.
+    """
 
     paced = False
 
-    def __init__(self, trials_per_direction: int, seed: int) -> None:
-        self.trials_per_direction, self.seed = trials_per_direction, seed
+    def __init__(
+        self, trials_per_direction: int, seed: int, pairs: tuple[TaskPair, ...] = (TaskPair(),)
+    ) -> None:
+        self.trials_per_direction, self.seed, self.pairs = trials_per_direction, seed, pairs
         self.results: dict[Direction, list[EpisodeResult]] = {direction: [] for direction in DIRECTIONS}
 
     @property
@@ -317,13 +354,19 @@ class EvaluationPlan:
 
     def done(self) -> bool:
         """Whether all trials are finished."""
-        return self.trials_done >= 2 * self.trials_per_direction
+        return self.trials_done >= self.trials_total
+
+    @property
+    def trials_total(self) -> int:
+        """Trials of both directions of all pairs."""
+        return 2 * self.trials_per_direction * len(self.pairs)
 
     def next(self) -> EpisodePlan:
         """The next trial."""
         direction = DIRECTIONS[self.trials_done % 2]
-        seed = trial_seed(self.seed, direction, len(self.results[direction]))
-        return EpisodePlan(Phase.EVALUATION, direction, reset=True, seed=seed)
+        number = len(self.results[direction])
+        task = self.pairs[min(number // self.trials_per_direction, len(self.pairs) - 1)].name
+        return EpisodePlan(Phase.EVALUATION, direction, True, trial_seed(self.seed, direction, number), task)
 
     def on_step(self, intervention: bool) -> None:
         """Steps are counted with their episode."""

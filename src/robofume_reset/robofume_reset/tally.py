@@ -18,6 +18,8 @@ class EpisodeResult:
     """Step 0 was judged a success already: the direction had nothing to do."""
     still: bool = False
     """Neither the picture nor the arm changed in it."""
+    task: str = ""
+    """Which pair of the scene; empty: the one that was planned."""
 
 
 @dataclass

@@ -82,6 +82,10 @@ class SwitcherConfig(LoopConfig, PacingConfig, SuccessRule, SwitchingConfig, Sti
     task: str = setting("", "name of the task")
     forward_instruction: str = setting("", "sentence that the policy follows forward")
     backward_instruction: str = setting("", "sentence that undoes it")
+    further_tasks: tuple[str, ...] = setting((), "names of further pairs in the same scene; see TaskDescription")
+    further_forward: tuple[str, ...] = setting((), "their forward instructions")
+    further_backward: tuple[str, ...] = setting((), "their backward instructions")
+    further_after: tuple[str, ...] = setting((), "for each the pair after which it starts, or an empty text")
     step_limit: int = setting(40, "actions after which an episode ends", minimum=1, maximum=10_000)
     nudge: tuple[float, ...] = setting(
         (), "actions from home that push the objects about, seven values each; empty: a nudge brings the arm home"
@@ -109,10 +113,15 @@ class SwitcherNode(GraphNode):
             name=config.task,
             forward_instruction=config.forward_instruction,
             backward_instruction=config.backward_instruction,
+            further_tasks=config.further_tasks,
+            further_forward=config.further_forward,
+            further_backward=config.further_backward,
+            further_after=config.further_after,
             step_limit=config.step_limit,
         )
         can_nudge = len(config.nudge) > 0 or not config.home
-        self._state = load_state(config.state_file, config, can_nudge)
+        self._state = load_state(config.state_file, config, can_nudge, task.pairs)
+        self._pairs = task.pairs
         self._stillness = StillnessWatch(config)
         self._loop = EpisodeLoop(
             config,
@@ -179,7 +188,7 @@ class SwitcherNode(GraphNode):
         return PracticePlan(limits, self._state.alternation, paced=True)
 
     def _evaluation_plan(self, goal: Evaluate.Goal) -> EvaluationPlan:
-        return EvaluationPlan(goal.trials_per_direction, goal.seed)
+        return EvaluationPlan(goal.trials_per_direction, goal.seed, self._pairs)
 
     def _finish(self, finished: Finished) -> None:
         """Answer the goal.
@@ -333,7 +342,7 @@ class SwitcherNode(GraphNode):
         reset, patience = self._reset
         if self._reset_client.service_is_ready():
             self._reset, self._nobody_resets = None, False
-            request = ResetSceneService.Request(direction=int(reset.direction), seed=reset.seed)
+            request = ResetSceneService.Request(direction=int(reset.direction), task=reset.task, seed=reset.seed)
             future = self._reset_client.call_async(request)
             future.add_done_callback(lambda done: self._on_reset(reset.ticket, done))
         elif now > patience or self._nobody_resets:  # the second time there is no use in waiting for it

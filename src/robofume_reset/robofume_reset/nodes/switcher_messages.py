@@ -12,12 +12,12 @@ from robofume_reset.switching import EvaluationPlan
 
 
 def task_message(event: PublishTask, task: str) -> Task:
-    """A Task of the task named `task`."""
+    """A Task; `task` is the name of the scene's own one."""
     return Task(
         stamp=to_time(event.stamp),
         phase=int(event.phase),
         direction=int(event.direction),
-        task=task,
+        task=event.task or task,
         instruction=event.instruction,
         episode_id=event.episode_id,
         step_limit=event.step_limit,
@@ -27,13 +27,13 @@ def task_message(event: PublishTask, task: str) -> Task:
 
 
 def episode_message(event: PublishEpisode, task: str, stamp: Any) -> Episode:
-    """The end of an episode of the task named `task`."""
+    """The end of an episode; `task` as above."""
     return Episode(
         stamp=stamp,
         episode_id=event.episode_id,
         phase=int(event.phase),
         direction=int(event.direction),
-        task=task,
+        task=event.task or task,
         instruction=event.instruction,
         num_steps=event.num_steps,
         outcome=int(event.outcome),
@@ -44,7 +44,7 @@ def episode_message(event: PublishEpisode, task: str, stamp: Any) -> Episode:
 
 def evaluation_feedback(plan: EvaluationPlan) -> Evaluate.Feedback:
     """How far an evaluation is."""
-    evaluation = Evaluate.Feedback(trials_done=plan.trials_done, trials_total=2 * plan.trials_per_direction)
+    evaluation = Evaluate.Feedback(trials_done=plan.trials_done, trials_total=plan.trials_total)
     evaluation.forward_trials = len(plan.results[Direction.FORWARD])
     evaluation.backward_trials = len(plan.results[Direction.BACKWARD])
     evaluation.forward_successes = sum(plan.successes(Direction.FORWARD))
