@@ -30,7 +30,7 @@ FLOOR = {package: level for level, packages in enumerate(FLOORS) for package in 
 # The modules outside nodes/ that may import ROS.
 MAY_IMPORT_ROS = {
     "robofume_common": {"qos.py", "parameters.py", "conversion.py", "node.py", "diagnostics.py"},
-    "robofume_bringup": {"robot_session.py", "launch_parts.py"},
+    "robofume_bringup": {"robot_session.py", "help_desk.py", "launch_parts.py"},
 }
 
 # What package.xml calls a module that comes with the operating system too (its rosdep key), and what the

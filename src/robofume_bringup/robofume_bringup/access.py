@@ -23,8 +23,8 @@ class Access:
 
 
 ACTIONS = ("practice", "evaluate")
-_RECORDED = ("task", "step", "reward", "label", "episode", "arm/status", "arm/backend_status", "learner/status",
-             "ground_truth")  # fmt: skip
+_RECORDED = ("task", "step", "reward", "label", "episode", "help", "arm/status", "arm/backend_status",
+             "learner/status", "ground_truth")  # fmt: skip
 
 ACCESS: dict[str, Access] = {
     "sim": Access(
@@ -47,8 +47,9 @@ ACCESS: dict[str, Access] = {
         publishes=("reward", "label", "diagnostics"), subscribes=("step", "label"), serves=("label_step",)
     ),
     "switcher": Access(
-        publishes=("task", "step_permit", "episode"),
+        publishes=("task", "step_permit", "episode", "help"),
         subscribes=("step", "reward", "learner/status", "arm/status"),
+        serves=("help/done",),
         calls=("scene/reset",),
         serves_actions=ACTIONS,
     ),
@@ -70,8 +71,8 @@ ACCESS: dict[str, Access] = {
 CLIENT = Access(
     publishes=("arm/override", "arm/command", "arm/emergency_stop", "label"),
     subscribes=("observation/image", "observation/proprioception", "arm/command", "arm/status", "joint_states", "joy",
-                "step", "task"),
-    calls=("arm/release",),
+                "step", "task", "help"),
+    calls=("arm/release", "help/done"),
     calls_actions=ACTIONS,
 )  # fmt: skip
 """What a person's tools open: the `robofume` command itself, teleop, verdict, snapshot, workspace."""
@@ -93,7 +94,7 @@ def access_of(node: NodeDescription) -> Access | None:
     if name == "policy" and parameters.get("source", "policy") == "policy":
         subscribes.append("policy/weights")
     if name == "reward" and parameters.get("judge") == "ground_truth":
-        subscribes.append("ground_truth")
+        subscribes += ["ground_truth", "task"]
     if name == "interbotix":
         subscribes.append(f"/{parameters.get('robot_name', 'wx250s')}/joint_states")
 

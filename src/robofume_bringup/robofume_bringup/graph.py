@@ -41,6 +41,8 @@ class GraphSettings:
     """Places of the objects in the simulation follow from it; None: the seed."""
     start_direction: int = 1
     """Direction (Step.DIRECTION_*) that starts where the simulation's objects are at first."""
+    start_task: str = ""
+    """Of several tasks in one scene, the one that `start_direction` is of; empty: the first."""
     image_size: int = 64
     """Height and width of the policy's picture [px]."""
     lockstep: bool = True
@@ -157,9 +159,10 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
     """Parameters of the nodes that are, or touch, the robot."""
     scene_seed = settings.seed if settings.scene_seed is None else settings.scene_seed
     start = {"task": task.name, "seed": scene_seed, "start_direction": settings.start_direction}
+    started = {"start_task": settings.start_task}
     nodes: dict[str, dict[str, Any]] = {}
     if settings.robot == "mujoco":
-        nodes["sim"] = {**start, "lockstep": settings.waits}
+        nodes["sim"] = {**start, **started, "lockstep": settings.waits}
     elif settings.robot == "gazebo":
         nodes["gazebo_scene"] = start
         nodes["gazebo_arm"] = {"robot_name": settings.robot_name}
@@ -276,6 +279,12 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "expect_learner": practises,
             "confirm": practises,
             "success_needs_open_gripper": task.released_at_success,
+            "further_tasks": task.further_tasks,
+            "further_forward": task.further_forward,
+            "further_backward": task.further_backward,
+            "further_after": task.further_after,
+            "nudge": task.nudge_actions,
+            "ask_person": settings.robot == "widowx",
             "min_episode_steps": 3,
             "session": mode,
         },

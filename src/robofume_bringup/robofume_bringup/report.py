@@ -14,9 +14,11 @@ import numpy as np
 from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
+from robofume_reset.tally import Tally
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, summarise
+from robofume_bringup.graph import CONTROL_RATE
 from robofume_bringup.robustness import robustness
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import wilson_interval
@@ -55,10 +57,15 @@ class RunResults:
     """By the names of EVALUATIONS, and of their variations (`robustness.record_name`)."""
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     updates: int = 0
+    totals: Tally | None = None
+    """What the switcher counted in practice; None where it did not run yet."""
 
 
 def collect_results(directory: RunDirectory) -> RunResults:
     """Read what the run directory holds so far; a part that is not there yet is left out."""
+    from robofume_reset.state import load_state
+    from robofume_reset.switching import SwitchingConfig
+
     from robofume_bringup.task_files import task_description
 
     directory.need()
@@ -70,6 +77,7 @@ def collect_results(directory: RunDirectory) -> RunResults:
             evaluations[path.stem] = json.loads(path.read_text())
         except ValueError as error:
             raise RobofumeError(f"{path} is damaged: remove it and evaluate again.") from error
+    state = directory.switcher_state("practice")
     numbers = [int(path.name) for path in directory.checkpoints.glob("[0-9]*") if path.name.isdigit()]
     return RunResults(
         directory.name,
@@ -80,6 +88,7 @@ def collect_results(directory: RunDirectory) -> RunResults:
         evaluations,
         {name: directory.stage_record(name) for name in STAGES},
         max(numbers, default=0),
+        load_state(state, SwitchingConfig()).alternation.total if state.exists() else None,
     )
 
 
@@ -294,6 +303,8 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
         "episodes_per_reset": len(episodes) / resets if resets else None,
         "interventions": sum(episode.takeovers for episode in episodes),
         "person_share": sum(episode.person_steps for episode in episodes) / steps if steps else None,
+        "help": results.totals,
+        "person_minutes": person_minutes(results),
         "aborted": sum(episode.outcome == Outcome.ABORTED for episode in episodes),
         "undecided": sum(episode.undecided for episode in episodes),
         "unknown": sum(episode.unknown for episode in episodes),
@@ -301,6 +312,12 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
         "recent_judged": sum(e.success for e in recent) / len(recent) if recent else None,
         "recent_true": sum(bool(e.true_success) for e in known) / len(known) if known else None,
     }
+
+
+def person_minutes(results: RunResults) -> float:
+    """Minutes of a person's time that practice took: waiting for help, and acting in the policy's place."""
+    waited = results.totals.person_seconds if results.totals else 0.0
+    return (waited + sum(episode.person_steps for episode in results.practice) / CONTROL_RATE) / 60.0
 
 
 # Form

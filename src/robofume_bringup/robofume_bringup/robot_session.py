@@ -18,6 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from robofume_common.errors import RobofumeError
 
+from robofume_bringup.help_desk import HelpDesk
 from robofume_bringup.interruption import Interruption, Stopped
 from robofume_bringup.runner import QUIET, GraphRunner, dds_environment
 from robofume_bringup.security import CLIENT_NAME, PREFIX
@@ -35,6 +36,7 @@ class RobotSession:
         interruption: asked between two waits whether to stop.
         ready_deadline: seconds that the nodes have to appear.
         silence_deadline: seconds without feedback from an action after which the run ends with a sentence.
+        say: takes a sentence for the screen, such as that a person is needed.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class RobotSession:
         interruption: Interruption,
         ready_deadline: float = 120.0,
         silence_deadline: float = 90.0,
+        say: Callable[[str], None] = print,
     ) -> None:
         self.runner = runner
         self.interruption = interruption
         self.ready_deadline = ready_deadline
         self.silence_deadline = silence_deadline
+        self._say = say
 
     def __enter__(self) -> RobotSession:
         os.environ.update({**dds_environment(self.runner.domain), **self.runner.security})
@@ -70,6 +74,7 @@ class RobotSession:
         self._executor.add_node(self._node)
         self._practice = ActionClient(self._node, Practice, "practice")
         self._evaluate = ActionClient(self._node, Evaluate, "evaluate")
+        self._help_desk = HelpDesk(self._node, self._say)
         return self
 
     def __exit__(
@@ -118,6 +123,7 @@ class RobotSession:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=POLL)
+            self._help_desk.look()
             self.runner.check()
             self.interruption.check()
 
@@ -164,6 +170,7 @@ class RobotSession:
                         f"{self.runner.log_directory}."
                     )
                 self._executor.spin_once(timeout_sec=POLL)
+                self._help_desk.look()
                 self.runner.check()
                 self.interruption.check()
         except Stopped:

@@ -21,7 +21,8 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 COMMANDS = [
     [], ["demo"], ["up"], ["demos"], ["reward"], ["reward", "train"], ["reward", "evaluate"], ["reward", "rescore"],
     ["label"], ["pretrain"], ["retrain"], ["adapt"], ["practice"], ["evaluate"], ["report"], ["data"], ["data", "info"],
-    ["data", "check"], ["tasks"], ["doctor"], ["teleop"], ["workspace"], ["workspace", "record"], ["camera", "crop"],
+    ["data", "check"], ["tasks"], ["doctor"], ["teleop"], ["helped"], ["workspace"], ["workspace", "record"],
+    ["camera", "crop"],
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 from robofume_bringup.episodes import EpisodeSummary
 from robofume_bringup.report import (
     RunResults,
+    collect_results,
     evaluation_table,
     practice_facts,
     reward_in_use,
@@ -18,6 +19,9 @@ from robofume_bringup.report import (
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import moving_share, wilson_interval
+from robofume_reset.state import SwitcherState, save_state
+from robofume_reset.switching import Alternation, SwitchingConfig
+from robofume_reset.tally import Tally
 
 
 def synthetic_run(directory: RunDirectory, episodes: int = 300) -> RunResults:
@@ -111,6 +115,29 @@ def test_practice_facts(tmp_path):
     facts = practice_facts(synthetic_run(RunDirectory(tmp_path)))
     assert facts["assisted_resets"] == 2 and facts["episodes_per_reset"] == 150 and facts["recent"] == 50
     assert facts["steps_per_second"] == pytest.approx(facts["steps"] / 700)
+
+
+def test_what_help_was_needed_and_how_long_a_person_was_waited_for(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    results = synthetic_run(directory)
+    results.practice[0] = replace(results.practice[0], person_steps=300)  # at 5 steps a second one minute
+    totals = Tally(still_episodes=4, forced_switches=3, nudges=2, person_requests=1, person_seconds=150.0)
+    write_page(replace(results, totals=totals), directory, {})
+    page = directory.report.read_text()
+    assert "4 episodes in which nothing changed, 3 changes of direction without a success, 2 nudges" in page
+    assert "a person asked 1 times" in page and "3.5 minutes of a person" in page
+    write_page(results, directory, {})  # practised before these were counted
+    assert "1.0 minutes of a person" in directory.report.read_text()
+
+
+def test_the_switchers_counts_are_read_from_its_state(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    directory.prepare()
+    directory.write_config(RunConfig().to_dict())
+    assert collect_results(directory).totals is None
+    state = SwitcherState(Alternation(SwitchingConfig(), total=Tally(nudges=2)))
+    save_state(directory.switcher_state("practice"), state)
+    assert collect_results(directory).totals == Tally(nudges=2)
 
 
 def test_evaluation_table_has_a_row_per_direction(tmp_path):

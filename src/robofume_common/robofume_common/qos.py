@@ -44,7 +44,7 @@ GROUND_TRUTH = _profile(1000)
 """`ground_truth`."""
 
 LATCHED = _profile(1, latched=True)
-"""`task`, `policy/weights`, `arm/status`: who comes late gets the last one."""
+"""`task`, `policy/weights`, `arm/status`, `help`: who comes late gets the last one."""
 
 STATUS = _profile(10)
 """`learner/status`."""

@@ -11,6 +11,52 @@ from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import from_dict, setting
 
+NUDGE_STEPS = 60
+"""Most steps of a nudge."""
+
+
+@dataclass(frozen=True)
+class TaskPair:
+    """Two instructions that undo each other: all of a task, or one of several in the same scene."""
+
+    name: str = ""
+    forward_instruction: str = ""
+    backward_instruction: str = ""
+    after: str = ""
+    """Name of the pair whose forward goal is where this one starts; empty: it can start at any time."""
+
+    def instruction(self, direction: Direction) -> str:
+        """The sentence of a direction."""
+        return {
+            Direction.FORWARD: self.forward_instruction,
+            Direction.BACKWARD: self.backward_instruction,
+        }[Direction(direction)]
+
+
+def check_chain(pairs: tuple[TaskPair, ...]) -> None:
+    """Raises RobofumeError where names or sentences are missing or come twice, or nothing could start."""
+    known: set[str] = set()
+    for pair in pairs:
+        if not pair.name or not pair.forward_instruction or not pair.backward_instruction:
+            raise RobofumeError("A task needs a name, a forward_instruction and a backward_instruction.")
+        if pair.name in known:
+            raise RobofumeError(f"There are two tasks {pair.name}: give one of them another name.")
+        if pair.after and pair.after not in known:
+            raise RobofumeError(f"Task {pair.name} starts after {pair.after}, which is not among those before it.")
+        known.add(pair.name)
+    sentences = [text for pair in pairs for text in (pair.forward_instruction, pair.backward_instruction)]
+    if len(set(sentences)) < len(sentences):
+        raise RobofumeError(f"Two directions have the same sentence in: {'; '.join(sentences)}.")
+
+
+def further_pairs(
+    names: tuple[str, ...], forward: tuple[str, ...], backward: tuple[str, ...], after: tuple[str, ...]
+) -> tuple[TaskPair, ...]:
+    """Pairs of lists of the same length, as parameters hold them; RobofumeError where they are not."""
+    if not len(names) == len(forward) == len(backward) == len(after):
+        raise RobofumeError("further_tasks, further_forward, further_backward and further_after have as many entries.")
+    return tuple(map(TaskPair, names, forward, backward, after))
+
 
 @dataclass(frozen=True)
 class TaskDescription:
@@ -19,6 +65,12 @@ class TaskDescription:
     name: str = setting("", "Name of the task, such as pot_pick_and_place")
     forward_instruction: str = setting("", "Sentence that the policy follows forward")
     backward_instruction: str = setting("", "Sentence that undoes it")
+    further_tasks: tuple[str, ...] = setting((), "Names of further pairs in the same scene, practised with this one")
+    further_forward: tuple[str, ...] = setting((), "Their forward instructions")
+    further_backward: tuple[str, ...] = setting((), "Their backward instructions")
+    further_after: tuple[str, ...] = setting(
+        (), "For each the name of the pair whose forward goal is where it starts; an empty one: at any time"
+    )
     step_limit: int = setting(40, "Actions after which an episode ends", minimum=1, maximum=10_000)
     demonstration_step_limit: int = setting(
         0, "The same for demonstrations, since people are slow; 0: as step_limit", minimum=0, maximum=10_000
@@ -35,11 +87,15 @@ class TaskDescription:
     crop: tuple[int, ...] = setting(
         (), "x, y, width, height of the camera's picture that the policy sees; empty: the middle", unit="px"
     )
+    nudge: tuple[tuple[float, ...], ...] = setting(
+        (),
+        "Steps from home that push the objects about where practice does not get on: dx, dy, dz [m] and the gripper's "
+        "opening, 0 to 1; empty: none",
+    )
     released_at_success: bool = setting(True, "Whether a success needs an open gripper, as in all putting and placing")
 
     def __post_init__(self) -> None:
-        if not self.name or not self.forward_instruction or not self.backward_instruction:
-            raise RobofumeError("A task needs a name, a forward_instruction and a backward_instruction.")
+        check_chain(self.pairs)
         low, high = self.workspace_minimum, self.workspace_maximum
         if (len(low), len(high)) not in ((0, 0), (3, 3)):
             raise RobofumeError(f"Task {self.name}: the workspace box needs three numbers on each side.")
@@ -49,7 +105,26 @@ class TaskDescription:
             raise RobofumeError(f"Task {self.name}: home_joint_positions needs six angles.")
         if len(self.crop) not in (0, 4):
             raise RobofumeError(f"Task {self.name}: crop needs x, y, width and height in pixels.")
+        self._check_nudge()
         self.action_space  # noqa: B018  raises where mask or limits are wrong
+
+    def _check_nudge(self) -> None:
+        if len(self.nudge) > NUDGE_STEPS:
+            raise RobofumeError(f"Task {self.name}: a nudge has at most {NUDGE_STEPS} steps, not {len(self.nudge)}.")
+        for step in self.nudge:
+            if len(step) != 4:
+                raise RobofumeError(f"Task {self.name}: a step of the nudge is dx, dy, dz and opening, not {step}.")
+            far = max(map(abs, step[:3])) > self.translation_limit
+            if not all(map(math.isfinite, step)) or far or not 0.0 <= step[3] <= 1.0:
+                raise RobofumeError(
+                    f"Task {self.name}: a step of a nudge goes at most {self.translation_limit} m (translation_limit) "
+                    f"along each axis, with an opening of 0 to 1; got {step}."
+                )
+
+    @property
+    def nudge_actions(self) -> tuple[float, ...]:
+        """The nudge as physical actions, seven values each, one after the other."""
+        return tuple(value for x, y, z, opening in self.nudge for value in (x, y, z, 0.0, 0.0, 0.0, opening))
 
     @property
     def action_space(self) -> ActionSpace:
@@ -60,12 +135,20 @@ class TaskDescription:
         """Actions after which an episode ends."""
         return (self.demonstration_step_limit if demonstrating else 0) or self.step_limit
 
+    @property
+    def pairs(self) -> tuple[TaskPair, ...]:
+        """The pairs of instructions in this scene, the task's own first."""
+        own = TaskPair(self.name, self.forward_instruction, self.backward_instruction)
+        further = self.further_tasks, self.further_forward, self.further_backward, self.further_after
+        return (own, *further_pairs(*further))
+
+    def pair(self, name: str = "") -> TaskPair:
+        """The pair of that name; without one the task's own."""
+        return next(pair for pair in self.pairs if pair.name == (name or self.name))
+
     def instruction(self, direction: Direction) -> str:
-        """The sentence of a direction."""
-        return {
-            Direction.FORWARD: self.forward_instruction,
-            Direction.BACKWARD: self.backward_instruction,
-        }[Direction(direction)]
+        """The sentence of a direction of the task's own pair."""
+        return self.pair().instruction(direction)
 
     @staticmethod
     def load(path: str | Path) -> "TaskDescription":

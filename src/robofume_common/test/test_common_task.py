@@ -69,3 +69,52 @@ def test_missing_and_broken_files(tmp_path):
     broken.write_text("- a list")
     with pytest.raises(RobofumeError, match="mapping"):
         TaskDescription.load(broken)
+
+
+def scene(**changes):
+    values = {
+        "name": "a", "forward_instruction": "do a", "backward_instruction": "undo a", "further_tasks": ("b",),
+        "further_forward": ("do b",), "further_backward": ("undo b",), "further_after": ("a",), **changes,
+    }  # fmt: skip
+    return TaskDescription(**values)
+
+
+def test_several_pairs_in_one_scene():
+    task = scene()
+    assert [(pair.name, pair.after) for pair in task.pairs] == [("a", ""), ("b", "a")]
+    assert task.pair("b").instruction(Direction.BACKWARD) == "undo b"
+    assert task.pair().instruction(Direction.FORWARD) == task.instruction(Direction.FORWARD) == "do a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"further_after": ()}, "as many entries"),
+        ({"further_after": ("c",)}, "b starts after c, which is not"),
+        ({"further_after": ("b",)}, "b starts after b, which is not"),
+        ({"further_tasks": ("a",)}, "two tasks a"),
+        ({"further_forward": ("",)}, "needs a name"),
+        ({"further_backward": ("do a",)}, "the same sentence"),
+    ],
+)
+def test_a_chain_in_which_something_is_wrong_is_refused(changes, sentence):
+    with pytest.raises(RobofumeError, match=sentence):
+        scene(**changes)
+
+
+def test_a_nudge_is_a_list_of_small_steps(tmp_path):
+    path = tmp_path / "pot.yaml"
+    path.write_text(GOOD + "\nnudge: [[0.02, 0, -0.02, 1], [0, 0.01, 0, 0]]\n")
+    actions = TaskDescription.load(path).nudge_actions
+    assert actions == (0.02, 0, -0.02, 0, 0, 0, 1, 0, 0.01, 0, 0, 0, 0, 0)
+    for nudge, sentence in (
+        ("[[0.02, 0, 0]]", "dx, dy, dz and opening"),
+        ("[[0.9, 0, 0, 1]]", "at most"),
+        ("[[0.0, 0, 0, 2]]", "opening of 0 to 1"),
+        ("[[.nan, 0, 0, 1]]", "must be a number|at most"),
+        (str([[0.0, 0.0, 0.0, 1.0]] * 61), "at most 60 steps"),
+        ("[0.02, 0, 0, 1]", "must be a list"),
+    ):
+        path.write_text(f"{GOOD}\nnudge: {nudge}\n")
+        with pytest.raises(RobofumeError, match=sentence):
+            TaskDescription.load(path)

@@ -29,6 +29,14 @@ class _Judgement:
     source: int = RewardSource.NONE
 
 
+@dataclass(frozen=True)
+class _Truth:
+    arrival: int
+    forward: bool
+    backward: bool
+    task: str
+
+
 @dataclass
 class _Pending:
     """What is known of one episode so far."""
@@ -53,7 +61,7 @@ class EpisodeAssembler:
 
     def __init__(self) -> None:
         self._pending: dict[str, _Pending] = {}
-        self._truths: dict[int, list[tuple[int, bool, bool]]] = {}
+        self._truths: dict[int, list[_Truth]] = {}
 
     def add_step(self, step: Any, arrival: int = 0) -> None:
         """A Step. arrival: wall time ns, which tells apart the same stamp of two simulations."""
@@ -80,7 +88,7 @@ class EpisodeAssembler:
 
     def add_ground_truth(self, truth: Any, arrival: int = 0) -> None:
         """A GroundTruth."""
-        entry = (arrival, bool(truth.forward_success), bool(truth.backward_success))
+        entry = _Truth(arrival, bool(truth.forward_success), bool(truth.backward_success), str(truth.task))
         self._truths.setdefault(nanoseconds(truth.stamp), []).append(entry)
 
     def add_end(self, end: Any, closed: int = 0) -> None:
@@ -118,7 +126,7 @@ class EpisodeAssembler:
         return self._pending.setdefault(str(episode_id), _Pending())
 
 
-def _build(pending: _Pending, truths: dict[int, list[tuple[int, bool, bool]]]) -> EpisodeData:
+def _build(pending: _Pending, truths: dict[int, list[_Truth]]) -> EpisodeData:
     end = pending.end
     count = int(end.num_steps)
     steps = [pending.steps[index] for index in range(count + 1)]
@@ -129,7 +137,7 @@ def _build(pending: _Pending, truths: dict[int, list[tuple[int, bool, bool]]]) -
     sources = np.array([item.source for item in judgements], dtype=np.uint8)
     outcome, success_index = _outcome(Outcome(end.outcome), int(end.success_index), verdicts, sources)
     stamps = np.array([nanoseconds(step.stamp) for step in steps], dtype=np.int64)
-    truth = _truth(stamps, [pending.arrivals[index] for index in range(count + 1)], truths)
+    truth = _truth(stamps, [pending.arrivals[index] for index in range(count + 1)], truths, str(end.task))
     try:
         return EpisodeData(
             episode_id=str(end.episode_id),
@@ -184,13 +192,17 @@ def _outcome(outcome: Outcome, success_index: int, verdicts: np.ndarray, sources
 
 
 def _truth(
-    stamps: np.ndarray, arrivals: list[int], truths: dict[int, list[tuple[int, bool, bool]]]
+    stamps: np.ndarray, arrivals: list[int], truths: dict[int, list[_Truth]], task: str
 ) -> np.ndarray | None:
-    """(N + 1, 2) forward and backward truth by stamp; None where one is missing."""
+    """(N + 1, 2) forward and backward truth by stamp; None where one is missing. A scene of several tasks has one
+    truth for each, under its name.
+    """
     found = []
     for stamp, arrival in zip(stamps.tolist(), arrivals, strict=True):
         entries = truths.get(stamp)
         if not entries:
             return None
-        found.append(min(entries, key=lambda entry: abs(entry[0] - arrival))[1:])
+        own = [entry for entry in entries if entry.task == task] or entries
+        nearest = min(own, key=lambda entry: abs(entry.arrival - arrival))
+        found.append((nearest.forward, nearest.backward))
     return np.array(found, dtype=np.bool_)

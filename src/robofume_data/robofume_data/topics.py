@@ -6,6 +6,7 @@ TOPICS: dict[str, str] = {
     "reward": "robofume_interfaces/msg/Reward",
     "label": "robofume_interfaces/msg/Label",
     "episode": "robofume_interfaces/msg/Episode",
+    "help": "robofume_interfaces/msg/HelpRequest",
     "arm/status": "robofume_interfaces/msg/ArmStatus",
     "arm/backend_status": "robofume_interfaces/msg/BackendStatus",
     "learner/status": "robofume_interfaces/msg/LearnerStatus",

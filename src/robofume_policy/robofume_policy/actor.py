@@ -55,6 +55,8 @@ class Task:
     episode_id: str
     step_limit: int
     home: bool
+    script: tuple[tuple[float, ...], ...] = ()
+    """Actions of seven values, in an intervention."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,7 @@ class Actor:
                 return outputs
         if self.config.lockstep and episode.index > 0 and not self._permitted(episode):
             return outputs
-        command = self._command(task, image, proprioception)
+        command = self._command(episode, image, proprioception)
         if command is None:
             return outputs
         self._answer(image, command)
@@ -310,8 +312,9 @@ class Actor:
     def _permitted(self, episode: _Episode) -> bool:
         return self._permit[0] == episode.task.episode_id and self._permit[1] >= episode.index
 
-    def _command(self, task: Task, image: _Image, proprioception: np.ndarray) -> Command | None:
-        """The override where there is one for this observation, else the policy's action; None: wait."""
+    def _command(self, episode: _Episode, image: _Image, proprioception: np.ndarray) -> Command | None:
+        """The override where there is one for this observation, else what script or policy say; None: wait."""
+        task = episode.task
         override = self._override(image.stamp)
         if override is not None:
             if override.mode == ArmMode.HOLD:
@@ -321,6 +324,11 @@ class Actor:
                 action = self.action_space.to_physical(self.action_space.to_normalised(override.action))
             who = override.actor if override.actor in (Who.PERSON, Who.SCRIPT) else Who.PERSON
             return Command(image.stamp, override.mode, action, who)
+        if task.phase == Phase.INTERVENTION:
+            if episode.index >= len(task.script):
+                return None
+            scripted = self.action_space.to_normalised(np.array(task.script[episode.index], np.float32))
+            return Command(image.stamp, ArmMode.DELTA, self.action_space.to_physical(scripted), Who.SCRIPT)
         if self.config.source == "override" or self._policy is None:
             return None
         deterministic = task.phase == Phase.EVALUATION

@@ -2,7 +2,7 @@
 
 import numpy as np
 from robofume_common.action import ActionSpace
-from robofume_common.enums import Outcome, Verdict
+from robofume_common.enums import Outcome, Phase, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 
@@ -40,8 +40,8 @@ class EpisodeConverter:
         self.n_step = n_step
 
     def __call__(self, episode: EpisodeData) -> EpisodeTransitions | None:
-        """Convert one episode; None if there is nothing to learn from (aborted, no action, of unknown outcome and
-        without a known verdict).
+        """Convert one episode; None if there is nothing to learn from (aborted, a nudge, no action, of unknown
+        outcome and without a known verdict).
 
         Raises RobofumeError if its images have another size than the policy's.
         """
@@ -50,7 +50,7 @@ class EpisodeConverter:
         last = int(episode.success_index) if success else len(episode.actions)
         if episode.outcome == Outcome.INTERVENTION:
             last -= 1  # the scene may have been touched before the last picture
-        if episode.outcome == Outcome.ABORTED or last < 1:
+        if episode.outcome == Outcome.ABORTED or episode.phase == Phase.INTERVENTION or last < 1:
             return None
         known = np.ones(last, bool) if success else known_transitions(episode)[:last]
         if not known.any():

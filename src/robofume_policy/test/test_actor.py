@@ -679,3 +679,45 @@ def test_a_stopped_arm_does_not_keep_the_last_step_back():
     world.actor.on_task(Task(0, Phase.IDLE, Direction.NONE, "", "", 0, True))
     (last,) = world.observe(2 * PERIOD)
     assert (last.episode_id, last.action) == ("a", None)
+
+
+def nudge(*actions, limit=0):
+    given = tuple(tuple(float(value) for value in action) for action in actions)
+    return Task(0, Phase.INTERVENTION, Direction.NONE, "push", "n", limit or len(given), False, given)
+
+
+def test_a_nudge_is_carried_out_step_by_step_within_the_limits_and_ends_by_itself():
+    world = World(policy=False, lockstep=True)  # a nudge needs no policy
+    world.ready()
+    world.actor.on_task(nudge((0.01, 0, 0, 0, 0, 0, 1), (0.9, 0, -0.9, 0.5, 0, 0, 0)))
+    command, step = world.observe(1)
+    assert (command.actor, step.actor, step.phase) == (Who.SCRIPT, Who.SCRIPT, Phase.INTERVENTION)
+    assert np.allclose(command.action, (0.01, 0, 0, 0, 0, 0, 1))
+    assert world.observe(2) == []  # as every other step, it needs its permit
+    command, _ = world.actor.on_permit("n", 1)
+    limit = SPACE.translation_limit
+    assert np.allclose(command.action, (limit, 0, -limit, 0, 0, 0, 0))  # clipped, and its rotation masked
+    (last,) = world.observe(3)
+    assert last.action is None and last.index == 2
+    assert world.observe(4) == []
+
+
+def test_a_person_comes_before_the_script_and_a_stopped_arm_gets_nothing():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(nudge((0.01, 0, 0, 0, 0, 0, 1), (0.01, 0, 0, 0, 0, 0, 1)))
+    world.actor.on_override(override(1, (0.0, 0.02, 0, 0, 0, 0, 1), actor=Who.PERSON))
+    command, _ = world.observe(1)
+    assert command.actor == Who.PERSON and command.action[1] == pytest.approx(0.02)
+    world.seconds += 10.0
+    world.ready(ArmState.STOPPED)
+    world.actor.on_permit("n", 1)
+    assert world.observe(2) == []
+    assert world.calls == []
+
+
+def test_an_intervention_without_a_script_moves_nothing():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(nudge(limit=3))
+    assert world.observe(1) == []

@@ -4,13 +4,28 @@ A state machine without clock, threads or ROS: inputs are calls with the time (m
 events they return, to be carried out in order. Every wait has a deadline, which `tick` looks after.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
 from robofume_common.parameters import setting
 from robofume_common.stamps import RESTART_JUMP
 from robofume_common.task import TaskDescription
 
+from robofume_reset.escalation import PersonConfig
+from robofume_reset.events import (
+    AskPerson,
+    Episode,
+    Event,
+    FindSilent,
+    Finished,
+    Note,
+    PublishEpisode,
+    PublishPermit,
+    PublishTask,
+    ResetScene,
+    StopAsking,
+)
 from robofume_reset.pacing import LearnerPace, PacingConfig
 from robofume_reset.success_rule import SuccessRule
 from robofume_reset.switching import EpisodePlan, EpisodeResult, Plan
@@ -24,9 +39,12 @@ ERROR_NO_VERDICTS = 5
 ERROR_NO_LEARNER = 6
 ERROR_ARM_STOPPED = 7
 
+NUDGE = "push the objects about"
+"""Instruction of an episode that carries out the nudge's script."""
+
 
 @dataclass(frozen=True)
-class LoopConfig:
+class LoopConfig(PersonConfig):
     """Settings of the episode loop."""
 
     home: bool = setting(True, "bring the arm home before each episode")
@@ -58,114 +76,6 @@ class LoopConfig:
     max_aborts: int = setting(3, "episodes in a row aborted by a restarted policy that end the goal", minimum=1)
 
 
-@dataclass(frozen=True)
-class PublishTask:
-    """Publish `task`; `stamp` in ns on the observations' clock."""
-
-    phase: Phase
-    direction: Direction
-    instruction: str
-    episode_id: str
-    step_limit: int
-    home: bool
-    stamp: int
-
-
-@dataclass(frozen=True)
-class PublishPermit:
-    """Publish `step_permit`."""
-
-    episode_id: str
-    index: int
-
-
-@dataclass(frozen=True)
-class PublishEpisode:
-    """Publish `episode`."""
-
-    episode_id: str
-    phase: Phase
-    direction: Direction
-    instruction: str
-    num_steps: int
-    outcome: Outcome
-    success_index: int
-    assisted_reset_before: bool
-
-
-@dataclass(frozen=True)
-class ResetScene:
-    """Call `scene/reset`, then `EpisodeLoop.on_reset` with `ticket`."""
-
-    direction: Direction
-    seed: int
-    ticket: int
-
-
-@dataclass(frozen=True)
-class FindSilent:
-    """No step came: find out who is silent, then call `EpisodeLoop.on_silence`."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The goal has ended; one of ERROR_* and a sentence."""
-
-    error: int
-    message: str
-
-
-@dataclass(frozen=True)
-class Note:
-    """A sentence for the log."""
-
-    sentence: str
-
-
-Event = PublishTask | PublishPermit | PublishEpisode | ResetScene | FindSilent | Finished | Note
-
-
-@dataclass
-class Episode:
-    """An episode from its task to its closing."""
-
-    episode_id: str
-    phase: Phase
-    direction: Direction
-    instruction: str
-    assisted_reset_before: bool
-    waiting_since: float
-    """When the policy was last given something to do."""
-    stamp: int = 0
-    """Of the newest step [ns]."""
-    steps: int = 0
-    """Actions seen, which is the index of the next step."""
-    step_time: float = 0.0
-    """When the newest step arrived."""
-    last_seen: bool = False
-    """Whether the last step, the one without an action, has arrived."""
-    permitted: int = 0
-    last_actor: Actor = Actor.NONE
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    called: set[int] = field(default_factory=set)
-    """Steps that a person has judged."""
-    gripping: set[int] = field(default_factory=set)
-    """Steps that an action with the gripper closed led to."""
-    going_home: bool = False
-    """Judged a success or at the step limit; decided at the last step, with the arm at home."""
-    outcome: Outcome | None = None
-    success_index: int = -1
-    ended_at: float = 0.0
-
-    def is_newest(self, index: int, has_action: bool) -> bool:
-        """Whether this is the step that arrived last."""
-        if has_action:
-            return not self.last_seen and 0 < self.steps == index + 1
-        return self.last_seen and index == self.steps
-
-
 class EpisodeLoop:
     """Runs the episodes of one goal at a time.
 
@@ -175,6 +85,7 @@ class EpisodeLoop:
         session: prefix of the episode ids.
         episodes_started: how many ids were used up before (from the state file).
         abandoned: episodes left open by the last process; closed as aborted if their last step still comes.
+        nudge: actions of the task's nudge, seven values each; empty: a nudge only brings the arm home.
     """
 
     def __init__(
@@ -187,8 +98,10 @@ class EpisodeLoop:
         episodes_started: int = 0,
         abandoned: tuple[Episode, ...] = (),
         now: float = 0.0,
+        nudge: tuple[float, ...] = (),
     ) -> None:
         self.config, self.pacing, self.rule, self.task, self.session = config, pacing, rule, task, session
+        self.nudge = nudge
         self.episodes_started = episodes_started
         self.pace = LearnerPace(pacing, now)
         self._abandoned = {episode.episode_id: episode for episode in abandoned}
@@ -197,10 +110,11 @@ class EpisodeLoop:
         self._closing: list[Episode] = []
         self._ending: Finished | None = None
         self._resetting: tuple[EpisodePlan, float, int] | None = None
+        self._person: _Wait | None = None
         self._tickets = 0
         self._stamp = 0
         self._is_idle = False
-        self._is_home = False
+        self._is_home = self._home_next = False
         self._first_step_seen = False
         self._looking_for_silent = False
         self._missing_verdicts = 0
@@ -216,6 +130,11 @@ class EpisodeLoop:
     def instruction(self) -> str:
         """The sentence being followed, '' between episodes."""
         return self._current.instruction if self._current else ""
+
+    @property
+    def waiting_for(self) -> str:
+        """What a person is asked to do, '' where nobody is."""
+        return self._person.sentence if self._person else ""
 
     @property
     def open_episodes(self) -> list[Episode]:
@@ -251,8 +170,12 @@ class EpisodeLoop:
         stamp: int,
         now: float,
         gripper_open: bool = True,
+        changed: bool = True,
     ) -> list[Event]:
-        """Take a step of any episode; `gripper_open`: what its action asks for. The newest one may come again."""
+        """Take a step of any episode; the newest one may come again.
+
+        `gripper_open`: what its action asks for; `changed`: whether anything is, or was, another than at step 0.
+        """
         episode = self._find(episode_id)
         if episode is None:
             return self._close_abandoned(episode_id, index) if not has_action else []
@@ -272,13 +195,14 @@ class EpisodeLoop:
         self._first_step_seen, self._looking_for_silent = True, False
         episode.stamp, episode.step_time, episode.waiting_since = stamp, now, now
         self._follow_stamp(stamp)
+        episode.changed = episode.changed or changed
         if has_action:
             episode.steps += 1
             if not gripper_open:
                 episode.gripping.add(episode.steps)
             if self._plan is not None:
                 self._plan.on_step(actor == Actor.PERSON != episode.last_actor)
-                if self._plan.paced:
+                if self._plan.paced and episode.phase != Phase.INTERVENTION:
                     self.pace.on_step()
             episode.last_actor = actor
         else:
@@ -322,10 +246,21 @@ class EpisodeLoop:
         plan, self._resetting = self._resetting[0], None
         if not success:
             due = f" (it was due because {plan.reason})" if plan.reason else ""
-            return self._fail(ERROR_RESET_FAILED, f"The scene could not be reset{due}: {message}", now)
+            return self._without_reset(plan, f"The scene could not be reset{due}: {message}", now)
         assert self._plan is not None
         self._plan.on_reset()
         return self._start_episode(plan, now, stamp, assisted=True)
+
+    def on_helped(self, now: float) -> list[Event]:
+        """A person has put the scene right and stepped back; without effect when nobody was asked."""
+        wait, self._person = self._person, None
+        if wait is None:
+            return []
+        assert self._plan is not None
+        self._plan.on_waiting(now - wait.counted)
+        self._plan.on_helped()
+        self.pace.begin(now)
+        return [StopAsking(helped=True), *self._start_episode(wait.plan, now, self._stamp, assisted=True)]
 
     def on_silence(self, sentence: str, now: float) -> list[Event]:
         """The answer to FindSilent; without effect when a step came meanwhile."""
@@ -336,9 +271,15 @@ class EpisodeLoop:
     def tick(self, now: float) -> list[Event]:
         """Look after the deadlines; call it a few times a second."""
         if self._resetting is not None and now > self._resetting[1]:
-            self._resetting = None
+            plan, self._resetting = self._resetting[0], None
             seconds = self.config.reset_deadline
-            return self._fail(ERROR_RESET_FAILED, f"The scene was not reset within {seconds:.0f} s.", now)
+            return self._without_reset(plan, f"The scene was not reset within {seconds:.0f} s.", now)
+        if self._person is not None and self._plan is not None:
+            self._plan.on_waiting(now - self._person.counted)
+            self._person.counted = now
+            hours = (now - self._person.since) / 3600.0
+            if 0 < self.config.person_deadline < now - self._person.since:
+                return self._fail(ERROR_RESET_FAILED, f"Nobody came in {hours:.1f} h. {self._person.sentence}", now)
         return self._proceed(now)
 
     # What follows from them.
@@ -349,7 +290,8 @@ class EpisodeLoop:
         events += self._permit(now)
         events += self._watch_current(now)
         events += self._close(now)
-        if self._plan is not None and self._current is None and not self._closing and self._resetting is None:
+        waits = self._resetting is not None or self._person is not None
+        if self._plan is not None and self._current is None and not self._closing and not waits:
             events += self._continue(now)
         return events
 
@@ -369,41 +311,74 @@ class EpisodeLoop:
             self._tickets += 1
             self._resetting = (plan, now + self.config.reset_deadline, self._tickets)
             why = [Note(f"The scene is reset: {plan.reason}.")] if plan.reason else []
-            return [*why, *self._idle(), ResetScene(plan.direction, plan.seed, self._tickets)]
+            return [*why, *self._idle(), ResetScene(plan.direction, plan.seed, self._tickets, plan.task)]
+        if plan.ask:
+            return self._ask(plan, f"{plan.reason[:1].upper()}{plan.reason[1:]}.", now)
+        if plan.nudge:
+            return self._nudge(plan, now)
         return self._start_episode(plan, now, self._stamp)
 
+    def _without_reset(self, plan: EpisodePlan, problem: str, now: float) -> list[Event]:
+        """The scene backend could not help: a person may."""
+        return self._ask(plan, problem, now) if self.config.ask_person else self._fail(ERROR_RESET_FAILED, problem, now)
+
+    def _ask(self, plan: EpisodePlan, why: str, now: float) -> list[Event]:
+        """Ask a person to put the scene right; meanwhile the policy is idle and the arm holds."""
+        assert self._plan is not None
+        instruction = self.task.pair(plan.task).instruction(plan.direction)
+        sentence = f"{why} Please put the objects where “{instruction}” starts."
+        self._person = _Wait(plan, sentence, now, now)
+        self._plan.on_asked()
+        return [*self._idle(), AskPerson(plan.direction, instruction, sentence)]
+
+    def _nudge(self, plan: EpisodePlan, now: float) -> list[Event]:
+        """An episode of scripted actions from home, through the same path as all others; nothing is learnt from it."""
+        note = Note(f"The scene is nudged: {plan.reason}.")
+        self._home_next = True
+        if not self.nudge:
+            assert self._plan is not None
+            self._plan.on_nudge()
+            return [note, *self._continue(now)]
+        episode = Episode(self._next_id(), Phase.INTERVENTION, Direction.NONE, NUDGE, False, now)
+        episode.step_limit = len(self.nudge) // PHYSICAL_DIMENSION
+        return [note, self._open(episode, episode.step_limit, not self._is_home, self._stamp, self.nudge)]
+
     def _start_episode(self, plan: EpisodePlan, now: float, stamp: int, assisted: bool = False) -> list[Event]:
-        self.episodes_started += 1
-        self._looking_for_silent = self._is_idle = False
-        self._current = Episode(
-            episode_id=f"{self.session}-{self.episodes_started:06d}",
-            phase=plan.phase,
-            direction=plan.direction,
-            instruction=self.task.instruction(plan.direction),
-            assisted_reset_before=assisted,
-            waiting_since=now,
-        )
-        episode = self._current
+        instruction = self.task.pair(plan.task).instruction(plan.direction)
+        episode = Episode(self._next_id(), plan.phase, plan.direction, instruction, assisted, now)
+        episode.step_limit, episode.task = self.task.step_limit, plan.task
         limit = 0 if self.config.confirm else self.task.step_limit  # 0: this side ends the episode
-        home = self.config.home and (assisted or not self._is_home)
-        self._is_home = False
-        return [
-            PublishTask(
-                episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, home, stamp
-            )
-        ]
+        home = (self.config.home or self._home_next) and (assisted or not self._is_home)
+        self._home_next = False
+        return [self._open(episode, limit, home, stamp)]
+
+    def _next_id(self) -> str:
+        self.episodes_started += 1
+        return f"{self.session}-{self.episodes_started:06d}"
+
+    def _open(
+        self, episode: Episode, limit: int, home: bool, stamp: int, script: tuple[float, ...] = ()
+    ) -> PublishTask:
+        self._current = episode
+        self._looking_for_silent = self._is_idle = self._is_home = False
+        return PublishTask(
+            episode.phase, episode.direction, episode.instruction, episode.episode_id, limit, home, stamp,
+            episode.task, script,
+        )
 
     def _judge_current(self, now: float) -> list[Event]:
         """End the current episode if the verdicts, or the last step, say so."""
         episode = self._current
         if episode is None:
             return []
+        if episode.phase == Phase.INTERVENTION:
+            return self._judge_nudge(episode, now)
         seen = episode.steps if episode.last_seen else episode.steps - 1
         held = episode.gripping if self.config.success_needs_open_gripper else ()
         verdicts = {index: verdict for index, verdict in episode.verdicts.items() if index not in held}
         success_index = self.rule.success_index(verdicts, seen)
         if self.config.confirm:
-            over = success_index >= 0 or episode.steps >= self.task.step_limit
+            over = success_index >= 0 or episode.steps >= episode.step_limit
             if over and not episode.last_seen and not episode.going_home:
                 return self._look_from_home(episode, now)
             # What the arm only lets go of on its way home was not put there by the policy.
@@ -413,8 +388,8 @@ class EpisodeLoop:
             return self._end_current(Outcome.SUCCESS, success_index, now)
         if not episode.last_seen:
             return []
-        if episode.steps < self.task.step_limit and not episode.going_home:
-            return [Note(f"The policy ended episode {episode.episode_id} early."), *self._abort_current(now)]
+        if episode.steps < episode.step_limit and not episode.going_home:
+            return self._ended_early(episode, now)
         if not self.pacing.expect_verdicts:
             return self._end_current(Outcome.TIMEOUT, -1, now)
         if episode.steps not in episode.verdicts:
@@ -428,6 +403,17 @@ class EpisodeLoop:
             unknown = False
         return self._end_current(Outcome.UNKNOWN if unknown else Outcome.TIMEOUT, -1, now)
 
+    def _judge_nudge(self, episode: Episode, now: float) -> list[Event]:
+        """Nobody judges a nudge: it is over with its script."""
+        if not episode.last_seen:
+            return []
+        if episode.steps < episode.step_limit:
+            return self._ended_early(episode, now)
+        return self._end_current(Outcome.INTERVENTION, -1, now)
+
+    def _ended_early(self, episode: Episode, now: float) -> list[Event]:
+        return [Note(f"The policy ended episode {episode.episode_id} early."), *self._abort_current(now)]
+
     def _look_from_home(self, episode: Episode, now: float) -> list[Event]:
         """Send the arm home before the last step: what it holds is let go, and nothing hides the objects."""
         episode.going_home, episode.waiting_since = True, now
@@ -439,7 +425,8 @@ class EpisodeLoop:
         episode, index = self._current, self._current.steps if self._current else 0
         if episode is None or self._policy_may_act(episode):
             return []
-        if self.pacing.expect_verdicts and index - 1 not in episode.verdicts:
+        judged = self.pacing.expect_verdicts and episode.phase != Phase.INTERVENTION
+        if judged and index - 1 not in episode.verdicts:
             if now - episode.step_time < self.pacing.verdict_deadline:
                 return []
             failure = self._miss_verdict(episode, index - 1, now)
@@ -453,7 +440,7 @@ class EpisodeLoop:
 
     def _policy_may_act(self, episode: Episode) -> bool:
         """Whether the next step needs nothing from the switcher (the last step needs no permit)."""
-        at_limit = episode.last_seen or episode.going_home or episode.steps >= self.task.step_limit
+        at_limit = episode.last_seen or episode.going_home or episode.steps >= episode.step_limit
         return not self.pacing.lockstep or at_limit or episode.steps <= episode.permitted
 
     def _waits_for_learner(self) -> bool:
@@ -493,16 +480,23 @@ class EpisodeLoop:
         episode.outcome, episode.success_index, episode.ended_at = outcome, success_index, now
         self._current, self._looking_for_silent = None, False
         self._closing.append(episode)
-        if outcome != Outcome.ABORTED:
+        if outcome == Outcome.INTERVENTION:
+            self._aborts = 0
+            self._plan.on_nudge()
+        elif outcome != Outcome.ABORTED:
             self._aborts = 0
             self._count_unknown(outcome)
-            began_there = episode.verdicts.get(0) == Verdict.SUCCESS
-            self._plan.on_episode(EpisodeResult(episode.direction, outcome, episode.steps, success_index, began_there))
+            began_there, still = episode.verdicts.get(0) == Verdict.SUCCESS, not episode.changed
+            self._plan.on_episode(
+                EpisodeResult(
+                    episode.direction, outcome, episode.steps, success_index, began_there, still, episode.task
+                )
+            )
         if episode.last_seen:
             return []
         if self._ending is None and not self._plan.done():
             plan = self._plan.next()
-            if not plan.reset:
+            if not (plan.reset or plan.ask or plan.nudge):
                 return self._start_episode(plan, now, self._stamp)
         return self._idle()
 
@@ -536,15 +530,19 @@ class EpisodeLoop:
         self._ending = Finished(error, message)
         self._resetting = None
         self._is_home = False
+        asking: list[Event] = [StopAsking(helped=False)] if self._person else []
+        if self._person is not None:
+            self._plan.on_waiting(now - self._person.counted)
+            self._person = None
         events = self._end_current(Outcome.ABORTED, -1, now) if self._current else self._idle()
-        return events + self._proceed(now)
+        return asking + events + self._proceed(now)
 
     def _close(self, now: float) -> list[Event]:
         """Publish the episodes that are complete, or will not be."""
         events: list[Event] = []
         for episode in list(self._closing):
             if episode.last_seen:
-                judged = episode.outcome == Outcome.ABORTED or episode.steps in episode.verdicts
+                judged = episode.outcome in (Outcome.ABORTED, Outcome.INTERVENTION) or episode.steps in episode.verdicts
                 overdue = now - max(episode.step_time, episode.ended_at) >= self.pacing.verdict_deadline
                 if not (judged or overdue or not self.pacing.expect_verdicts):
                     continue
@@ -584,9 +582,20 @@ class EpisodeLoop:
         return [PublishTask(Phase.IDLE, Direction.NONE, "", "", 0, False, self._stamp)]
 
 
+@dataclass
+class _Wait:
+    """For a person; times are monotonic seconds."""
+
+    plan: EpisodePlan
+    sentence: str
+    since: float
+    counted: float
+    """Up to when the waiting is counted."""
+
+
 def _closed(episode: Episode, num_steps: int) -> PublishEpisode:
     assert episode.outcome is not None
     return PublishEpisode(
         episode.episode_id, episode.phase, episode.direction, episode.instruction, num_steps,
-        episode.outcome, episode.success_index, episode.assisted_reset_before,
+        episode.outcome, episode.success_index, episode.assisted_reset_before, episode.task,
     )  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any
 from robofume_common.enums import Direction, Phase
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
+from robofume_common.task import TaskPair
 
-from robofume_reset.episode_loop import Episode
+from robofume_reset.events import Episode
 from robofume_reset.switching import Alternation, SwitchingConfig
 
 VERSION = 1
@@ -34,6 +35,7 @@ class SwitcherState:
                     "episode_id": episode.episode_id,
                     "phase": int(episode.phase),
                     "direction": int(episode.direction),
+                    "task": episode.task,
                     "instruction": episode.instruction,
                     "assisted_reset_before": episode.assisted_reset_before,
                 }
@@ -42,13 +44,17 @@ class SwitcherState:
         }
 
 
-def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
+def load_state(
+    path: str | Path, config: SwitchingConfig, can_nudge: bool = False, pairs: tuple[TaskPair, ...] = ()
+) -> SwitcherState:
     """Read the state; a fresh one where the path is empty or the file does not exist yet.
+
+    `pairs`: those of the scene; without them, the ones in the file.
 
     Raises RobofumeError when the file cannot be read or is no state of this suite.
     """
     if not path or not Path(path).exists():
-        return SwitcherState(Alternation(config))
+        return SwitcherState(Alternation(config, pairs or (TaskPair(),), can_nudge=can_nudge))
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values["version"] != VERSION:
@@ -61,10 +67,11 @@ def load_state(path: str | Path, config: SwitchingConfig) -> SwitcherState:
                 instruction=str(entry["instruction"]),
                 assisted_reset_before=bool(entry["assisted_reset_before"]),
                 waiting_since=0.0,
+                task=str(entry.get("task", "")),  # older files have none
             )
             for entry in values["open_episodes"]
         ]
-        alternation = Alternation.from_dict(config, values["alternation"])
+        alternation = Alternation.from_dict(config, values["alternation"], can_nudge, pairs)
         return SwitcherState(alternation, int(values["episodes_started"]), episodes)
     except OSError as error:
         raise RobofumeError(f"The switcher's state {path} cannot be read: {error.strerror}.") from error

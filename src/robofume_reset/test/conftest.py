@@ -17,6 +17,8 @@ from robofume_common.enums import Outcome
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step, Task
 
+sys.path.insert(0, str(Path(__file__).parent))  # helpers beside the tests
+
 PATIENCE = 120.0
 
 

@@ -2,97 +2,24 @@
 
 import numpy as np
 import pytest
+from loop_bench import Bench
 from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
-from robofume_common.task import TaskDescription
 from robofume_reset.episode_loop import (
     Episode,
-    EpisodeLoop,
     FindSilent,
     Finished,
-    LoopConfig,
     Note,
     PublishEpisode,
     PublishPermit,
     PublishTask,
     ResetScene,
 )
-from robofume_reset.pacing import LearnerState, PacingConfig
+from robofume_reset.pacing import LearnerState
 from robofume_reset.success_rule import SuccessRule
-from robofume_reset.switching import (
-    Alternation,
-    EvaluationPlan,
-    PracticeGoal,
-    PracticePlan,
-    SwitchingConfig,
-)
 
 from robofume_reset import episode_loop as el
 
-TASK = TaskDescription(name="line", forward_instruction="go right", backward_instruction="go left", step_limit=4)
 S, F, U = Verdict.SUCCESS, Verdict.FAILURE, Verdict.UNKNOWN
-
-
-class Bench:
-    """A loop with a hand-driven policy, reward node and clock; keeps every event."""
-
-    def __init__(self, pacing=None, rule=None, switching=None, loop=None, **arguments):
-        pacing = pacing or {"lockstep": True}
-        self.now = 1000.0
-        self.stamp = 0
-        self.loop = EpisodeLoop(
-            LoopConfig(**(loop or {})), PacingConfig(**pacing), rule or SuccessRule(), TASK, "s", now=self.now,
-            **arguments,
-        )  # fmt: skip
-        self.alternation = Alternation(SwitchingConfig(**(switching or {})))
-        self.events = []
-        self.take(self.loop.start())
-
-    def take(self, events):
-        self.events += events
-        return events
-
-    def practice(self, paced=False, **goal):
-        self.plan = PracticePlan(PracticeGoal(**goal), self.alternation, paced)
-        return self.take(self.loop.begin(self.plan, self.now))
-
-    def evaluate(self, trials=2, seed=3):
-        self.plan = EvaluationPlan(trials, seed)
-        return self.take(self.loop.begin(self.plan, self.now))
-
-    def of(self, kind):
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def task(self):
-        return self.of(PublishTask)[-1]
-
-    def step(self, index, last=False, episode=None, actor=Actor.POLICY, gripper_open=True):
-        self.stamp += 1
-        episode = episode or self.task.episode_id
-        return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now, gripper_open))
-
-    def verdict(self, index, verdict=F, episode=None, by_person=False):
-        return self.take(self.loop.on_verdict(episode or self.task.episode_id, index, verdict, self.now, by_person))
-
-    def both(self, index, verdict=F, last=False):
-        name = self.task.episode_id
-        return [*self.step(index, last, name), *self.verdict(index, verdict, name)]
-
-    def tick(self, seconds=0.0):
-        self.now += seconds
-        return self.take(self.loop.tick(self.now))
-
-    def timeout(self):
-        for index in range(4):
-            self.both(index)
-        return self.both(4, last=True)
-
-    def success(self):
-        """A success judged on step 1: closes the episode with a last step 2."""
-        name = self.task.episode_id
-        self.both(0)
-        self.both(1, S)
-        return [*self.step(2, True, name), *self.verdict(2, S, name)]
 
 
 def test_the_start_makes_everybody_idle():
@@ -559,7 +486,8 @@ def test_failures_in_a_row_reset_the_scene_and_the_next_episode_says_so():
     bench = Bench(switching={"failures_before_reset": 2, "max_repeats": 5})
     bench.practice(episodes=3)
     bench.timeout()
-    closed, idle, reset = bench.timeout()
+    _closed, note, idle, reset = bench.timeout()
+    assert "the last 2 episodes failed" in note.sentence
     assert (idle.phase, reset.direction, reset.seed) == (Phase.IDLE, Direction.FORWARD, 0)
     (task,) = bench.take(bench.loop.on_reset(reset.ticket, True, "", 777, bench.now))
     assert task.stamp == 777

@@ -6,9 +6,12 @@ import time
 
 import pytest
 from rclpy.action import ActionClient
-from robofume_common.enums import Outcome, Phase
+from robofume_common.enums import Actor, Outcome, Phase
+from std_srvs.srv import Trigger
 
+from robofume_common import qos
 from robofume_interfaces.action import Evaluate, Practice
+from robofume_interfaces.msg import HelpRequest
 
 
 def test_practice_alternates_and_every_step_is_there_once(graph):
@@ -207,3 +210,52 @@ def test_in_real_time_nothing_is_repeated_and_nothing_waits(graph):
     for episode in graph.episodes:
         graph.assert_whole(episode)
     assert [episode.outcome for episode in graph.episodes] == [Outcome.SUCCESS] * 6
+
+
+def test_a_robot_that_does_nothing_is_nudged_reset_and_then_a_person_is_asked(graph, tmp_path):
+    settings = {
+        "step_limit": 4, "still_episodes": 1, "ask_person": True, "resets_before_person": 1,
+        "state_file": tmp_path / "state.json", "nudge": "[0.03, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.03, 0.0, 0.0, 0.0, "
+        "0.0, 0.0, 1.0]",
+    }  # fmt: skip
+    graph.start_robot(fail_every=1)  # its demonstrator does nothing
+    graph.start_policy()
+    graph.start_switcher(**settings)
+    help_wanted = []
+    graph.node.create_subscription(HelpRequest, "help", help_wanted.append, qos.LATCHED)
+    done = graph.node.create_client(Trigger, "help/done")
+    client = ActionClient(graph.node, Practice, "practice")
+    graph.wait(client.server_is_ready)
+    client.send_goal_async(Practice.Goal(episodes=8))
+    graph.wait(lambda: help_wanted and help_wanted[-1].wanted)
+    assert "Nothing changed in the last 1" in help_wanted[-1].sentence and help_wanted[-1].requests == 1
+    kinds = [(episode.phase, episode.outcome, episode.assisted_reset_before) for episode in graph.episodes]
+    failed = (Phase.FORWARD, Outcome.TIMEOUT)
+    assert [kind[1] for kind in kinds].count(Outcome.INTERVENTION) == 1
+    assert [kind[2] for kind in kinds].count(True) == 1 and failed in [kind[:2] for kind in kinds]
+    (nudge,) = [episode for episode in graph.episodes if episode.phase == Phase.INTERVENTION]
+    steps = graph.steps[nudge.episode_id]
+    assert [step.actor for step in steps] == [Actor.SCRIPT, Actor.SCRIPT, Actor.NONE]
+    assert steps[-1].proprioception[0] - steps[0].proprioception[0] == pytest.approx(0.06)
+    closed = len(graph.episodes)
+    graph.spin(1.5)
+    assert len(graph.episodes) == closed and graph.tasks[-1].phase == Phase.IDLE
+
+    graph.stop("switcher", signal.SIGKILL)  # the wait, and how far up the ladder it is, survive
+    client.destroy()
+    graph.start_switcher(**settings)
+    client = ActionClient(graph.node, Practice, "practice")
+    requests = len(help_wanted)
+    graph.wait(client.server_is_ready)
+    graph.spin(0.5)
+    client.send_goal_async(Practice.Goal(episodes=8))
+    graph.wait(lambda: len(help_wanted) > requests and help_wanted[-1].requests == 2)
+    assert help_wanted[-1].waited >= 1.0
+    answering = done.call_async(Trigger.Request())
+    graph.wait(answering.done)
+    assert answering.result().success
+    graph.wait(lambda: not help_wanted[-1].wanted and len(graph.episodes) > closed)
+    assert graph.episodes[-1].assisted_reset_before
+    for episode in graph.episodes:
+        graph.assert_whole(episode)
+    client.destroy()

@@ -78,7 +78,7 @@ def test_an_unknown_end_is_neither_for_any_counter():
         for alternation in (certain, unsure):
             alternation.on_episode(result(alternation.direction, success))
     assert unsure.plan() == certain.plan() and certain.plan().reset
-    assert unsure.recent == certain.recent
+    assert unsure.graph.recent == certain.graph.recent
     assert (unsure.total.episodes, unsure.total.unknown_episodes) == (28, 21)
     for name in ("forward_episodes", "backward_episodes", "forward_successes", "backward_successes"):
         assert getattr(unsure.total, name) == getattr(certain.total, name)

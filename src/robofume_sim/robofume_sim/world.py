@@ -95,14 +95,22 @@ class World:
 
     # Motion
 
-    def reset(self, direction: Direction, seed: int | None = None, *, start: dict[str, Array] | None = None) -> None:
-        """Put objects where `direction` starts and the arm, at rest, at home with an open gripper.
+    def reset(
+        self,
+        direction: Direction,
+        seed: int | None = None,
+        *,
+        start: dict[str, Array] | None = None,
+        task: str = "",
+    ) -> None:
+        """Put objects where `direction` of `task` (empty: the world's own) starts and the arm, at rest, at home with an
+        open gripper.
 
         Time goes on. The places follow from `seed` and the direction alone; None takes the next of the
         configuration's own sequence. `start` gives the places (3,) itself.
         """
         rng = self._next_start if seed is None else np.random.default_rng([seed, int(direction)])
-        places = self.task.start(direction, rng) if start is None else start
+        places = self.task.pair(task).start(direction, rng) if start is None else start
         time = self.data.time
         self._mujoco.mj_resetData(self.model, self.data)
         self.data.time = time

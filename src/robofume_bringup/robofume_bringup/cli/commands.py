@@ -211,6 +211,13 @@ def teleop(options: Options, interruption: Interruption) -> int:
     return person.teleop(options, interruption)
 
 
+def helped(options: Options, interruption: Interruption) -> None:
+    """Answer a request for help."""
+    from robofume_bringup.cli import person
+
+    person.helped(options, interruption)
+
+
 def workspace_record(options: Options, interruption: Interruption) -> int:
     """Write the workspace box from an arm that is guided by hand."""
     from robofume_bringup.cli import person

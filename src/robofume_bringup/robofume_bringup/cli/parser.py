@@ -309,6 +309,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_graph_options(teleop)
 
+    helped = add(
+        "helped",
+        commands.helped,
+        "tell a graph that asked for help that the objects are where it wants them",
+        "robofume helped --run lid",
+    )
+    add_graph_options(helped)
+
     workspace = subparsers.add_parser("workspace", help="the workspace box", description="The workspace box.")
     workspace_commands = workspace.add_subparsers(title="commands", metavar="COMMAND", required=True)
     record = add(

@@ -1,5 +1,4 @@
-"""`robofume teleop` and `robofume workspace record`: what a person does at the arm, in a node of its own in the
-foreground."""
+"""`robofume teleop`, `robofume workspace record` and `robofume helped`: what a person does at the arm."""
 
 from __future__ import annotations
 
@@ -71,6 +70,14 @@ def teleop(options: Any, interruption: Interruption) -> int:
     """Drive the arm by keys and joystick."""
     domain = domain_of(options.runs, options.run, options.domain)
     return run_node("teleop", {}, domain, options.namespace, interruption)
+
+
+def helped(options: Any, interruption: Interruption) -> None:
+    """Tell the switcher that the scene is as it asked for. Raises RobofumeError where it had not asked."""
+    os.environ.update(dds_environment(domain_of(options.runs, options.run, options.domain)))
+    from robofume_bringup.help_desk import say_done
+
+    print(say_done(options.namespace, interruption))
 
 
 def workspace_record(options: Any, interruption: Interruption) -> int:

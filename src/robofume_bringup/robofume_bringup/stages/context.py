@@ -60,7 +60,7 @@ class StageContext:
                 run_directory=self.directory.path.resolve(),
                 seed=self.config.seed,
                 image_size=self.config.image_size,
-                start_direction=self._next_direction(mode),
+                **self._next_start(mode),
                 restarts=self.config.restarts,
                 prior=tuple(self.config.prior),
                 overrides=merged,
@@ -74,16 +74,17 @@ class StageContext:
         keystore = self.directory.keystore if secure else None
         runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs, keystore=keystore)
         runner.hurried = lambda: self.interruption.requests > 1
-        with runner, RobotSession(runner, self.interruption) as session:
+        with runner, RobotSession(runner, self.interruption, say=self.say) as session:
             session.wait_until_ready()
             yield session
 
-    def _next_direction(self, mode: str) -> int:
-        """The direction that the switcher goes on with: a simulation that starts anew must fit to it."""
+    def _next_start(self, mode: str) -> dict[str, Any]:
+        """What the switcher goes on with: a simulation that starts anew must fit to it."""
         from robofume_reset.state import load_state
         from robofume_reset.switching import SwitchingConfig
 
-        return int(load_state(self.directory.switcher_state(mode), SwitchingConfig()).alternation.direction)
+        alternation = load_state(self.directory.switcher_state(mode), SwitchingConfig()).alternation
+        return {"start_direction": int(alternation.direction), "start_task": alternation.task}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

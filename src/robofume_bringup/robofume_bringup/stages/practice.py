@@ -70,6 +70,11 @@ def _practise(context: StageContext, done: int) -> None:
             "unknown_episodes": result.unknown_episodes,
             "assisted_resets": result.assisted_resets,
             "interventions": result.interventions,
+            "still_episodes": result.still_episodes,
+            "forced_switches": result.forced_switches,
+            "nudges": result.nudges,
+            "person_requests": result.person_requests,
+            "person_seconds": round(result.person_seconds, 1),
         }
     )
     context.directory.note(STAGE, sessions=sessions)

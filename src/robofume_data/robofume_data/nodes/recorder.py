@@ -30,6 +30,7 @@ _PROFILES = {
     "reward": qos.REWARD,
     "label": qos.REWARD,
     "episode": qos.EPISODE,
+    "help": qos.LATCHED,
     "arm/status": qos.LATCHED,
     "arm/backend_status": qos.LATCHED,
     "learner/status": qos.STATUS,

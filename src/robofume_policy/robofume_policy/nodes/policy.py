@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from robofume_common.action import ActionSpace
+from robofume_common.action import PHYSICAL_DIMENSION, ActionSpace
 from robofume_common.conversion import floats, image_to_array, to_nanoseconds, to_time
 from robofume_common.enums import Actor as Who
 from robofume_common.enums import ArmMode, ArmState, Direction, Phase
-from robofume_common.errors import RobofumeError
+from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from sensor_msgs.msg import Image, JointState
@@ -128,6 +128,7 @@ class PolicyNode(GraphNode):
             episode_id=message.episode_id,
             step_limit=message.step_limit,
             home=message.home,
+            script=_script(message),
         )
         self._publish(self._actor.on_task(task))
 
@@ -164,6 +165,14 @@ class PolicyNode(GraphNode):
 
     def _warn(self, sentence: str) -> None:
         self.get_logger().warning(sentence, throttle_duration_sec=5.0)
+
+
+def _script(message: TaskMessage) -> tuple[tuple[float, ...], ...]:
+    """The actions of a task's script; MalformedMessage where they are none."""
+    values = np.asarray(message.script, np.float64)
+    if len(values) % PHYSICAL_DIMENSION or not np.isfinite(values).all():
+        raise MalformedMessage(f"Its script has {len(values)} values, not {PHYSICAL_DIMENSION} finite ones per action.")
+    return tuple(map(tuple, values.reshape(-1, PHYSICAL_DIMENSION).tolist()))
 
 
 def _command_message(command: Command) -> ArmCommand:

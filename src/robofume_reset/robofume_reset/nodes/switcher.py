@@ -10,43 +10,56 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.task import Future
 from robofume_common.action import GRIPPER, PHYSICAL_DIMENSION
-from robofume_common.conversion import to_nanoseconds, to_time
+from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.enums import Actor, ArmState, Direction, RewardSource, Verdict
-from robofume_common.errors import MalformedMessage
+from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_common.task import TaskDescription
-from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
 
 from robofume_common import qos
 from robofume_interfaces.action import Evaluate, Practice
-from robofume_interfaces.msg import ArmStatus, Episode, LearnerStatus, Reward, Step, StepPermit, Task
+from robofume_interfaces.msg import ArmStatus, Episode, HelpRequest, LearnerStatus, Reward, Step, StepPermit, Task
 from robofume_interfaces.srv import ResetScene as ResetSceneService
+from robofume_reset.calling import CallingConfig, post, ring
 from robofume_reset.episode_loop import (
     ERROR_CANCELED,
     ERROR_NONE,
     EpisodeLoop,
+    LoopConfig,
+)
+from robofume_reset.events import (
+    AskPerson,
     Event,
     FindSilent,
     Finished,
-    LoopConfig,
     Note,
     PublishEpisode,
     PublishPermit,
     PublishTask,
     ResetScene,
+    StopAsking,
+)
+from robofume_reset.nodes.probe import Probe
+from robofume_reset.nodes.switcher_messages import (
+    episode_message,
+    evaluation_feedback,
+    fill,
+    fill_trials,
+    task_message,
 )
 from robofume_reset.pacing import LearnerState, PacingConfig
-from robofume_reset.silence import PROBE_TIME, PROBED, Findings, silence_sentence
 from robofume_reset.state import load_state, save_state
+from robofume_reset.stillness import StillnessConfig, StillnessWatch
 from robofume_reset.success_rule import SuccessRule
 from robofume_reset.switching import EvaluationPlan, PracticeGoal, PracticePlan, SwitchingConfig
 
@@ -63,18 +76,31 @@ GOODBYE = 2.0
 
 
 @dataclass(frozen=True)
-class SwitcherConfig(LoopConfig, PacingConfig, SuccessRule, SwitchingConfig):
+class SwitcherConfig(LoopConfig, PacingConfig, SuccessRule, SwitchingConfig, StillnessConfig, CallingConfig):
     """Settings of the switcher node: those of its parts, and the task."""
 
     task: str = setting("", "name of the task")
     forward_instruction: str = setting("", "sentence that the policy follows forward")
     backward_instruction: str = setting("", "sentence that undoes it")
+    further_tasks: tuple[str, ...] = setting((), "names of further pairs in the same scene; see TaskDescription")
+    further_forward: tuple[str, ...] = setting((), "their forward instructions")
+    further_backward: tuple[str, ...] = setting((), "their backward instructions")
+    further_after: tuple[str, ...] = setting((), "for each the pair after which it starts, or an empty text")
     step_limit: int = setting(40, "actions after which an episode ends", minimum=1, maximum=10_000)
+    nudge: tuple[float, ...] = setting(
+        (), "actions from home that push the objects about, seven values each; empty: a nudge brings the arm home"
+    )
     session: str = setting("", "prefix of the episode ids, the same for all starts of a run; empty: the time of start")
     episode_listeners: int = setting(
         0, "a goal begins when so many nodes (recorder, learner) have found `episode`", minimum=0
     )
     state_file: str = setting("", "JSON file that keeps counters and direction over restarts; empty: none")
+
+    def __post_init__(self) -> None:
+        SuccessRule.__post_init__(self)
+        CallingConfig.__post_init__(self)
+        if len(self.nudge) % PHYSICAL_DIMENSION:
+            raise RobofumeError(f"nudge has {PHYSICAL_DIMENSION} values per action; got {len(self.nudge)} values.")
 
 
 class SwitcherNode(GraphNode):
@@ -87,9 +113,16 @@ class SwitcherNode(GraphNode):
             name=config.task,
             forward_instruction=config.forward_instruction,
             backward_instruction=config.backward_instruction,
+            further_tasks=config.further_tasks,
+            further_forward=config.further_forward,
+            further_backward=config.further_backward,
+            further_after=config.further_after,
             step_limit=config.step_limit,
         )
-        self._state = load_state(config.state_file, config)
+        can_nudge = len(config.nudge) > 0 or not config.home
+        self._state = load_state(config.state_file, config, can_nudge, task.pairs)
+        self._pairs = task.pairs
+        self._stillness = StillnessWatch(config)
         self._loop = EpisodeLoop(
             config,
             config,
@@ -99,6 +132,7 @@ class SwitcherNode(GraphNode):
             self._state.episodes_started,
             tuple(self._state.open_episodes),
             time.monotonic(),
+            config.nudge,
         )
         self._plan: PracticePlan | EvaluationPlan | None = None
         self._goal: ServerGoalHandle | None = None
@@ -107,18 +141,20 @@ class SwitcherNode(GraphNode):
         self._rate: deque[tuple[float, int]] = deque()
         self._next_feedback = 0.0
         self._reset: tuple[ResetScene, float] | None = None
-        self._probe: _Probe | None = None
+        self._probe: Probe | None = None
         self._arm_refuses = ""
-        self._waits_for_listeners = False
+        self._waits_for_listeners = self._nobody_resets = False
 
         self._task_publisher = self.create_publisher(Task, "task", qos.LATCHED)
         self._permit_publisher = self.create_publisher(StepPermit, "step_permit", qos.COMMAND)
         self._episode_publisher = self.create_publisher(Episode, "episode", qos.EPISODE)
+        self._help_publisher = self.create_publisher(HelpRequest, "help", qos.LATCHED)
         self._reset_client = self.create_client(ResetSceneService, "scene/reset")
         self.create_subscription(Step, "step", self._on_step, qos.STEP)
         self.create_subscription(Reward, "reward", self._on_reward, qos.REWARD)
         self.create_subscription(LearnerStatus, "learner/status", self._on_learner_status, qos.STATUS)
         self.create_subscription(ArmStatus, "arm/status", self._on_arm_status, qos.LATCHED)
+        self.create_service(Trigger, "help/done", self._on_helped)
         # Wall time: deadlines must also run while a simulated clock stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(TICK, self._tick, clock=self._steady)
@@ -152,7 +188,7 @@ class SwitcherNode(GraphNode):
         return PracticePlan(limits, self._state.alternation, paced=True)
 
     def _evaluation_plan(self, goal: Evaluate.Goal) -> EvaluationPlan:
-        return EvaluationPlan(goal.trials_per_direction, goal.seed)
+        return EvaluationPlan(goal.trials_per_direction, goal.seed, self._pairs)
 
     def _finish(self, finished: Finished) -> None:
         """Answer the goal.
@@ -177,9 +213,9 @@ class SwitcherNode(GraphNode):
             goal.abort()
         result = kind.Result(error_code=finished.error, message=finished.message)
         if isinstance(plan, PracticePlan):
-            _fill(result, plan.tally)
+            fill(result, plan.tally)
         else:
-            _fill_trials(result, plan)
+            fill_trials(result, plan)
             result.duration = time.monotonic() - self._began
         return result
 
@@ -208,8 +244,24 @@ class SwitcherNode(GraphNode):
         if has_action and len(message.action) != PHYSICAL_DIMENSION:
             raise MalformedMessage(f"Its action has {len(message.action)} values, not {PHYSICAL_DIMENSION}.")
         gripper_open = not has_action or message.action[GRIPPER] >= 0.5
-        now = time.monotonic()
-        self._handle(self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now, gripper_open))
+        now, changed = time.monotonic(), self._has_changed(message)
+        self._handle(
+            self._loop.on_step(
+                message.episode_id, message.index, has_action, actor, stamp, now, gripper_open, changed
+            )
+        )
+
+    def _has_changed(self, message: Step) -> bool:
+        """Whether anything is another than at the episode's beginning; true where nobody can tell."""
+        if len(message.proprioception) != PHYSICAL_DIMENSION:
+            return True
+        proprioception = np.asarray(message.proprioception, np.float32)
+        try:
+            return self._stillness.changed(
+                message.episode_id, message.index, proprioception, lambda: image_to_array(message.image)
+            )
+        except RobofumeError:  # a picture that is none
+            return True
 
     def _on_reward(self, message: Reward) -> None:
         verdict, person, now = Verdict(message.verdict), message.source == RewardSource.HUMAN, time.monotonic()
@@ -244,6 +296,8 @@ class SwitcherNode(GraphNode):
         self._handle(self._loop.tick(now))
         if self._goal is not None and self._plan is not None and now >= self._next_feedback:
             self._next_feedback = now + FEEDBACK_PERIOD
+            if self._loop.waiting_for:
+                self._save()  # the time of waiting
             self._goal.publish_feedback(self._feedback(now))
 
     # Events out.
@@ -253,16 +307,22 @@ class SwitcherNode(GraphNode):
             self._save()
         for event in events:
             if isinstance(event, PublishTask):
-                self._task_publisher.publish(self._task_message(event))
+                self._task_publisher.publish(task_message(event, self._config.task))
             elif isinstance(event, PublishPermit):
                 self._permit_publisher.publish(StepPermit(episode_id=event.episode_id, index=event.index))
             elif isinstance(event, PublishEpisode):
-                self._episode_publisher.publish(self._episode_message(event))
+                self._episode_publisher.publish(
+                    episode_message(event, self._config.task, self.get_clock().now().to_msg())
+                )
             elif isinstance(event, ResetScene):
                 self._reset = (event, time.monotonic() + SERVICE_PATIENCE)
                 self._try_reset(time.monotonic())
+            elif isinstance(event, AskPerson):
+                self._ask(event)
+            elif isinstance(event, StopAsking):
+                self._publish_help(HelpRequest())
             elif isinstance(event, FindSilent):
-                self._probe = _Probe(self, event.seconds)
+                self._probe = Probe(self, event.seconds)
             elif isinstance(event, Finished):
                 self._finish(event)
             elif isinstance(event, Note):
@@ -281,12 +341,12 @@ class SwitcherNode(GraphNode):
             return
         reset, patience = self._reset
         if self._reset_client.service_is_ready():
-            self._reset = None
-            request = ResetSceneService.Request(direction=int(reset.direction), seed=reset.seed)
+            self._reset, self._nobody_resets = None, False
+            request = ResetSceneService.Request(direction=int(reset.direction), task=reset.task, seed=reset.seed)
             future = self._reset_client.call_async(request)
             future.add_done_callback(lambda done: self._on_reset(reset.ticket, done))
-        elif now > patience:
-            self._reset = None
+        elif now > patience or self._nobody_resets:  # the second time there is no use in waiting for it
+            self._reset, self._nobody_resets = None, self._config.ask_person
             sentence = "nobody serves scene/reset. Is the simulation, or another scene backend, running?"
             self._handle(self._loop.on_reset(reset.ticket, False, sentence, 0, now))
 
@@ -294,44 +354,40 @@ class SwitcherNode(GraphNode):
         answer, now = done.result(), time.monotonic()
         self._handle(self._loop.on_reset(ticket, answer.success, answer.message, to_nanoseconds(answer.stamp), now))
 
-    def _task_message(self, event: PublishTask) -> Task:
-        return Task(
-            stamp=to_time(event.stamp),
-            phase=int(event.phase),
-            direction=int(event.direction),
-            task=self._config.task,
-            instruction=event.instruction,
-            episode_id=event.episode_id,
-            step_limit=event.step_limit,
-            home=event.home,
+    def _ask(self, event: AskPerson) -> None:
+        """Tell everybody that a person is needed."""
+        self.get_logger().warning(event.sentence)
+        ring()
+        content = {"task": self._config.task, "session": self._config.session, "sentence": event.sentence}
+        post(self._config, content, self.get_logger().warning)
+        self._publish_help(
+            HelpRequest(
+                wanted=True,
+                direction=int(event.direction),
+                instruction=event.instruction,
+                sentence=event.sentence,
+            )
         )
 
-    def _episode_message(self, event: PublishEpisode) -> Episode:
-        return Episode(
-            stamp=self.get_clock().now().to_msg(),
-            episode_id=event.episode_id,
-            phase=int(event.phase),
-            direction=int(event.direction),
-            task=self._config.task,
-            instruction=event.instruction,
-            num_steps=event.num_steps,
-            outcome=int(event.outcome),
-            success_index=event.success_index,
-            assisted_reset_before=event.assisted_reset_before,
-        )
+    def _publish_help(self, message: HelpRequest) -> None:
+        total = self._state.alternation.total
+        message.stamp = self.get_clock().now().to_msg()
+        message.requests, message.waited = total.person_requests, total.person_seconds
+        self._help_publisher.publish(message)
+
+    def _on_helped(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = bool(self._loop.waiting_for)
+        response.message = "Thank you: practice goes on." if response.success else "Nobody is waited for."
+        self._handle(self._loop.on_helped(time.monotonic()))
+        return response
 
     def _feedback(self, now: float) -> Any:
         plan = self._plan
         if isinstance(plan, EvaluationPlan):
-            evaluation = Evaluate.Feedback(trials_done=plan.trials_done, trials_total=2 * plan.trials_per_direction)
-            evaluation.forward_trials = len(plan.results[Direction.FORWARD])
-            evaluation.backward_trials = len(plan.results[Direction.BACKWARD])
-            evaluation.forward_successes = sum(plan.successes(Direction.FORWARD))
-            evaluation.backward_successes = sum(plan.successes(Direction.BACKWARD))
-            return evaluation
+            return evaluation_feedback(plan)
         assert plan is not None
         practice = Practice.Feedback(updates=self._loop.pace.updates, instruction=self._loop.instruction)
-        _fill(practice, plan.tally)
+        fill(practice, plan.tally)
         practice.forward_success_rate = plan.alternation.success_rate(Direction.FORWARD)
         practice.backward_success_rate = plan.alternation.success_rate(Direction.BACKWARD)
         self._rate.append((now, plan.tally.steps))
@@ -355,46 +411,8 @@ class SwitcherNode(GraphNode):
         executor.remove_node(self)
         executor.shutdown()
         # A publisher that is destroyed takes along what has not been delivered yet.
-        for publisher in (self._task_publisher, self._episode_publisher):
+        for publisher in (self._task_publisher, self._episode_publisher, self._help_publisher):
             publisher.wait_for_all_acked(Duration(seconds=1.0))
-
-
-class _Probe:
-    """Listens for a while to who still says something."""
-
-    def __init__(self, node: Node, seconds: float) -> None:
-        self._node = node
-        self._seconds = seconds
-        self.ends = time.monotonic() + PROBE_TIME
-        self._heard = dict.fromkeys(PROBED, 0)
-        self._subscriptions = [
-            node.create_subscription(kind, topic, lambda _message, topic=topic: self._hear(topic), profile)
-            for topic, kind, profile in zip(PROBED, (Image, JointState), (qos.IMAGE, qos.STATE), strict=True)
-        ]
-
-    def _hear(self, topic: str) -> None:
-        self._heard[topic] += 1
-
-    def finish(self, arm_refuses: str) -> str:
-        """Stop listening; the sentence."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        topics = ("step", "camera/image_raw", "joint_states", *PROBED)
-        publishers = {topic: self._node.count_publishers(topic) for topic in topics}
-        return silence_sentence(Findings(self._seconds + PROBE_TIME, publishers, self._heard, arm_refuses))
-
-
-def _fill(message: Any, tally: Any) -> None:
-    """A tally's fields into a result or feedback of the same names."""
-    for name, value in vars(tally).items():
-        setattr(message, name, value)
-
-
-def _fill_trials(result: Any, plan: EvaluationPlan) -> None:
-    result.forward_success = plan.successes(Direction.FORWARD)
-    result.backward_success = plan.successes(Direction.BACKWARD)
-    result.forward_steps = plan.steps(Direction.FORWARD)
-    result.backward_steps = plan.steps(Direction.BACKWARD)
 
 
 def main() -> None:

@@ -22,13 +22,13 @@ from rclpy.clock import Clock, ClockType
 from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
-from robofume_common.enums import Direction, RewardSource, Verdict
+from robofume_common.enums import Direction, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 
 from robofume_common import qos
-from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
+from robofume_interfaces.msg import GroundTruth, Label, Reward, Step, Task
 from robofume_interfaces.srv import LabelStep
 
 from ..frame_history import FrameHistory
@@ -40,6 +40,7 @@ from ..saved import View
 from ..waiting import WaitingStep, WaitingSteps
 
 _TRUTHS_KEPT = 512
+_TASKS_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ class RewardNode(GraphNode):
         self._check = PictureCheck()
         self._blind = False
         self._waiting = WaitingSteps(self.config.queue_limit, self.config.deadline)
-        self._truths: OrderedDict[int, tuple[bool, bool]] = OrderedDict()
+        self._truths: OrderedDict[int, dict[str, tuple[bool, bool]]] = OrderedDict()  # by stamp and task
+        self._truth_tasks: set[str] = set()
+        self._tasks: OrderedDict[str, str] = OrderedDict()  # by episode
         self._latencies: deque[float] = deque(maxlen=200)
         self._counts = {"judged": 0, "successes": 0, "unknown": 0, "skipped": 0, "blind": 0, "dropped": 0, "late": 0,
                         "labels": 0}  # fmt: skip
@@ -115,6 +118,7 @@ class RewardNode(GraphNode):
         self._diagnostics = Diagnostics(self, self._counters)
         if self.config.judge == "ground_truth":
             self.create_subscription(GroundTruth, "ground_truth", self._on_truth, qos.GROUND_TRUTH)
+            self.create_subscription(Task, "task", self._on_task, qos.LATCHED)
         self.create_subscription(Label, "label", self._on_label, qos.REWARD)
         self._label_publisher = self.create_publisher(Label, "label", qos.REWARD)
         self.create_service(LabelStep, "label_step", self._on_label_request)
@@ -173,7 +177,8 @@ class RewardNode(GraphNode):
         if labelled is not None:
             self._publish_label(step.episode_id, step.index, labelled)
             return
-        if self._model is not None and step.index % self.config.every and not is_last:
+        nudge = message.phase == Phase.INTERVENTION
+        if nudge or (self._model is not None and step.index % self.config.every and not is_last):
             self._counts["skipped"] += 1
             self._publish(step.episode_id, step.index, math.nan, Verdict.UNKNOWN, RewardSource.NONE, "", 0.0)
             return
@@ -211,17 +216,32 @@ class RewardNode(GraphNode):
         self._blind = bool(problem)
         return self._blind
 
+    def _on_task(self, message: Task) -> None:
+        self._tasks[message.episode_id] = message.task
+        while len(self._tasks) > _TASKS_KEPT:
+            self._tasks.popitem(last=False)
+        self._match_truths()
+
     def _on_truth(self, message: GroundTruth) -> None:
-        self._truths[to_nanoseconds(message.stamp)] = (message.forward_success, message.backward_success)
+        truths = self._truths.setdefault(to_nanoseconds(message.stamp), {})
+        self._truth_tasks.add(message.task)
+        truths[message.task] = (message.forward_success, message.backward_success)
         while len(self._truths) > _TRUTHS_KEPT:
             self._truths.popitem(last=False)
         self._match_truths()
 
     def _match_truths(self) -> None:
-        for step in self._waiting.take_where(lambda step: step.stamp in self._truths):
-            forward, backward = self._truths[step.stamp]
+        for step in self._waiting.take_where(lambda step: self._truth(step) is not None):
+            forward, backward = self._truth(step) or (False, False)
             known = {Direction.FORWARD: forward, Direction.BACKWARD: backward}.get(Direction(step.direction))
             self._answer(step, None if known is None else float(known))
+
+    def _truth(self, step: WaitingStep) -> tuple[bool, bool] | None:
+        """The truth about a step's task; where nobody has named that, of a scene that has one task only."""
+        truths, task = self._truths.get(step.stamp, {}), self._tasks.get(step.episode_id)
+        if task is None and len(self._truth_tasks) == 1:
+            task = next(iter(self._truth_tasks))
+        return truths.get(task or "")
 
     def _on_label(self, message: Label) -> None:
         try:

@@ -27,10 +27,11 @@ from robofume_robot.motion import Command, Motion
 from robofume_robot.nodes.trajectory_controller import TrajectoryController
 
 NOT_ALONE = (
-    "The arm will not move while another arm node {name} is in this ROS domain, and with it perhaps another policy: end "
+    "The arm will not move while another arm node {name} is in this ROS domain, perhaps with another policy: end "
     "that graph, or give this one a ROS_DOMAIN_ID or a namespace of its own. One that was killed is forgotten after "
     "some 20 s."
 )
+
 
 class ArmNode(GraphNode):
     """Thin shell over `Arm`."""

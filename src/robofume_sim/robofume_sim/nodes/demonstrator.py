@@ -35,9 +35,8 @@ class DemonstratorNode(GraphNode):
         super().__init__("demonstrator")
         config = declare(self, DemonstratorNodeConfig)
         task = make_task(config.task)
-        self._script = Demonstrator(task, config)
+        self._scripts = {pair.name: Demonstrator(task.pair(pair.name), config) for pair in task.description.pairs}
         self._objects = task.object_names
-        self._task_name = config.task
         self._task: Task | None = None
         self._joint_state: tuple[int, np.ndarray] | None = None
         self._truth: GroundTruth | None = None
@@ -52,12 +51,11 @@ class DemonstratorNode(GraphNode):
         if self._task is not None and message.episode_id == self._task.episode_id:
             return
         self._task, self._answer = message, None
+        if message.phase != Phase.IDLE and message.task not in self._scripts:
+            known = ", ".join(self._scripts)
+            self.get_logger().error(f"The task is {message.task}, but the demonstrator knows {known}.")
         if self._demonstrates():
-            if message.task != self._task_name:
-                self.get_logger().error(f"The task is {message.task}, but the demonstrator knows {self._task_name}.")
-                self._task = None  # nobody acts in it
-                return
-            self._script.begin(Direction(message.direction))
+            self._scripts[message.task].begin(Direction(message.direction))
             self._act()
 
     def _on_joint_state(self, message: JointState) -> None:
@@ -81,6 +79,7 @@ class DemonstratorNode(GraphNode):
         task = self._task
         return (
             task is not None
+            and task.task in self._scripts
             and task.phase in (Phase.FORWARD, Phase.BACKWARD, Phase.EVALUATION)
             and task.direction in (Direction.FORWARD, Direction.BACKWARD)
         )
@@ -94,7 +93,7 @@ class DemonstratorNode(GraphNode):
         if self._joint_state[0] != stamp or stamp < to_nanoseconds(self._task.stamp):
             return
         if self._answer is None or to_nanoseconds(self._answer.header.stamp) != stamp:
-            action = self._script.act(_scene_state(self._truth, self._joint_state[1]))
+            action = self._scripts[self._task.task].act(_scene_state(self._truth, self._joint_state[1]))
             self._answer = ArmCommand(mode=int(ArmMode.DELTA), action=floats(action), actor=int(Actor.SCRIPT))
             self._answer.header.stamp = to_time(stamp)
         self._overrides.publish(self._answer)

@@ -40,6 +40,7 @@ class SimConfig:
     seed: int = setting(0, "Places of the objects follow from it, and the look where it varies", minimum=0)
     start_direction: int = setting(1, "Direction that starts where the scene is at first: 1 forward, 2 backward",
                                    choices=(1, 2))  # fmt: skip
+    start_task: str = setting("", "Of several tasks in the scene, the one that starts there; empty: the first")
     image_width: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1920)
     image_height: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1080)
     control_period: float = setting(0.2, "Time between two images", unit="s", minimum=0.02, maximum=2.0)
@@ -72,8 +73,9 @@ class SimNode(GraphNode):
                 build=build,
             ),
         )
-        if config.start_direction != Direction.FORWARD:
-            self._world.reset(Direction(config.start_direction))
+        self._world.task.pair(config.start_task)  # or one sentence
+        if config.start_task or config.start_direction != Direction.FORWARD:
+            self._world.reset(Direction(config.start_direction), task=config.start_task)
         self._counters = {"images": 0, "repeated": 0, "refused_trajectories": 0, "scene_resets": 0, "objects_lost": 0}
         self._diagnostics = Diagnostics(self, self._counters)
         self._clock_publisher = self.create_publisher(Clock, "/clock", qos.CLOCK)
@@ -85,7 +87,8 @@ class SimNode(GraphNode):
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
         self._shown = time.monotonic()
         self._moved = time.monotonic()
-        self._joint_state, self._image, self._ground_truth = JointState(), Image(), GroundTruth()
+        self._joint_state, self._image = JointState(), Image()
+        self._ground_truth: list[GroundTruth] = []
         self._show()
         if config.lockstep:
             self.create_timer(config.repeat_after / 4.0, self._repeat, clock=steady)
@@ -115,7 +118,11 @@ class SimNode(GraphNode):
             response.success, response.message = False, f"there is no direction {request.direction}: use 1 or 2"
             return response
         direction = Direction(request.direction)
-        self._world.reset(direction, request.seed or None)
+        try:
+            self._world.reset(direction, request.seed or None, task=request.task)
+        except RobofumeError as error:
+            response.success, response.message = False, str(error)
+            return response
         self._counters["scene_resets"] += 1
         self._moved = time.monotonic()
         self._show()
@@ -136,7 +143,7 @@ class SimNode(GraphNode):
         self._image = array_to_image(self._world.render(), to_time(self._world.stamp), "camera")
         self._images.publish(self._image)
         self._ground_truth = self._ground_truth_now()
-        self._truth.publish(self._ground_truth)
+        self._publish_truth()
         self._clock_publisher.publish(Clock(clock=self._image.header.stamp))
         self._shown = time.monotonic()
         self._counters["images"] += 1
@@ -154,10 +161,18 @@ class SimNode(GraphNode):
         message.velocity = array.array("d", self._world.joint_velocities.tobytes())
         return message
 
-    def _ground_truth_now(self) -> GroundTruth:
-        state = self._world.scene_state()
-        truth = self._world.task.truth(state)
-        return truth_message(to_time(self._world.stamp), self._config.task, truth, state.objects)
+    def _publish_truth(self) -> None:
+        for truth in self._ground_truth:
+            self._truth.publish(truth)
+
+    def _ground_truth_now(self) -> list[GroundTruth]:
+        """One for each task of the scene."""
+        state, stamp = self._world.scene_state(), to_time(self._world.stamp)
+        task = self._world.task
+        return [
+            truth_message(stamp, pair.name, task.pair(pair.name).truth(state), state.objects)
+            for pair in task.description.pairs
+        ]
 
     # Time
 
@@ -168,7 +183,7 @@ class SimNode(GraphNode):
             self._shown = time.monotonic()
             self._joint_states.publish(self._joint_state)
             self._images.publish(self._image)
-            self._truth.publish(self._ground_truth)
+            self._publish_truth()
 
     def _move(self) -> None:
         """Without lockstep: catch up with the wall clock, at most one image at a time."""

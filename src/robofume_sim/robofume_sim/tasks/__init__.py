@@ -10,9 +10,11 @@ from robofume_sim.tasks.cloth_covering import ClothCovering
 from robofume_sim.tasks.cloth_folding import ClothFolding
 from robofume_sim.tasks.pot_lid import PotLid
 from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace
+from robofume_sim.tasks.pot_plates import PotPlates
 
 TASKS: dict[str, type[SimulatedTask]] = {
-    task.description.name: task for task in (PotPickAndPlace, PotLid, CandySweeping, ClothFolding, ClothCovering)
+    task.description.name: task
+    for task in (PotPickAndPlace, PotLid, CandySweeping, ClothFolding, ClothCovering, PotPlates)
 }
 
 GAZEBO_TASKS = tuple(sorted(name for name, task in TASKS.items() if task.in_gazebo))

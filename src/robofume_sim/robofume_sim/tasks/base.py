@@ -131,6 +131,19 @@ class SimulatedTask(ABC):
     settling = 0.0
     """How long the objects take to come to rest after a reset, at least [s]."""
 
+    @property
+    def pairs(self) -> tuple[SimulatedTask, ...]:
+        """The tasks of this scene by the names of `description.pairs`, this one first: they share its bodies."""
+        return (self,)
+
+    def pair(self, name: str = "") -> SimulatedTask:
+        """The task of that name in this scene; without one this one. Raises RobofumeError for another."""
+        own = self.description.name
+        for pair, task in zip(self.description.pairs, self.pairs, strict=True):
+            if pair.name == (name or own):
+                return task
+        raise RobofumeError(f"there is no task '{name}' in the scene of {own}.")
+
     def check_build(self, build: Build) -> None:
         """RobofumeError where the task does not have objects of other shapes."""
         if self.has_cloth and (build.object_width, build.object_height) != (1.0, 1.0):
