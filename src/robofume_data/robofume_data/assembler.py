@@ -115,7 +115,10 @@ class EpisodeAssembler:
         return _build(self._pending.pop(episode_id), self._truths)
 
     def _of(self, episode_id: str) -> _Pending:
-        return self._pending.setdefault(str(episode_id), _Pending())
+        pending = self._pending.get(episode_id)
+        if pending is None:
+            pending = self._pending[str(episode_id)] = _Pending()
+        return pending
 
 
 def _build(pending: _Pending, truths: dict[int, list[tuple[int, bool, bool]]]) -> EpisodeData:
@@ -141,7 +144,7 @@ def _build(pending: _Pending, truths: dict[int, list[tuple[int, bool, bool]]]) -
             success_index=success_index,
             assisted_reset_before=bool(end.assisted_reset_before),
             images=np.stack([image_array(step.image) for step in steps]),
-            proprioception=np.stack([np.asarray(step.proprioception, dtype=np.float32) for step in steps]),
+            proprioception=np.array([step.proprioception for step in steps], dtype=np.float32),
             actions=np.array([step.action for step in steps[:count]], dtype=np.float32).reshape(
                 count, PHYSICAL_DIMENSION
             ),

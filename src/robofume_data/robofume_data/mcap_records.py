@@ -89,14 +89,15 @@ class McapFile:
         """The messages of these topics (full names; None: of all)."""
         channels: dict[int, tuple[str, str, str] | None] = {}
         schemas: dict[int, Schema] = {}
+        message, head, size = int(Opcode.MESSAGE), _MESSAGE.unpack_from, _MESSAGE.size
         try:
             for opcode, payload, chunk, position in self._records():
-                if opcode == Opcode.MESSAGE:
-                    channel_id, _, log_time, _ = _MESSAGE.unpack_from(payload)
+                if opcode == message:
+                    channel_id, _, log_time, _ = head(payload)
                     channel = channels[channel_id]
                     if channel is not None:
-                        time = min(log_time, _MAX_TIME)
-                        yield RawMessage(*channel, time, payload[_MESSAGE.size :], chunk, position + _MESSAGE.size)
+                        time = log_time if log_time < _MAX_TIME else _MAX_TIME
+                        yield RawMessage(*channel, time, payload[size:], chunk, position + size)
                 elif opcode == Opcode.SCHEMA:
                     schema = Schema.read(_stream(payload))
                     schemas[schema.id] = schema
@@ -139,7 +140,7 @@ class McapFile:
                 return None
             schemas: dict[int, Schema] = {}
             topics: dict[str, str] = {}
-            for opcode, payload, _ in _inner_records(memoryview(summary)):
+            for opcode, payload, _, _ in _inner_records(memoryview(summary)):
                 if opcode == Opcode.SCHEMA:
                     schema = Schema.read(_stream(payload))
                     schemas[schema.id] = schema
@@ -184,7 +185,7 @@ class McapFile:
                 chunks, messages = chunks + (opcode == Opcode.CHUNK), messages + (opcode == Opcode.MESSAGE)
                 if opcode == Opcode.CHUNK and position in self._kept:
                     file.seek(length, os.SEEK_CUR)
-                    yield from self._of_chunk(self._kept[position], position, 0)
+                    yield from _inner_records(self._kept[position], position)
                     position += length
                     continue
                 payload = memoryview(file.read(length))
@@ -196,10 +197,10 @@ class McapFile:
                             return self._cut_off()  # the same zeros, from the middle of a chunk on
                         raise
                     if open_at:
-                        yield from self._of_chunk(data, -1, position + open_at)
+                        yield from _inner_records(data, base=position + open_at)
                     else:
                         self._keep(position, data)
-                        yield from self._of_chunk(data, position, 0)
+                        yield from _inner_records(data, position)
                 else:
                     try:
                         _check_kind(opcode, payload)
@@ -209,11 +210,6 @@ class McapFile:
                         raise
                     yield opcode, payload, -1, position
                 position += length
-
-    @staticmethod
-    def _of_chunk(data: memoryview, chunk: int, base: int) -> Iterator[tuple[int, memoryview, int, int]]:
-        for opcode, payload, position in _inner_records(data):
-            yield opcode, payload, chunk, base + position
 
     def _keep(self, chunk: int, data: memoryview) -> None:
         if len(data) <= self._room:
@@ -305,7 +301,7 @@ def _check_counts(rest: bytes, chunks: int, messages: int) -> None:
         return
     try:
         records = _inner_records(memoryview(rest))
-        statistics = next(payload for opcode, payload, _ in records if opcode == Opcode.STATISTICS)
+        statistics = next(payload for opcode, payload, *_ in records if opcode == Opcode.STATISTICS)
         recorded, *_, packed = _STATISTICS.unpack_from(statistics)
     except (struct.error, ValueError, StopIteration):
         return  # what follows the data is not needed to read them
@@ -313,13 +309,14 @@ def _check_counts(rest: bytes, chunks: int, messages: int) -> None:
         raise ValueError(f"{chunks} blocks and {messages} messages beside them were found of {packed} and {recorded}")
 
 
-def _inner_records(data: memoryview) -> Iterator[tuple[int, memoryview, int]]:
-    """Opcode, payload and its position of each record of a chunk or summary."""
-    position, end = 0, len(data)
+def _inner_records(data: memoryview, chunk: int = -1, base: int = 0) -> Iterator[tuple[int, memoryview, int, int]]:
+    """Opcode, payload, `chunk` and place of each record of a chunk or summary that begins at `base`."""
+    position, end, read = 0, len(data), _RECORD.unpack_from
     while position < end:
-        opcode, length = _RECORD.unpack_from(data, position)
+        opcode, length = read(data, position)
         position += _RECORD.size
-        if position + length > end:
+        after = position + length
+        if after > end:
             raise ValueError("a record is longer than what holds it")
-        yield opcode, data[position : position + length], position
-        position += length
+        yield opcode, data[position:after], chunk, base + position
+        position = after
