@@ -81,6 +81,7 @@ class McapFile:
         self._room = keep
         self._kept: dict[int, memoryview] = {}
         self._newest: tuple[int, memoryview] = (-1, memoryview(b""))
+        self._buffer = bytearray()
 
     def __iter__(self) -> Iterator[RawMessage]:
         return self.messages()
@@ -111,9 +112,12 @@ class McapFile:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
 
     def again(self, chunk: int, position: int, length: int) -> memoryview | bytes:
-        """The bytes of a message that was read before, by its place; RobofumeError where they cannot be read."""
+        """The bytes of a message that was read before, by its place; RobofumeError where they cannot be read.
+
+        They stay what they are until this is called again: new memory for each picture takes as long as reading it.
+        """
         try:
-            holder, begin = (self._bytes(position, length), 0) if chunk < 0 else (self._unpacked(chunk), position)
+            holder, begin = (self._open_bytes(position, length), 0) if chunk < 0 else (self._unpacked(chunk), position)
             data = holder[begin : begin + length]
         except OSError as error:
             raise RobofumeError(f"Cannot read the bag {self.path}: {error.strerror}.") from error
@@ -223,6 +227,14 @@ class McapFile:
             _, length = _RECORD.unpack(self._bytes(chunk - _RECORD.size, _RECORD.size))
             self._newest = (chunk, _chunk_data(memoryview(self._bytes(chunk, length)))[0])
         return self._newest[1]
+
+    def _open_bytes(self, position: int, length: int) -> memoryview:
+        if len(self._buffer) < length:
+            self._buffer = bytearray(length)
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(position)
+            view = memoryview(self._buffer)[:length]
+            return view[: file.readinto(view) or 0]
 
     def _bytes(self, position: int, length: int) -> bytes:
         with self.path.open("rb", buffering=0) as file:

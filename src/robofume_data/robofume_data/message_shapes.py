@@ -7,12 +7,12 @@ here, or does not fit the one that is known, goes to rosbags, and so does whatev
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rosbags.interfaces import Nodetype
 from rosbags.typesys.store import Typestore
 
@@ -53,19 +53,16 @@ class ShapedDecoder:
 
 
 class _Shape:
-    """What messages of one shape have in common, in the order of their bytes.
+    """What messages of one shape have in common: how to read the header and all lengths, and what they are; how to read
+    the values; which of them are texts, which are sequences; and how a message is made of them."""
 
-    lengths, expected: how to read the header and all lengths, and what they are. content: how to read the values, with
-    empty bytes in the place of sequences of numbers. texts: which values are texts, with their terminator. arrays:
-    which are sequences (index, type, count, place). builds: what takes the values from a place to another and makes one
-    of them, inner messages first.
-    """
-
-    def __init__(self, walk: _Walk) -> None:
+    def __init__(self, walk: _Walk, expression: str) -> None:
         self._lengths = struct.Struct("<" + "".join(walk.lengths)).unpack_from
         self._expected = tuple(walk.expected)
         self._content = struct.Struct("<" + "".join(walk.content)).unpack_from
-        self._texts, self._arrays, self._builds = tuple(walk.texts), tuple(walk.arrays), tuple(walk.builds)
+        self._texts, self._arrays = tuple(walk.texts), tuple(walk.arrays)
+        self._types = tuple(walk.types)
+        self._make = _maker(expression)
 
     def decode(self, data: bytes | memoryview) -> Any:
         """The message; None where it has another shape or a text is damaged."""
@@ -82,9 +79,14 @@ class _Shape:
                 return None
         for index, kind, count, place in self._arrays:
             values[index] = np.frombuffer(data, kind, count, place)
-        for make, begin, end in self._builds:
-            values[begin:end] = (make(*values[begin:end]),)
-        return values[0]
+        return self._make(self._types, values)
+
+
+@functools.lru_cache(maxsize=256)  # many shapes differ in their lengths alone
+def _maker(expression: str) -> Callable[[Sequence[type], Sequence[Any]], Any]:
+    """What makes a message of its types and values. The expression has numbers in it alone, nothing of the bag."""
+    maker: Callable[[Sequence[type], Sequence[Any]], Any] = eval(f"lambda types, values: {expression}")  # noqa: S307
+    return maker
 
 
 def _shape(data: bytes | memoryview, typestore: Typestore, type_name: str) -> _Shape | None:
@@ -93,10 +95,9 @@ def _shape(data: bytes | memoryview, typestore: Typestore, type_name: str) -> _S
         return None
     walk = _Walk(memoryview(data)[4:], typestore)
     try:
-        walk.message(type_name)
+        return _Shape(walk, walk.message(type_name))
     except (struct.error, ValueError, KeyError):
         return None
-    return _Shape(walk)
 
 
 class _Walk:
@@ -110,53 +111,49 @@ class _Walk:
         self.expected: list[Any] = [_HEAD]
         self.content, self._content_end = ["4x"], 0
         self.texts: list[int] = []
+        """Which values are texts, with the zero at their end."""
         self.arrays: list[tuple[int, np.dtype[Any], int, int]] = []
-        self.builds: list[tuple[Callable[..., Any], int, int]] = []
+        """Which values are sequences of numbers, their type, count and place; `content` has empty bytes for them."""
+        self.types: list[type] = []
         self._values = 0
-        """Read so far."""
-        self._folded = 0
-        """Of these and what was built of them, how many stand in a row."""
 
-    def message(self, type_name: str) -> None:
-        """Walks through the fields of a message."""
-        begin = self._folded
-        for _, (kind, inner) in self._typestore.fielddefs[type_name][1]:
+    def message(self, type_name: str) -> str:
+        """Walks through the fields of a message; the expression that makes it of `types` and `values`."""
+        fields = []
+        described: list[tuple[str, tuple[Nodetype, Any]]] = list(self._typestore.fielddefs[type_name][1])
+        for _, (kind, inner) in described:
             if kind == Nodetype.ARRAY:
-                self._many(inner[0], inner[1])
+                fields.append(self._many(inner[0], inner[1]))
             elif kind == Nodetype.SEQUENCE:
-                self._many(inner[0], self._length())
+                fields.append(self._many(inner[0], self._length()))
             else:
-                self._one(kind, inner)
-        self._build(self._typestore.types[type_name], begin)
+                fields.append(self._one(kind, inner))
+        self.types.append(self._typestore.types[type_name])
+        return f"types[{len(self.types) - 1}]({','.join(fields)})"
 
-    def _one(self, kind: Nodetype, inner: Any) -> None:
+    def _one(self, kind: Nodetype, inner: Any) -> str:
         if kind == Nodetype.NAME:
-            self.message(inner)
-        elif inner[0] == "string":
+            return self.message(inner)
+        if inner[0] == "string":
             length = self._length()
             if length < 1:
                 raise ValueError
             self.texts.append(self._values)
-            self._value(f"{length}s", length, 1)
-        else:
-            code = _CODES[inner[0]]
-            self._value(code, struct.calcsize(code), struct.calcsize(code))
+            return self._value(f"{length}s", length, 1)
+        code = _CODES[inner[0]]
+        return self._value(code, struct.calcsize(code), struct.calcsize(code))
 
-    def _many(self, of: Any, count: int) -> None:
+    def _many(self, of: Any, count: int) -> str:
         kind, inner = of
-        if kind == Nodetype.BASE and inner[0] != "string":
-            numbers: NDArray[Any] = np.empty(0, "<" + _CODES[inner[0]])
-            size = numbers.itemsize
-            if count:
-                self._align(size)
-            self.arrays.append((self._values, numbers.dtype, count, 4 + self._at))
-            self._value("0s", 0, 1)
-            self._at += count * size
-            return
-        begin = self._folded
-        for _ in range(count):
-            self._one(kind, inner)
-        self._build(_listed, begin)
+        if kind == Nodetype.NAME or inner[0] == "string":
+            return f"[{','.join(self._one(kind, inner) for _ in range(count))}]"
+        number = np.dtype("<" + _CODES[inner[0]])
+        if count:
+            self._align(number.itemsize)
+        self.arrays.append((self._values, number, count, 4 + self._at))
+        value = self._value("0s", 0, 1)
+        self._at += count * number.itemsize
+        return value
 
     def _length(self) -> int:
         self._align(4)
@@ -167,7 +164,7 @@ class _Walk:
         self._lengths_end = self._at
         return int(length)
 
-    def _value(self, code: str, size: int, alignment: int) -> None:
+    def _value(self, code: str, size: int, alignment: int) -> str:
         if self._values >= _MOST_VALUES:
             raise ValueError
         self._align(alignment)
@@ -175,15 +172,7 @@ class _Walk:
         self._at += size
         self._content_end = self._at
         self._values += 1
-        self._folded += 1
-
-    def _build(self, make: Callable[..., Any], begin: int) -> None:
-        self.builds.append((make, begin, self._folded))
-        self._folded = begin + 1
+        return f"values[{self._values - 1}]"
 
     def _align(self, size: int) -> None:
         self._at += -self._at % size
-
-
-def _listed(*items: Any) -> list[Any]:
-    return list(items)

@@ -68,7 +68,7 @@ def whole_bag(path: Path) -> tuple[int, int] | None:
     file = McapFile(path)
     if path.suffix != ".mcap" or TOPICS["step"] not in (file.summary_topics() or {}).values():
         return None
-    assembler, episodes, steps = EpisodeAssembler(), 0, 0
+    assembler, episodes, steps = EpisodeAssembler(pictures=False), 0, 0
     add: dict[str, tuple[Callable[..., None], bool, bool]] = {  # with the time of recording; may complete an episode
         TOPICS["step"]: (assembler.add_step, True, True),
         TOPICS["reward"]: (assembler.add_reward, False, False),
