@@ -135,7 +135,6 @@ def read_plainly(path: Path, decode: bool = False) -> int:
 
 def import_recordings(paths: list[Path], output: Path, size: int, jobs: int = 1) -> None:
     """As `robofume import` does; fails where something was not imported."""
-    shutil.rmtree(output, ignore_errors=True)
     # 200 pictures of their own size are 180 MB; an episode of more than 256 MiB is cut, and told as skipped.
     limit = {} if size else {"step_limit": 200}
     reader = BagImporter(RawBagConfig(image_size=size, **limit), proprioception_of)
@@ -176,14 +175,14 @@ def compare(folder: Path, seconds: float, repeats: int) -> list[dict[str, object
     for name, (path, sizes) in cases.items():
         read_plainly(path)  # into the page cache
         for size in sizes:
-            times = [
-                (
-                    seconds_of(lambda path=path: read_plainly(path)),
-                    seconds_of(lambda path=path: read_plainly(path, decode=True)),
-                    seconds_of(lambda path=path, size=size: import_recordings([path], folder / "out", size)),
+            times = []
+            for _ in range(repeats):
+                shutil.rmtree(folder / "out", ignore_errors=True)
+                plain, decoded = (
+                    seconds_of(lambda path=path, decode=decode: read_plainly(path, decode)) for decode in (False, True)
                 )
-                for _ in range(repeats)
-            ]
+                took = seconds_of(lambda path=path, size=size: import_recordings([path], folder / "out", size))
+                times.append((plain, decoded, took))
             megabytes = path.stat().st_size / 1e6
             rows.append(
                 {
@@ -204,6 +203,7 @@ def compare(folder: Path, seconds: float, repeats: int) -> list[dict[str, object
 
 def peak(paths: list[Path], output: Path, size: int, jobs: int) -> None:
     """Imports and prints the largest memory of this process and of its workers."""
+    shutil.rmtree(output, ignore_errors=True)
     took = seconds_of(lambda: import_recordings(paths, output, size, jobs), time.perf_counter)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     megabytes = [item.ru_maxrss / 1e3 for item in used]

@@ -57,9 +57,12 @@ class EpisodeAssembler:
 
     A person's verdict replaces a model's, whichever comes later, and changes the outcome of the episode where
     it contradicts or decides it. Verdicts that are not there when the episode is taken are UNKNOWN.
+
+    pictures: whether the pictures are wanted; without them those of an episode are checked and then left black.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pictures: bool = True) -> None:
+        self._pictures = pictures
         self._pending: dict[str, _Pending] = {}
         self._truths: dict[int, list[_Truth]] = {}
 
@@ -120,13 +123,16 @@ class EpisodeAssembler:
         """The whole episode, validated; forgotten here. RobofumeError where it is not whole or wrong."""
         if not self.is_whole(episode_id):
             raise RobofumeError(f"Episode {episode_id!r} is not whole yet.")
-        return _build(self._pending.pop(episode_id), self._truths)
+        return _build(self._pending.pop(episode_id), self._truths, self._pictures)
 
     def _of(self, episode_id: str) -> _Pending:
-        return self._pending.setdefault(str(episode_id), _Pending())
+        pending = self._pending.get(episode_id)
+        if pending is None:
+            pending = self._pending[str(episode_id)] = _Pending()
+        return pending
 
 
-def _build(pending: _Pending, truths: dict[int, list[_Truth]]) -> EpisodeData:
+def _build(pending: _Pending, truths: dict[int, list[_Truth]], pictures: bool) -> EpisodeData:
     end = pending.end
     count = int(end.num_steps)
     steps = [pending.steps[index] for index in range(count + 1)]
@@ -148,8 +154,8 @@ def _build(pending: _Pending, truths: dict[int, list[_Truth]]) -> EpisodeData:
             outcome=outcome,
             success_index=success_index,
             assisted_reset_before=bool(end.assisted_reset_before),
-            images=np.stack([image_array(step.image) for step in steps]),
-            proprioception=np.stack([np.asarray(step.proprioception, dtype=np.float32) for step in steps]),
+            images=_images(steps, pictures),
+            proprioception=np.array([step.proprioception for step in steps], dtype=np.float32),
             actions=np.array([step.action for step in steps[:count]], dtype=np.float32).reshape(
                 count, PHYSICAL_DIMENSION
             ),
@@ -165,6 +171,16 @@ def _build(pending: _Pending, truths: dict[int, list[_Truth]]) -> EpisodeData:
         ).validate()
     except ValueError as error:
         raise RobofumeError(f"Episode {end.episode_id!r} is not whole: {error}.") from error
+
+
+def _images(steps: list[Any], wanted: bool) -> np.ndarray:
+    """(N + 1, H, W, 3) of checked steps; black, and without memory, where they are not wanted."""
+    images = [image_array(step.image) for step in steps]
+    if wanted:
+        return np.stack(images)
+    if any(image.shape != images[0].shape for image in images):
+        raise ValueError("its pictures change their size")
+    return np.broadcast_to(np.uint8(0), (len(images), *images[0].shape))
 
 
 def image_array(image: Any) -> np.ndarray:

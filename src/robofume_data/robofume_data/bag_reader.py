@@ -11,11 +11,11 @@ from typing import Any
 from robofume_common.enums import Outcome, Phase
 from robofume_common.errors import RobofumeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
 from robofume_data.assembler import EpisodeAssembler
 from robofume_data.episode import EpisodeData
 from robofume_data.mcap_records import McapFile, RawMessage
+from robofume_data.message_shapes import ShapedDecoder
 
 log = logging.getLogger(__name__)
 
@@ -134,14 +134,14 @@ class Bag:
 
 def decode(raw: RawMessage) -> Any:
     """The content of a raw message, by the definition that the bag carries; rosbags' errors where they do not fit."""
-    return _typestore(raw.type_name, raw.definition).deserialize_cdr(raw.data, raw.type_name)
+    return _decoder(raw.type_name, raw.definition)(raw.data)
 
 
 @functools.lru_cache(maxsize=256)  # definitions take longer to read than a thousand messages
-def _typestore(type_name: str, definition: str) -> Typestore:
+def _decoder(type_name: str, definition: str) -> ShapedDecoder:
     typestore = get_typestore(Stores.EMPTY)
     typestore.register(get_types_from_msg(definition, type_name))
-    return typestore
+    return ShapedDecoder(typestore, type_name)
 
 
 def _kind(raw: RawMessage) -> str:

@@ -6,14 +6,15 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from mcap.well_known import MessageEncoding, Profile, SchemaEncoding
-from mcap.writer import CompressionType, Writer
+from mcap.well_known import Profile
 from robofume_common.errors import RobofumeError
 
+from robofume_data.mcap_writer import McapWriter, Part
 from robofume_data.message_definitions import definition
 
 _LIBRARY = "robofume_data"
@@ -73,8 +74,7 @@ class BagWriter:
         part = self.path.with_name(self.path.name + ".part")
         try:
             self._file: BinaryIO | None = part.open("wb")
-            self._writer = Writer(self._file, compression=CompressionType.ZSTD)
-            self._writer.start(profile=Profile.ROS2, library=_LIBRARY)
+            self._writer = McapWriter(self._file, Profile.ROS2, _LIBRARY)
             self._sync()
             os.rename(part, self.path)
         except OSError as error:
@@ -86,27 +86,25 @@ class BagWriter:
         text: the type's definition; that of the installed package where it is not given.
         """
         if type_name not in self._schemas:
-            self._schemas[type_name] = self._writer.register_schema(
-                type_name, SchemaEncoding.ROS2, (text or definition(type_name)).encode()
-            )
-        self._channels[topic] = self._writer.register_channel(
-            topic,
-            MessageEncoding.CDR,
-            self._schemas[type_name],
-            # Played back as they were published: reliable, volatile.
-            {"offered_qos_profiles": ""},
-        )
+            self._schemas[type_name] = self._writer.add_schema(type_name, text or definition(type_name))
+        # Played back as they were published: reliable, volatile.
+        self._channels[topic] = self._writer.add_channel(topic, self._schemas[type_name], {"offered_qos_profiles": ""})
 
-    def write(self, topic: str, data: bytes, log_time: int | None = None) -> None:
-        """Adds one serialised message. log_time: wall time, ns since 1970; now if not given."""
+    def write(self, topic: str, data: bytes | Sequence[Part], log_time: int | None = None) -> None:
+        """Adds one serialised message. log_time: wall time, ns since 1970; now if not given.
+
+        data: its bytes, whole or in parts; parts must not change before the bag is committed or closed.
+        """
         log_time = time.time_ns() if log_time is None else log_time
-        self._check_disk(len(data))
+        parts = (data,) if isinstance(data, bytes) else data
+        size = sum(map(len, parts))
+        self._check_disk(size)
         try:
-            self._writer.add_message(self._channels[topic], log_time, data, log_time, self.messages)
+            self._writer.add_message(self._channels[topic], log_time, parts, self.messages)
         except OSError as error:
             raise self._failure(error) from error
         self.messages += 1
-        self.bytes += len(data)
+        self.bytes += size
 
     def commit(self) -> None:
         """Puts everything so far on the disk, readable whatever happens next."""

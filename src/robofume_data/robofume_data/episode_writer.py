@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +16,15 @@ from rosbags.typesys.store import Typestore
 
 from robofume_data.bag_writer import BagWriter
 from robofume_data.episode import EpisodeData
+from robofume_data.mcap_writer import Part
 from robofume_data.message_definitions import definition
 from robofume_data.topics import TOPICS
 
 _WRITTEN = ("step", "reward", "episode", "ground_truth")
+_CDR_HEAD = 4
+"""Bytes before a message, to which nothing is aligned."""
+_ENCODING = "rgb8"
+_UINT32 = struct.Struct("<I")
 
 
 @functools.cache
@@ -50,7 +56,7 @@ class EpisodeWriter:
         for index in range(episode.length + 1):
             if episode.forward_success is not None and episode.backward_success is not None:
                 self._write("ground_truth", self._ground_truth(episode, index), log_time)
-            self._write("step", self._step(episode, index), log_time)
+            self._writer.write(self._prefix + "step", self._step(episode, index), log_time)
             if episode.sources[index] != RewardSource.NONE:
                 self._write("reward", self._reward(episode, index), log_time)
         self._write("episode", self._end(episode), log_time)
@@ -68,12 +74,16 @@ class EpisodeWriter:
         seconds, rest = divmod(int(nanoseconds), 1_000_000_000)
         return self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=rest)
 
-    def _step(self, episode: EpisodeData, index: int) -> Any:
+    def _step(self, episode: EpisodeData, index: int) -> tuple[Part, Part, Part]:
+        """The bytes before the picture, the picture, and the bytes after it."""
         image = episode.images[index]
         height, width = image.shape[:2]
         stamp = self._time(episode.stamps[index])
         last = index == episode.length
-        return self._make(
+        pixels = np.ascontiguousarray(image).reshape(-1).data
+        # What follows is aligned to eight bytes at most, so that a picture that is shorter by eights moves nothing.
+        short = pixels[: len(pixels) % 8]
+        message = self._make(
             TOPICS["step"],
             stamp=stamp,
             episode_id=episode.episode_id,
@@ -86,16 +96,20 @@ class EpisodeWriter:
                 header=self._make("std_msgs/msg/Header", stamp=stamp, frame_id=""),
                 height=height,
                 width=width,
-                encoding="rgb8",
+                encoding=_ENCODING,
                 is_bigendian=0,
                 step=3 * width,
-                data=np.ascontiguousarray(image).reshape(-1),
+                data=np.frombuffer(short, np.uint8),
             ),
             proprioception=np.asarray(episode.proprioception[index], np.float32),
             action=np.zeros(0, np.float32) if last else np.asarray(episode.actions[index], np.float32),
             actor=int(Actor.NONE if last else episode.actors[index]),
             policy_version=int(episode.policy_versions[index]),
         )
+        data = self._typestore.serialize_cdr(message, TOPICS["step"])
+        begin = _CDR_HEAD + _length_of_step_until_pixels(episode.episode_id, episode.instruction)
+        head = b"".join((data[: begin - _UINT32.size], _UINT32.pack(len(pixels))))
+        return head, pixels, data[begin + len(short) :]
 
     def _reward(self, episode: EpisodeData, index: int) -> Any:
         return self._make(
@@ -139,6 +153,21 @@ class EpisodeWriter:
             success_index=int(episode.success_index),
             assisted_reset_before=bool(episode.assisted_reset_before),
         )
+
+
+def _length_of_step_until_pixels(episode_id: str, instruction: str) -> int:
+    """Bytes of a Step in CDR before the first pixel."""
+    text = 4 + 1  # length and terminator
+    at = 8 + text + len(episode_id.encode())  # stamp
+    at = _aligned(at) + 4 + 2  # index, phase, direction
+    at = _aligned(at) + text + len(instruction.encode())
+    at = _aligned(at) + 8 + text  # header without a frame
+    at = _aligned(at) + 8 + text + len(_ENCODING) + 1  # height, width, encoding, byte order
+    return _aligned(at) + 8  # bytes of a row, and of all
+
+
+def _aligned(place: int) -> int:
+    return place + -place % 4
 
 
 def write_episodes(path: str | Path, episodes: Iterable[EpisodeData]) -> int:

@@ -81,6 +81,7 @@ class McapFile:
         self._room = keep
         self._kept: dict[int, memoryview] = {}
         self._newest: tuple[int, memoryview] = (-1, memoryview(b""))
+        self._buffer = bytearray()
 
     def __iter__(self) -> Iterator[RawMessage]:
         return self.messages()
@@ -89,14 +90,15 @@ class McapFile:
         """The messages of these topics (full names; None: of all)."""
         channels: dict[int, tuple[str, str, str] | None] = {}
         schemas: dict[int, Schema] = {}
+        message, head, size = int(Opcode.MESSAGE), _MESSAGE.unpack_from, _MESSAGE.size
         try:
             for opcode, payload, chunk, position in self._records():
-                if opcode == Opcode.MESSAGE:
-                    channel_id, _, log_time, _ = _MESSAGE.unpack_from(payload)
+                if opcode == message:
+                    channel_id, _, log_time, _ = head(payload)
                     channel = channels[channel_id]
                     if channel is not None:
-                        time = min(log_time, _MAX_TIME)
-                        yield RawMessage(*channel, time, payload[_MESSAGE.size :], chunk, position + _MESSAGE.size)
+                        time = log_time if log_time < _MAX_TIME else _MAX_TIME
+                        yield RawMessage(*channel, time, payload[size:], chunk, position + size)
                 elif opcode == Opcode.SCHEMA:
                     schema = Schema.read(_stream(payload))
                     schemas[schema.id] = schema
@@ -110,9 +112,12 @@ class McapFile:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
 
     def again(self, chunk: int, position: int, length: int) -> memoryview | bytes:
-        """The bytes of a message that was read before, by its place; RobofumeError where they cannot be read."""
+        """The bytes of a message that was read before, by its place; RobofumeError where they cannot be read.
+
+        They stay what they are until this is called again: new memory for each picture takes as long as reading it.
+        """
         try:
-            holder, begin = (self._bytes(position, length), 0) if chunk < 0 else (self._unpacked(chunk), position)
+            holder, begin = (self._open_bytes(position, length), 0) if chunk < 0 else (self._unpacked(chunk), position)
             data = holder[begin : begin + length]
         except OSError as error:
             raise RobofumeError(f"Cannot read the bag {self.path}: {error.strerror}.") from error
@@ -139,7 +144,7 @@ class McapFile:
                 return None
             schemas: dict[int, Schema] = {}
             topics: dict[str, str] = {}
-            for opcode, payload, _ in _inner_records(memoryview(summary)):
+            for opcode, payload, _, _ in _inner_records(memoryview(summary)):
                 if opcode == Opcode.SCHEMA:
                     schema = Schema.read(_stream(payload))
                     schemas[schema.id] = schema
@@ -184,7 +189,7 @@ class McapFile:
                 chunks, messages = chunks + (opcode == Opcode.CHUNK), messages + (opcode == Opcode.MESSAGE)
                 if opcode == Opcode.CHUNK and position in self._kept:
                     file.seek(length, os.SEEK_CUR)
-                    yield from self._of_chunk(self._kept[position], position, 0)
+                    yield from _inner_records(self._kept[position], position)
                     position += length
                     continue
                 payload = memoryview(file.read(length))
@@ -196,10 +201,10 @@ class McapFile:
                             return self._cut_off()  # the same zeros, from the middle of a chunk on
                         raise
                     if open_at:
-                        yield from self._of_chunk(data, -1, position + open_at)
+                        yield from _inner_records(data, base=position + open_at)
                     else:
                         self._keep(position, data)
-                        yield from self._of_chunk(data, position, 0)
+                        yield from _inner_records(data, position)
                 else:
                     try:
                         _check_kind(opcode, payload)
@@ -209,11 +214,6 @@ class McapFile:
                         raise
                     yield opcode, payload, -1, position
                 position += length
-
-    @staticmethod
-    def _of_chunk(data: memoryview, chunk: int, base: int) -> Iterator[tuple[int, memoryview, int, int]]:
-        for opcode, payload, position in _inner_records(data):
-            yield opcode, payload, chunk, base + position
 
     def _keep(self, chunk: int, data: memoryview) -> None:
         if len(data) <= self._room:
@@ -227,6 +227,14 @@ class McapFile:
             _, length = _RECORD.unpack(self._bytes(chunk - _RECORD.size, _RECORD.size))
             self._newest = (chunk, _chunk_data(memoryview(self._bytes(chunk, length)))[0])
         return self._newest[1]
+
+    def _open_bytes(self, position: int, length: int) -> memoryview:
+        if len(self._buffer) < length:
+            self._buffer = bytearray(length)
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(position)
+            view = memoryview(self._buffer)[:length]
+            return view[: file.readinto(view) or 0]
 
     def _bytes(self, position: int, length: int) -> bytes:
         with self.path.open("rb", buffering=0) as file:
@@ -305,7 +313,7 @@ def _check_counts(rest: bytes, chunks: int, messages: int) -> None:
         return
     try:
         records = _inner_records(memoryview(rest))
-        statistics = next(payload for opcode, payload, _ in records if opcode == Opcode.STATISTICS)
+        statistics = next(payload for opcode, payload, *_ in records if opcode == Opcode.STATISTICS)
         recorded, *_, packed = _STATISTICS.unpack_from(statistics)
     except (struct.error, ValueError, StopIteration):
         return  # what follows the data is not needed to read them
@@ -313,13 +321,14 @@ def _check_counts(rest: bytes, chunks: int, messages: int) -> None:
         raise ValueError(f"{chunks} blocks and {messages} messages beside them were found of {packed} and {recorded}")
 
 
-def _inner_records(data: memoryview) -> Iterator[tuple[int, memoryview, int]]:
-    """Opcode, payload and its position of each record of a chunk or summary."""
-    position, end = 0, len(data)
+def _inner_records(data: memoryview, chunk: int = -1, base: int = 0) -> Iterator[tuple[int, memoryview, int, int]]:
+    """Opcode, payload, `chunk` and place of each record of a chunk or summary that begins at `base`."""
+    position, end, read = 0, len(data), _RECORD.unpack_from
     while position < end:
-        opcode, length = _RECORD.unpack_from(data, position)
+        opcode, length = read(data, position)
         position += _RECORD.size
-        if position + length > end:
+        after = position + length
+        if after > end:
             raise ValueError("a record is longer than what holds it")
-        yield opcode, data[position : position + length], position
-        position += length
+        yield opcode, data[position:after], chunk, base + position
+        position = after

@@ -183,7 +183,7 @@ def absurd_own_bag(random: np.random.Generator, path: Path) -> set[str]:
             pass
 
         def write(self, topic, data, time):
-            gathered.append((topic, data, time))
+            gathered.append((topic, data if isinstance(data, bytes) else b"".join(data), time))
 
         def commit(self):
             pass

@@ -174,3 +174,20 @@ def test_a_broken_image_is_named():
     assembler.add_end(end())
     with pytest.raises(RobofumeError, match="17 bytes"):
         assembler.take("e")
+
+
+def test_pictures_that_nobody_wants_are_checked_all_the_same():
+    for width, sentence in ((3, ""), (2, "change their size")):
+        assembler = EpisodeAssembler(pictures=False)
+        for index in range(STEPS + 1):
+            message = step(index)
+            if index == 2:
+                message.image.width, message.image.data = width, message.image.data[: 6 * width]
+            assembler.add_step(message)
+        assembler.add_end(end())
+        if sentence:
+            with pytest.raises(RobofumeError, match=sentence):
+                assembler.take("e")
+        else:
+            images = assembler.take("e").images
+            assert (images.shape, images.any()) == ((STEPS + 1, 2, 3, 3), False)

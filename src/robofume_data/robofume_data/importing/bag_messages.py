@@ -48,6 +48,7 @@ class Picture(NamedTuple):
     stamp: int
     """Time of its header, ns; the time of recording where that is 0."""
     decode: Callable[[], Any]
+    """Its data hold until the next picture is decoded."""
 
 
 class Recording(Protocol):

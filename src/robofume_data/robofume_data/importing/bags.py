@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,21 +68,22 @@ def whole_bag(path: Path) -> tuple[int, int] | None:
     file = McapFile(path)
     if path.suffix != ".mcap" or TOPICS["step"] not in (file.summary_topics() or {}).values():
         return None
-    assembler, episodes, steps = EpisodeAssembler(), 0, 0
-    add = {
-        TOPICS["step"]: lambda message, time: assembler.add_step(message, time),
-        TOPICS["reward"]: lambda message, _: assembler.add_reward(message),
-        TOPICS["label"]: lambda message, _: assembler.add_label(message),
-        TOPICS["ground_truth"]: lambda message, time: assembler.add_ground_truth(message, time),
-        TOPICS["episode"]: lambda message, time: assembler.add_end(message, time),
+    assembler, episodes, steps = EpisodeAssembler(pictures=False), 0, 0
+    add: dict[str, tuple[Callable[..., None], bool, bool]] = {  # with the time of recording; may complete an episode
+        TOPICS["step"]: (assembler.add_step, True, True),
+        TOPICS["reward"]: (assembler.add_reward, False, False),
+        TOPICS["label"]: (assembler.add_label, False, False),
+        TOPICS["ground_truth"]: (assembler.add_ground_truth, True, False),
+        TOPICS["episode"]: (assembler.add_end, True, True),
     }
     try:
         for raw in file:
             if raw.type_name not in add:
                 continue
+            take_in, timed, completes = add[raw.type_name]
             message = decode(raw)
-            add[raw.type_name](message, raw.log_time)
-            if raw.type_name in (TOPICS["step"], TOPICS["episode"]) and assembler.is_whole(message.episode_id):
+            take_in(message, raw.log_time) if timed else take_in(message)
+            if completes and assembler.is_whole(message.episode_id):
                 episodes, steps = episodes + 1, steps + assembler.take(message.episode_id).length
     except DAMAGE:
         return None

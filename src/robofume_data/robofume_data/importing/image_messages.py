@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -23,7 +24,11 @@ _ENCODINGS = {
 """Channels of each encoding, and what makes RGB of it."""
 
 
-def pixels(message: Any, size: int = 0) -> bytes | NDArray[np.uint8]:
+Place = Callable[[int, int], "NDArray[np.uint8] | None"]
+"""Where a picture of this height and width shall be written to (H, W, 3); None: to memory of its own."""
+
+
+def pixels(message: Any, size: int = 0, place: Place = lambda *_: None) -> bytes | NDArray[np.uint8]:
     """RGB (H, W, 3) of an Image, cut to `size` x `size` where that is given, or the JPEG or PNG bytes of a
     CompressedImage; RobofumeError where it is neither."""
     if hasattr(message, "format"):
@@ -40,6 +45,12 @@ def pixels(message: Any, size: int = 0) -> bytes | NDArray[np.uint8]:
         data, (height, width, channels), (step, channels, 1), writeable=False
     )
     picture = square(plain, size) if size else plain
+    if conversion is None and not np.may_share_memory(picture, data):
+        return picture
+    target = place(*picture.shape[:2])
     if conversion is not None:
-        picture = np.asarray(cv2.cvtColor(picture, conversion), np.uint8)
-    return np.array(picture) if np.may_share_memory(picture, data) else picture
+        return np.asarray(cv2.cvtColor(picture, conversion, target), np.uint8)
+    if target is None:
+        return np.array(picture)
+    target[:] = picture
+    return target

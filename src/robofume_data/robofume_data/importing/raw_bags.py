@@ -79,17 +79,25 @@ class _Pictures:
     """Pictures (H, W, 3) of one size in the array that the episode will have: putting large ones together at the end
     costs more than reading them. Memory is taken from the system only as it fills."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._rows: NDArray[np.uint8] = np.zeros((0, 0, 0, 3), np.uint8)
         self.count = 0
 
-    def add(self, image: NDArray[np.uint8], room: int) -> bool:
-        """Takes in a picture; False where those before it have another size. room: pictures that it may become."""
-        if not self.count:
-            self._rows = np.empty((room, *image.shape), np.uint8)
-        if image.shape != self._rows.shape[1:]:
+    def place(self, height: int, width: int) -> NDArray[np.uint8] | None:
+        """The place of the next picture; None where those before it have another size."""
+        if not self.count and self._rows.shape[1:3] != (height, width):
+            room = min(self._most, MOST_BYTES // max(1, height * width * 3) + 1)
+            self._rows = np.empty((room, height, width, 3), np.uint8)
+        return self._rows[self.count] if self._rows.shape[1:3] == (height, width) else None
+
+    def add(self, image: NDArray[np.uint8]) -> bool:
+        """Takes in a picture, which may stand in its place already; False where those before it have another size."""
+        place = self.place(*image.shape[:2])
+        if place is None:
             return False
-        self._rows[self.count] = image
+        if not np.may_share_memory(place, image):
+            place[:] = image
         self.count += 1
         return True
 
@@ -107,8 +115,8 @@ class _Pictures:
 class _Open:
     """The episode in progress."""
 
+    images: _Pictures
     stamps: list[int] = field(default_factory=list)
-    images: _Pictures = field(default_factory=_Pictures)
     states: list[NDArray[np.float64]] = field(default_factory=list)
     span: Span | None = None
 
@@ -212,7 +220,8 @@ class RawBagReader:
     def _episodes(
         self, recording: Recording, topic: str, tracks: _Tracks, spans: list[Span] | None, lost: dict[str, int]
     ) -> Iterator[_Open]:
-        config, episode = self._config, _Open()
+        config = self._config
+        episode = self._open()
         period = round(SECOND / config.rate) if config.rate else 0
         first = last = due = None
         for message in recording.pictures(topic):
@@ -223,13 +232,13 @@ class RawBagReader:
                 continue
             if last is not None and (stamp < last or stamp - last > config.gap * SECOND):
                 yield from _closed(episode)
-                episode, due = _Open(), None
+                episode, due = self._open(), None
             open_now = _open_at(tracks.boundaries, last, stamp)
             last = stamp
             span = next((item for item in spans if item.start <= stamp - first < item.end), None) if spans else None
             if open_now is not None or span is not episode.span:
                 yield from _closed(episode)
-                episode, due = _Open(span=span), None
+                episode, due = self._open(span), None
             if (spans is not None and span is None) or not _is_open(tracks.boundaries, stamp):
                 _count(lost, "pictures_outside_of_episodes")
                 continue
@@ -240,16 +249,16 @@ class RawBagReader:
                 _count(lost, "pictures_without_joint_state")
                 continue
             try:
-                image = picture(pixels(message.decode(), config.image_size), config.image_size)
+                size = config.image_size
+                image = picture(pixels(message.decode(), size, episode.images.place), size)
             except DAMAGE:
                 _count(lost, "pictures_that_cannot_be_decoded")
                 continue
-            room = min(config.step_limit + 1, MOST_BYTES // max(1, image.nbytes) + 1)
-            if not episode.images.add(image, room):
+            if not episode.images.add(image):
                 _count(lost, _RESIZED)
                 yield from _closed(episode)
-                episode, due = _Open(span=span), None
-                episode.images.add(image, room)
+                episode, due = self._open(span), None
+                episode.images.add(image)
             due = stamp + period if due is None else due + period * max(1, -(-(stamp - due + 1) // max(1, period)))
             episode.stamps.append(stamp)
             episode.states.append(state)
@@ -257,8 +266,11 @@ class RawBagReader:
             _count(lost, _FULL, full)
             if full or len(episode.stamps) > config.step_limit:
                 yield from _closed(episode)
-                episode = _Open(span=span)
+                episode = self._open(span)
         yield from _closed(episode)
+
+    def _open(self, span: Span | None = None) -> _Open:
+        return _Open(_Pictures(self._config.step_limit + 1), span=span)
 
     def _trajectory(self, name: str, episode: _Open, tracks: _Tracks, lost: dict[str, int]) -> Trajectory:
         states = np.stack(episode.states)

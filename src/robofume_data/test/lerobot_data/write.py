@@ -1,7 +1,7 @@
 """Writes the data sets beside this file with the `lerobot` library.
 
-    python write.py v2.1_video      with lerobot 0.3.3 (data sets of v2.1)
-    python write.py v3.0_image      with lerobot 0.4.4 (data sets of v3.0)
+python write.py v2.1_video      with lerobot 0.3.3 (data sets of v2.1)
+python write.py v3.0_image      with lerobot 0.4.4 (data sets of v3.0)
 """
 
 import sys
