@@ -43,11 +43,11 @@ class GraphNode(Node):
 
         return super().create_subscription(msg_type, topic, receive, qos_profile, **named)
 
-    def create_timer(self, timer_period_sec: float, callback: Callable[[], None], **named: Any) -> Any:
+    def create_timer(self, timer_period_sec: float, callback: Callable[..., Any], **named: Any) -> Any:
         """As rclpy's, with a callback that may raise RobofumeError."""
         return super().create_timer(timer_period_sec, lambda: self._guarded(callback, "Ignored."), **named)
 
-    def _guarded(self, callback: Callable[[], None], ignored: str) -> None:
+    def _guarded(self, callback: Callable[[], Any], ignored: str) -> None:
         if self.failure is not None:  # it is about to end
             return
         try:
