@@ -43,9 +43,9 @@ class GraphNode(Node):
 
         return super().create_subscription(msg_type, topic, receive, qos_profile, **named)
 
-    def create_timer(self, timer_period_sec: float, callback: Callable[..., Any], **named: Any) -> Any:
+    def create_timer(self, timer_period_sec: float, callback: Callable[..., Any], *more: Any, **named: Any) -> Any:
         """As rclpy's, with a callback that may raise RobofumeError."""
-        return super().create_timer(timer_period_sec, lambda: self._guarded(callback, "Ignored."), **named)
+        return super().create_timer(timer_period_sec, lambda: self._guarded(callback, "Ignored."), *more, **named)
 
     def _guarded(self, callback: Callable[[], Any], ignored: str) -> None:
         if self.failure is not None:  # it is about to end
