@@ -17,9 +17,9 @@ def test_the_demonstrator_does_nothing_in_a_task_that_it_does_not_know():
     node = DemonstratorNode.__new__(DemonstratorNode)
     told, sent = [], []
     node.get_logger = lambda: SimpleNamespace(error=told.append)
-    node._script = SimpleNamespace(begin=told.append, act=lambda _state: np.zeros(7, np.float32))
+    node._scripts = {"pot_lid": SimpleNamespace(begin=lambda _way: None, act=lambda _state: np.zeros(7, np.float32))}
     node._overrides = SimpleNamespace(publish=sent.append)
-    node._task, node._task_name, node._answer = None, "pot_lid", None
+    node._task, node._answer = None, None
     node._joint_state, node._truth, node._objects = (0, np.zeros(8)), GroundTruth(), ()
     known = {"phase": Step.PHASE_FORWARD, "direction": Step.DIRECTION_FORWARD}
     node._on_task(Task(task="candy_sweeping", episode_id="1", **known))
