@@ -48,14 +48,12 @@ class GraphNode(Node):
         return super().create_timer(timer_period_sec, lambda: self._guarded(callback, "Ignored."), *more, **named)
 
     def _guarded(self, callback: Callable[[], Any], ignored: str) -> None:
-        if self.failure is not None:  # it is about to end
-            return
         try:
             callback()
         except MalformedMessage as error:
             self.get_logger().warning(f"{ignored} {error}", throttle_duration_sec=5.0)
         except RobofumeError as error:  # the executor would print a traceback before the sentence
-            self.failure = error
+            self.failure = self.failure or error  # the first one is what it was
 
 
 class _Stopped(BaseException):

@@ -214,15 +214,21 @@ def test_the_emergency_stop_reaches_the_servos_without_the_arm_node(graph, drive
     assert graph.stop(process)[0] == 0
 
 
-def test_the_emergency_stop_is_heard_while_the_arm_is_laid_down(graph, driver):
-    process = graph.start("interbotix", startup_timeout=60.0, sleep_velocity_scale=0.03)
+@pytest.mark.parametrize("cause", ["asked to end", "the arm node is gone"])
+def test_the_emergency_stop_is_heard_while_the_arm_is_laid_down(graph, driver, cause):
+    times = {"arm_timeout": 1.5, "arm_lost_after": 2.5} if "gone" in cause else {}
+    process = graph.start("interbotix", startup_timeout=60.0, sleep_velocity_scale=0.03, **times)
     driver.ready(process)
-    process.send_signal(signal.SIGTERM)
+    if "gone" in cause:
+        driver.arm_node = False
+    else:
+        process.send_signal(signal.SIGTERM)
     assert graph.until(lambda: len(driver.goals) > 10)
     driver.stop.publish(Bool(data=True))
     assert graph.until(lambda: process.poll() is not None)
     output = process.stdout.read()
-    assert process.returncode == 0 and "The arm was stopped" in output and "Traceback" not in output, output
+    assert process.returncode == int("gone" in cause) and "Traceback" not in output, output
+    assert "The arm was stopped" in output
     assert np.abs(driver.joints - SLEEP_JOINT_POSITIONS).max() > 0.3 and "srv_torque False" not in driver.calls
 
 
