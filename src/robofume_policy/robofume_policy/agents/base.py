@@ -138,7 +138,8 @@ class Agent(ABC):
         self.updates = int(state["updates"])
 
     def begin_anew(self, seed: int) -> None:
-        """Keep all weights, count updates from zero and draw from `seed`, as a training of its own does."""
+        """Keep all weights, and Adam's moments; count updates from zero and draw from `seed`, as a training of its own
+        does."""
         self.updates = 0
         self.noise.manual_seed(seed)
         self.random = np.random.default_rng(seed)

@@ -109,7 +109,7 @@ class ArmNode(GraphNode):
 
     def _stop(self) -> None:
         self._send(self._arm.emergency_stop())
-        self.get_logger().warning("Emergency stop.")
+        self.get_logger().warning("Emergency stop.", throttle_duration_sec=1.0)  # a button may be held
 
     def _on_release_service(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = True, self._arm.release()
