@@ -1,6 +1,7 @@
 """Which weights the policy node takes, and that it keeps the old ones otherwise."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.exploration import Exploration
 from robofume_policy.networks import Policy
+from robofume_policy.nodes.policy import PolicyNode, PolicyNodeConfig
 from robofume_policy.policy_network import architecture_hash, serialise_policy
 from robofume_policy.trained_agent import TrainedAgent
 from robofume_policy.weight_intake import checked_policy, policy_from_checkpoint
+
+from robofume_interfaces.msg import PolicyWeights
 
 NETWORK = NetworkConfig(image_size=40, hidden_size=16, image_features=8)
 
@@ -89,3 +93,17 @@ def test_a_checkpoint_folder_gives_its_policy_and_only_for_its_own_task(tmp_path
         policy_from_checkpoint(tmp_path, ActionSpace(translation_limit=0.02), 40)
     with pytest.raises(RobofumeError, match="no policy checkpoint"):
         policy_from_checkpoint(tmp_path / "empty", ActionSpace(), 40)
+
+
+def test_weights_of_a_language_model_that_is_not_there_are_refused(tmp_path, monkeypatch):
+    node, told = PolicyNode.__new__(PolicyNode), []
+    monkeypatch.setattr(
+        "robofume_policy.weight_intake.checked_policy", lambda *_a, **_n: SimpleNamespace(language=str(tmp_path))
+    )
+    node.get_logger = lambda: SimpleNamespace(error=told.append)
+    node._config, node._action_space = PolicyNodeConfig(), ActionSpace()
+    node._policy, node._language = SimpleNamespace(architecture="a"), SimpleNamespace(model_name="minilm")
+    before = node._policy, node._language
+    node._on_weights(PolicyWeights(version=3))
+    assert len(told) == 1 and "language model" in told[0]
+    assert (node._policy, node._language) == before, "it goes on with what it has"

@@ -79,18 +79,23 @@ class PolicyNode(GraphNode):
 
         if self._config.checkpoint:
             policy = policy_from_checkpoint(self._config.checkpoint, self._action_space, self._config.image_size)
+            self._learn_language(policy)
             self._use(policy, 0)
             self.get_logger().info(f"Acting with the policy in {self._config.checkpoint}.")
         self.create_subscription(PolicyWeights, "policy/weights", self._on_weights, qos.LATCHED)
 
-    def _use(self, policy: Any, version: int) -> None:
+    def _learn_language(self, policy: Any) -> None:
+        """Load the model that embeds the policy's sentences. Raises RobofumeError where it is not to be had."""
         from robofume_policy.language import InstructionEncoder
 
         if self._language is None or self._language.model_name != policy.language:
-            self._language = InstructionEncoder(policy.language)
-            self._language("warm up")
+            language = InstructionEncoder(policy.language)
+            embedding = language("warm up")
             blank = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
-            policy.act(blank, np.zeros(7, np.float32), self._language("warm up"))
+            policy.act(blank, np.zeros(7, np.float32), embedding)
+            self._language = language
+
+    def _use(self, policy: Any, version: int) -> None:
         if self._config.exploration_std >= 0.0:
             policy.explorer = Explorer(replace(policy.explorer.settings, std=self._config.exploration_std))
         self._policy = policy
@@ -112,6 +117,7 @@ class PolicyNode(GraphNode):
                 image_size=self._config.image_size,
                 expected_architecture=self._policy.architecture if self._policy else "",
             )
+            self._learn_language(policy)
         except RobofumeError as error:
             self.get_logger().error(str(error))
             return
