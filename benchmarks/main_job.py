@@ -48,7 +48,9 @@ def share(values: list[bool]) -> float:
 
 
 def evaluation(run: Path, name: str) -> dict[str, float]:
-    """Success by ground truth, as `robofume evaluate` wrote it."""
+    """Success by ground truth, as `robofume evaluate` wrote it. A command that was interrupted ends calmly, without."""
+    if not (run / "evaluations" / f"{name}.json").exists():
+        sys.exit(f"The run {run.name} was stopped; the same command goes on with it.")
     record = json.loads((run / "evaluations" / f"{name}.json").read_text())
     forward, backward = share(record["forward_success"]), share(record["backward_success"])
     return {"forward": forward, "backward": backward, "mean": round((forward + backward) / 2, 3),
