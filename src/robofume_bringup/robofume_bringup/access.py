@@ -53,7 +53,9 @@ ACCESS: dict[str, Access] = {
         calls=("scene/reset",),
         serves_actions=ACTIONS,
     ),
-    "learner": Access(publishes=("policy/weights", "learner/status"), subscribes=("step", "reward", "episode")),
+    "learner": Access(
+        publishes=("policy/weights", "learner/status", "diagnostics"), subscribes=("step", "reward", "episode")
+    ),
     "recorder": Access(publishes=("diagnostics",), subscribes=_RECORDED),
     "demonstrator": Access(publishes=("arm/override",), subscribes=("joint_states", "ground_truth", "task")),
     "replay": Access(
@@ -71,7 +73,7 @@ ACCESS: dict[str, Access] = {
 CLIENT = Access(
     publishes=("arm/override", "arm/command", "arm/emergency_stop", "label"),
     subscribes=("observation/image", "observation/proprioception", "arm/command", "arm/status", "joint_states", "joy",
-                "step", "task", "help"),
+                "step", "task", "help", "diagnostics"),
     calls=("arm/release", "help/done"),
     calls_actions=ACTIONS,
 )  # fmt: skip

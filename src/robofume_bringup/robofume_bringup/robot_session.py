@@ -6,22 +6,26 @@ Every wait has a deadline and looks after the nodes meanwhile, so that a dead no
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from robofume_common.errors import RobofumeError
+from tqdm import tqdm
 
 from robofume_bringup.help_desk import HelpDesk
 from robofume_bringup.interruption import Interruption, Stopped
 from robofume_bringup.runner import QUIET, GraphRunner, dds_environment
 from robofume_bringup.security import CLIENT_NAME, PREFIX
+from robofume_common import qos
 from robofume_interfaces.action import Evaluate, Practice
 
 POLL = 0.05
@@ -75,6 +79,9 @@ class RobotSession:
         self._practice = ActionClient(self._node, Practice, "practice")
         self._evaluate = ActionClient(self._node, Evaluate, "evaluate")
         self._help_desk = HelpDesk(self._node, self._say)
+        self._node.create_subscription(DiagnosticArray, "diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
+        self._running = False
+        self._wrong: dict[str, str] = {}
         return self
 
     def __exit__(
@@ -88,6 +95,15 @@ class RobotSession:
         self._evaluate.destroy()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """While a goal runs, tell the person what is wrong with a node although it goes on; once."""
+        for status in message.status:
+            wrong = status.message if status.level == DiagnosticStatus.ERROR else ""
+            if wrong and self._running and wrong != self._wrong.get(status.name):
+                tqdm.write(f"{status.name}: {wrong}", file=sys.stderr)
+            if self._running:
+                self._wrong[status.name] = wrong
 
     def _wait(self, condition: Callable[[], bool], deadline: float, sentence: Callable[[], str]) -> None:
         """Spin until the condition holds; `sentence` says what was awaited when it does not in time."""
@@ -156,6 +172,7 @@ class RobotSession:
         accepting = client.send_goal_async(goal, feedback_callback=feedback)
         self._wait(accepting.done, 30.0, lambda: "The switcher did not answer the goal within 30 s.")
         handle = accepting.result()
+        self._running = handle.accepted
         if not handle.accepted:
             raise RobofumeError(
                 "The switcher refused the goal: it is busy with another one, or the goal has no end."
@@ -176,6 +193,8 @@ class RobotSession:
         except Stopped:
             self._cancel(handle, finishing)
             raise
+        finally:
+            self._running = False
         result = finishing.result().result
         if result.error_code != result.ERROR_NONE:
             raise RobofumeError(

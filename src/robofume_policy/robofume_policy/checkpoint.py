@@ -57,6 +57,7 @@ class CheckpointStore:
             for old in self.numbers()[: -self.keep]:
                 shutil.rmtree(self.directory / f"{old:09d}")
         except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
             raise RobofumeError(f"The checkpoint {final} cannot be written: {error.strerror or error}.") from error
         return final
 

@@ -1,10 +1,15 @@
 """Metrics with stable names, as CSV and for TensorBoard."""
 
+import contextlib
 import csv
 import io
 import math
+import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
@@ -25,21 +30,37 @@ class MetricsWriter:
         kept = [row for row in read_metrics(self.path) if row["updates"] <= resume_from] if resume_from else []
         try:
             write_atomically(self.path, self._lines(kept, header=True))
-            self._file = open(self.path, "ab")  # noqa: SIM115  closed by `close`
+            self._length = self.path.stat().st_size
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115  closed by `close`
         except OSError as error:
             raise self._failure(error) from error
-        self._board = _summary_writer(Path(directory) / "tensorboard" / name, resume_from) if tensorboard else None
+        self._waiting = b""
+        self._folder = Path(directory) / "tensorboard" / name if tensorboard else None
+        self._curves = _curves(self._folder, resume_from)
 
     def write(self, updates: int, values: Mapping[str, float]) -> None:
-        """Add the row of update number `updates`."""
+        """Add the row of update number `updates`.
+
+        Raises RobofumeError where that is not possible; the row is written with the next one then.
+        """
+        self._waiting += self._lines([{"updates": updates, **{k: f"{v:.6g}" for k, v in values.items()}}])
         try:
-            self._file.write(self._lines([{"updates": updates, **{k: f"{v:.6g}" for k, v in values.items()}}]))
-            self._file.flush()
-            if self._board is not None:
-                for name, value in values.items():
-                    self._board.add_scalar(name, value, updates)
+            self._append()
         except OSError as error:
             raise self._failure(error) from error
+        if self._curves is None:
+            self._curves = _curves(self._folder, 0)  # what follows a damaged record would not be read
+        if self._curves is not None and not self._curves.write(updates, values):
+            self._curves = None
+
+    def _append(self) -> None:
+        """What waits, behind the last whole row: a write that failed may have left a part of one."""
+        if self.path.stat().st_size != self._length:
+            os.truncate(self.path, self._length)
+        while self._waiting:
+            written = self._file.write(self._waiting) or 0
+            self._length += written
+            self._waiting = self._waiting[written:]
 
     def _lines(self, rows: Sequence[Mapping[str, object]], header: bool = False) -> bytes:
         text = io.StringIO(newline="")
@@ -55,8 +76,8 @@ class MetricsWriter:
     def close(self) -> None:
         """Close the files."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        if self._curves is not None:
+            self._curves.close()
 
 
 def check_finite(metrics: Mapping[str, float]) -> None:
@@ -81,9 +102,46 @@ def read_metrics(path: Path | str) -> list[dict[str, float]]:
         raise RobofumeError(f"{path} is not a file of metrics ({error}): remove it.") from error
 
 
-def _summary_writer(directory: Path, resume_from: int):  # type: ignore[no-untyped-def]
+class _Curves:
+    """The rows for TensorBoard. In the caller's thread, unlike its own writer, so that a disk that is full ends no
+    thread with a traceback; what it does not take is left out here, for the CSV file has it."""
+
+    def __init__(self, folder: Path, resume_from: int) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._messages = (event_pb2.Event, summary_pb2.Summary)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
+        self._file = open(folder / name, "wb")  # noqa: SIM115  closed by `close`
+        self._writer = RecordWriter(self._file)
+        self._add(file_version="brain.Event:2")
+        if resume_from:
+            self._add(step=resume_from, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+
+    def _add(self, **content: Any) -> None:
+        self._writer.write(self._messages[0](wall_time=time.time(), **content).SerializeToString())
+
+    def write(self, updates: int, values: Mapping[str, float]) -> bool:
+        """Add a row; False where the disk did not take it, and this file is closed."""
+        summary = self._messages[1]
+        row = summary(value=[summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        try:
+            self._add(step=updates, summary=row)
+            self._writer.flush()
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def _curves(folder: Path | None, resume_from: int) -> _Curves | None:
     try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
+        return _Curves(folder, resume_from) if folder is not None else None
+    except (ImportError, OSError):
         return None
-    return SummaryWriter(str(directory), purge_step=resume_from or None, flush_secs=10)

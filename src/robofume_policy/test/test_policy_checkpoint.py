@@ -88,6 +88,7 @@ def test_whatever_write_fails_a_whole_checkpoint_is_there(tmp_path, failing_disk
                 told = False
             except RobofumeError as error:
                 told = "cannot be written" in str(error)
+        assert not list(store.directory.glob(".0*")) or only_once is False, "a full disk needs the room"
         found, loaded, state = store.load()
         assert found in (1, number) and float(loaded["a.b"][0]) == state["updates"]
         assert told or state["updates"] == 2  # to make a folder that is there may fail without harm
@@ -154,13 +155,33 @@ def test_metrics_cut_at_any_byte_keep_their_whole_rows(tmp_path) -> None:
         assert read_metrics(path) == rows[: max(0, data[:length].count(b"\n") - 1)]
 
 
-def test_metrics_that_cannot_be_written_are_one_sentence(tmp_path, failing_disk) -> None:
-    writer = MetricsWriter(tmp_path, "practice", ["losses/a"], tensorboard=False)
-    writer.write(1, {"losses/a": 1.0})
-    with failing_disk(1):
-        with pytest.raises(RobofumeError, match="cannot be written"):
-            MetricsWriter(tmp_path, "practice", ["losses/a"], resume_from=1, tensorboard=False)
-        assert len(read_metrics(tmp_path / "practice.csv")) == 1
+@pytest.mark.parametrize("only_once", [False, True])
+def test_rows_of_metrics_that_cannot_be_written_wait_for_the_next(tmp_path, failing_disk, only_once) -> None:
+    """Each operation fails once, half of its bytes written, or it and all after it do."""
+    for fails_at in range(1, 100):
+        folder = tmp_path / str(fails_at)
+        MetricsWriter(folder, "practice", ["losses/a"], tensorboard=False).close()
+        with failing_disk(fails_at, only_once) as disk:
+            try:
+                writer = MetricsWriter(folder, "practice", ["losses/a"], tensorboard=True)
+            except RobofumeError as error:
+                assert "cannot be written" in str(error)
+                continue  # where a run begins it ends with the sentence
+            told = 0
+            for updates in (1, 2, 3):
+                try:
+                    writer.write(updates, {"losses/a": 1.5})
+                except RobofumeError:
+                    told += 1
+                else:
+                    assert [row["updates"] for row in read_metrics(writer.path)] == list(range(1, updates + 1))
+        writer.write(4, {"losses/a": 1.5})
+        writer.close()
+        assert [row["updates"] for row in read_metrics(writer.path)] == [1, 2, 3, 4], (fails_at, told)
+        if not disk.failed:
+            assert fails_at > 5
+            return
+    pytest.fail("the disk was never left alone")
 
 
 def test_the_published_version_is_never_less_than_it_was(tmp_path, failing_disk) -> None:

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from robofume_common.conversion import floats
+from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import Phase
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
@@ -31,6 +32,7 @@ from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, 
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
 from robofume_policy.metrics import MetricsWriter, check_finite
 from robofume_policy.replay_cache import ReplayCache
+from robofume_policy.write_patience import WritePatience
 
 PRACTICE = (Phase.FORWARD, Phase.BACKWARD)
 """Phases that are learnt from."""
@@ -49,6 +51,9 @@ class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig, ProgressConfi
     update_block: int = setting(10, "most updates between two looks at new steps", minimum=1)
     publish_every: int = setting(50, "updates between two publications of weights", minimum=1)
     checkpoint_every: int = setting(1000, "updates between two checkpoints", minimum=1)
+    checkpoint_failures: int = setting(
+        3, "checkpoints in a row that cannot be written until learning ends; what else is kept has as long", minimum=1
+    )
     episode_deadline: float = setting(10.0, "wait for late steps and verdicts of a closed episode", unit="s", minimum=0)
     threads: int = setting(1, "torch threads", minimum=1, maximum=256)
 
@@ -72,11 +77,14 @@ class LearnerNode(GraphNode):
         self._ending = threading.Event()
         self._incomplete = threading.Event()  # an episode began before this process listened
         self._lock = threading.Lock()  # of the step count and of the status message
-        self._failure: BaseException | None = None
+        self._failure: BaseException | None = None  # of the training thread
         self._status = LearnerStatus(state=LearnerStatus.STATE_LOADING, message="loading")
         self._learner: Any = None
         self._version = 0
         self._due_every = (self._config.publish_every, self._config.checkpoint_every)
+        self._patience = WritePatience((self._config.checkpoint_failures - 1) * self._config.checkpoint_every)
+        self._trouble = ""  # what cannot be written, for the node's thread
+        self._diagnostics = Diagnostics(self, self._counters)
         self._weights_publisher = self.create_publisher(PolicyWeights, "policy/weights", qos.LATCHED)
         self._status_publisher = self.create_publisher(LearnerStatus, "learner/status", qos.STATUS)
         self.create_subscription(Step, "step", self._on_step, qos.STEP)
@@ -120,8 +128,18 @@ class LearnerNode(GraphNode):
     def _look(self) -> None:
         self._hand_over()
         self._publish_status()
-        if self._failure is not None:
-            raise self._failure
+        trouble = self._trouble
+        self._diagnostics.report(ERROR if trouble else OK, trouble or self._status.message)
+        self.failure = self._failure
+
+    def _counters(self) -> dict[str, int]:
+        status = self._status
+        return {
+            "updates": status.updates,
+            "target_updates": status.target_updates,
+            "newest_checkpoint": self._patience.newest,
+            "policy_version": self._version,
+        }
 
     def close(self) -> None:
         """Let the training end its block, and keep what was learnt."""
@@ -165,6 +183,7 @@ class LearnerNode(GraphNode):
             progress=config,
         )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
+        self._patience.newest = learner.updates
         found = self._read_practice(learner)
         with self._lock:
             self._count.restored(learner.steps, found)
@@ -238,11 +257,29 @@ class LearnerNode(GraphNode):
         updates = learner.updates
         self._write_metrics(updates, block, metrics)
         if updates % config.publish_every == 0:
-            self._publish_weights()
+            self._try_to_keep("weights", self._publish_weights, f"the policy acts with version {self._version}.")
         if config.checkpoints and updates % config.checkpoint_every == 0:
             self._set_status(LearnerStatus.STATE_SAVING, "saving a checkpoint")
             self._publish_status()
-            learner.save(config.checkpoints)
+            newest = f"the newest checkpoint is that of {self._patience.newest} updates."
+            if self._try_to_keep("checkpoint", lambda: learner.save(config.checkpoints), newest):
+                self._patience.newest = updates
+
+    def _try_to_keep(self, thing: str, write: Callable[[], object], meanwhile: str, ends: bool = True) -> bool:
+        """Write something; a disk that does not take it is told, and ends learning only after a while."""
+        try:
+            write()
+        except RobofumeError as error:
+            sentence = self._patience.failed(thing, error, self._learner.updates, meanwhile, ends)
+            if sentence:
+                self.get_logger().warning(sentence)
+            return False
+        else:
+            if self._patience.written(thing):
+                self.get_logger().info(f"The {thing} could be written again.")
+            return True
+        finally:
+            self._trouble = self._patience.trouble
 
     def _write_metrics(self, updates: int, block: int, metrics: dict[str, float]) -> None:
         """A row every `metrics_every` updates: the mean over them."""
@@ -251,14 +288,15 @@ class LearnerNode(GraphNode):
         if self._metrics is None or total < self._config.metrics_every:
             return
         mean = {name: sum(count * row[name] for count, row in self._metric_rows) / total for name in metrics}
-        self._metrics.write(updates, mean)
         self._metric_rows.clear()
+        writer = self._metrics
+        self._try_to_keep("metrics", lambda: writer.write(updates, mean), "the rows wait in memory.", ends=False)
 
     def _publish_weights(self) -> None:
         data, architecture = self._learner.weights()
-        self._version += 1
         if self._config.checkpoints:
-            write_version(self._config.checkpoints, self._version)
+            write_version(self._config.checkpoints, self._version + 1)
+        self._version += 1
         message = PolicyWeights(
             stamp=self.get_clock().now().to_msg(),
             version=self._version,
