@@ -3,9 +3,10 @@ exclude one another, and what belongs to it."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import Verdict
 from robofume_common.errors import RobofumeError
+from safetensors import SafetensorError
 
 CALIBRATION_FILE = "calibration.json"
 VIEW_FILE = "view.json"
@@ -135,6 +137,18 @@ def read_opposites(directory: Path) -> dict[str, str]:
 def write_opposites(directory: Path, opposites: Mapping[str, str]) -> None:
     """Saves the pairs of instructions beside the model."""
     (directory / OPPOSITES_FILE).write_text(json.dumps(dict(opposites), indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def written_to(directory: Path) -> Iterator[None]:
+    """Makes one sentence, a RobofumeError, of what the disk refuses to take of a model for `directory`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RobofumeError(
+            f"The reward model {directory} cannot be written: {reason}. What was there before stays."
+        ) from error
 
 
 def write_manifest(directory: Path) -> None:

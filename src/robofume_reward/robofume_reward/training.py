@@ -34,7 +34,7 @@ from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .model import ModelConfig, RewardModel
 from .pose_head import PoseHead
 from .sampling import Sampler
-from .saved import View
+from .saved import View, written_to
 
 logger = logging.getLogger(__name__)
 
@@ -162,12 +162,10 @@ def train_on_episodes(
 
     output = Path(output_directory)
     partial = output.with_name(output.name + ".partial")
-    try:
+    with written_to(output):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         reward = _base(options, partial)
-    except OSError as error:
-        raise RobofumeError(f"The directory {output} cannot be written: {error.strerror}.") from error
     reward.opposites |= dataset.opposites(episodes)
     best = _fit(reward, training, checking, options, augmentation, progress)
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
@@ -203,11 +201,19 @@ def train_on_episodes(
     }
     if options.method == "lora":
         reward.model = reward.model.merge_and_unload()
-    worst_frames.write(partial, measured["most_wrong"], held_episodes)
-    reward.save(partial)
-    (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
-    replace_folder(partial, output)
+    with written_to(output):
+        worst_frames.write(partial, measured["most_wrong"], held_episodes)
+    keep(reward, summary, partial, output)
     return summary
+
+
+def keep(reward: RewardModel, summary: Mapping[str, Any], partial: Path, output: Path) -> None:
+    """Write the model and the summary of its training into the folder `partial`, then put that in the place of
+    `output`. Raises RobofumeError where the disk does not take it; `output` is as it was then."""
+    with written_to(output):
+        reward.save(partial)
+        (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+        replace_folder(partial, output)
 
 
 def read_summary(directory: Path) -> dict[str, Any]:

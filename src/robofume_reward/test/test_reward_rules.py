@@ -208,6 +208,8 @@ def test_between_the_thresholds_the_verdict_is_unknown() -> None:
     # A threshold of the loop's own takes the place of the calibrated one, and failure never reaches above it.
     assert [calibration.verdict(p, 0.5) for p in (0.2, 0.4, 0.5, 0.51)] == [NO, UNKNOWN, UNKNOWN, YES]
     assert Calibration().verdict(0.5) == NO and Calibration().verdict(0.51) == YES
+    assert Calibration().verdict(float("nan")) == UNKNOWN, "an answer that is no number is no failure"
+    assert Calibration().verdict(0.9, opposite=float("nan")) == UNKNOWN
     # What is seen from home has a failure threshold of its own.
     assert [calibration.verdict(p, 0.5, from_home=True) for p in (0.2, 0.4, 0.5, 0.51)] == [NO, NO, NO, YES]
     strict = dataclasses.replace(calibration, home_failure_threshold=0.1)

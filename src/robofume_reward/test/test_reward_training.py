@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import resource
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from robofume_common.errors import RobofumeError
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.model import RewardModel
-from robofume_reward.saved import View
+from robofume_reward.saved import Calibration, View, check_manifest
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig
 
@@ -36,6 +38,48 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     summary = training.train_on_episodes(EPISODES, directory, options, lambda i, n, metrics: seen.append(i))
     assert seen == list(range(1, UPDATES + 1))
     return directory, summary
+
+
+@pytest.mark.parametrize("only_once", [False, True])
+def test_whatever_write_fails_the_old_model_or_the_new_one_is_there(tmp_path: Path, failing_disk, only_once) -> None:
+    tiny_model.save(tmp_path / "base", TinyModelConfig(image_size=32, vision_width=24, text_width=64), seed=0)
+    reward = RewardModel.load(tmp_path / "base")
+    output, partial = tmp_path / "reward", tmp_path / "reward.partial"
+
+    def save(threshold: float) -> None:
+        reward.calibration = Calibration(threshold=threshold)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        training.keep(reward, {}, partial, output)
+
+    save(0.6)
+    for fails_at in range(1, 200):
+        with failing_disk(fails_at, only_once) as disk:
+            try:
+                save(0.9)
+                told = False
+            except RobofumeError as error:
+                told = "cannot be written" in str(error)
+            except OSError:  # of this test's own mkdir
+                told = True
+        check_manifest(output)
+        threshold = Calibration.read(output).threshold
+        assert threshold in ((0.6, 0.9) if told else (0.9,))
+        if not disk.failed:
+            break
+        if threshold == 0.9:
+            save(0.6)
+    assert 10 < fails_at < 199, "the disk was never left alone"
+    assert RewardModel.load(output).calibration.threshold == 0.9
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # the weights are not written by Python
+    try:
+        with pytest.raises(RobofumeError, match="cannot be written"):
+            save(0.7)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert RewardModel.load(output).calibration.threshold == 0.9
 
 
 def test_it_learns_to_tell_the_places_apart(trained: tuple[Path, dict]) -> None:
