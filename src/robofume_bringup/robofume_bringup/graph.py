@@ -83,6 +83,11 @@ class GraphSettings:
         return self.lockstep and self.robot == "mujoco" and self.mode != "replay" and not self._person_demonstrates
 
     @property
+    def simulated_time(self) -> bool:
+        """Whether the nodes live by `/clock`: they compare its stamps with now. In lockstep nobody asks for the time."""
+        return self.robot != "widowx" and self.mode != "replay" and not self.waits
+
+    @property
     def scripted(self) -> bool:
         """Whether the scripted demonstrator is part of the graph; it needs the truth of a simulation."""
         return self.mode == "collect" and self.judged and not self._person_demonstrates
@@ -125,7 +130,7 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
             known[name],
             parameters={**values, **settings.overrides.get(name, {})},
             remappings=remappings.get(name, {}),
-            use_sim_time=settings.robot == "gazebo" and settings.mode != "replay",
+            use_sim_time=settings.simulated_time,
             restarts=0 if name in LOST_WITH_THEIR_PROCESS else settings.restarts,
             batch=settings.waits and "learner" not in parameters,
         )

@@ -167,6 +167,17 @@ def test_recorder_stops_last_and_switcher_first():
     assert order["policy"] < order["arm"] < order["learner"] < order["recorder"]
 
 
+def test_nodes_live_by_the_clock_of_a_simulation_that_does_not_wait():
+    def simulated(mode, **settings):
+        return {node.use_sim_time for node in graph(mode, **settings)}
+
+    assert simulated(mode="practice") == {False}, "in lockstep nobody asks for the time"
+    assert simulated(mode="practice", lockstep=False) == {True}, "its stamps begin at zero: all would seem old"
+    assert simulated(mode="collect", demonstrator="person") == {True}
+    assert simulated(mode="practice", robot="gazebo") == {True}
+    assert simulated(mode="practice", robot="widowx") == {False}
+
+
 def test_nodes_are_batch_work_only_where_the_world_waits_and_nobody_learns():
     def batch(mode, **settings):
         return {node.batch for node in graph(mode, **settings)}

@@ -89,10 +89,13 @@ class LearnerPace:
         return self._target - self.updates + self.config.updates_per_step * since
 
     def ready(self, now: float) -> bool:
-        """Whether the next step may be taken; otherwise keep asking, and ask `problem`."""
+        """Whether the next step may be taken; otherwise keep asking, and ask `problem`.
+
+        In real time it need only be there: nothing waits for its updates.
+        """
         alive = now - self._heard <= STATUS_AGE
         started = self._state in (LearnerState.WAITING, LearnerState.TRAINING, LearnerState.SAVING)
-        if alive and started and self.behind <= self.config.update_slack:
+        if alive and started and (self.behind <= self.config.update_slack or not self.config.lockstep):
             self._progressed = now
             return True
         return False

@@ -1,5 +1,7 @@
 """When the learner is waited for."""
 
+from dataclasses import replace
+
 from robofume_reset.pacing import STATUS_AGE, LearnerPace, LearnerState, PacingConfig
 
 WAITING, TRAINING, LOADING, FAILED = (
@@ -8,7 +10,7 @@ WAITING, TRAINING, LOADING, FAILED = (
     LearnerState.LOADING,
     LearnerState.FAILED,
 )
-CONFIG = PacingConfig(updates_per_step=0.5, warm_up_steps=100, update_slack=10, learner_deadline=30.0)
+CONFIG = PacingConfig(lockstep=True, updates_per_step=0.5, warm_up_steps=100, update_slack=10, learner_deadline=30.0)
 
 
 def status(pace, now, updates=0, target=0, steps=0, state=TRAINING):
@@ -44,6 +46,13 @@ def test_the_slack_bounds_the_debt_between_two_statuses():
         taken += 1
     assert taken == 21  # the 21st step makes 10.5
     status(pace, 0.1, updates=510, target=510, steps=1121)
+    assert pace.ready(0.1)
+
+
+def test_in_real_time_a_learner_that_is_behind_is_not_waited_for():
+    pace = LearnerPace(replace(CONFIG, lockstep=False), 0.0)
+    assert not pace.ready(0.0), "it must be there"
+    status(pace, 0.0, updates=5, target=5000, steps=10_100)
     assert pace.ready(0.1)
 
 
