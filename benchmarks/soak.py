@@ -1,11 +1,10 @@
 """Practice for a long time: memory, files, disk, step rate and latency of every node over time.
 
     nice python benchmarks/soak.py --minutes 240 --folder /data/soak        # goes on where it was stopped
-    python benchmarks/soak.py --minutes 10 --real-time                      # control deadlines at 10 Hz, busy learner
 
-In lockstep the graph runs as fast as the machine goes. In real time the simulation keeps the wall clock at ten control
-steps a second while the learner never rests; a deadline is missed where a picture is not answered by a command before
-the next one is due. Appends to benchmarks/results/soak.csv (or soak_real_time.csv) and draws a plot beside it.
+In lockstep the graph runs as fast as the machine goes. Memory is what belongs to a process alone (RssAnon): what is
+mapped from files, as the replay memory's recorded part, is the kernel's to drop. Appends to benchmarks/results/soak.csv
+and draws a plot beside it. Deadlines in real time: benchmarks/deadlines.py.
 """
 
 from __future__ import annotations
@@ -51,8 +50,6 @@ RESULTS = Path(__file__).parent / "results"
 TASK = "pot_pick_and_place"
 EVERY = 5.0
 """Seconds between two rows."""
-PERIOD = 0.1
-"""Control period in real time [s]."""
 NODES = ("sim", "camera", "arm", "policy", "reward", "switcher", "learner", "recorder")
 
 
@@ -97,32 +94,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=240.0)
     parser.add_argument("--folder", type=Path, help="the run; one that is there is continued")
-    parser.add_argument("--real-time", action="store_true")
-    parser.add_argument("--output", type=Path, help="the CSV file")
+    parser.add_argument("--output", type=Path, default=RESULTS / "soak.csv", help="the CSV file")
     given = parser.parse_args()
-    output = given.output or RESULTS / ("soak_real_time.csv" if given.real_time else "soak.csv")
+    output = given.output
     folder = given.folder or Path(tempfile.mkdtemp(prefix="soak_"))
     directory = RunDirectory(folder)
     if not directory.pretrained.exists():
         output.unlink(missing_ok=True)
         prepare(directory, collect(Bench(TASK, Protocol(demonstrations=8)), DemonstratorConfig()), updates=400)
     soak(directory, given, output)
-    draw(output, given)
+    draw(output)
     return 0
 
 
 def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> None:
     """Practise, and add a row every few seconds."""
-    overrides: dict[str, dict[str, Any]] = {"reward": {"judge": "ground_truth"}}
-    if given.real_time:
-        overrides |= {
-            "sim": {"control_period": PERIOD},
-            "arm": {"control_period": PERIOD},
-            "learner": {"updates_per_step": 1000.0, "warm_up_steps": 1},
-        }
     settings = GraphSettings(
-        TASK, "practice", run_directory=directory.path.resolve(), lockstep=not given.real_time, restarts=0,
-        overrides=overrides,
+        TASK, "practice", run_directory=directory.path.resolve(), restarts=0,
+        overrides={"reward": {"judge": "ground_truth"}},
     )  # fmt: skip
     rows = _rows(output)
     before = rows[-1] if rows else {}
@@ -156,18 +145,23 @@ def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> No
             session.practice(feedback)
 
 
+def memory(runner: GraphRunner) -> dict[str, float]:
+    """Memory of every node that is its own [MiB]."""
+    sizes = {}
+    for name in runner.names:
+        status = Path(f"/proc/{runner.pid(name)}/status").read_text()
+        sizes[f"{name}_mib"] = int(status.partition("RssAnon:")[2].split()[0]) / 1024
+    return sizes
+
+
 def sample(runner: GraphRunner, directory: RunDirectory, delays: np.ndarray) -> dict[str, float]:
     """Memory [MiB] and open files of every node, disk [MiB], and latency [ms]."""
-    row: dict[str, float] = {}
+    row = memory(runner)
     for name in runner.names:
-        process = psutil.Process(runner.pid(name))
-        row[f"{name}_mib"] = process.memory_info().rss / 2**20
-        row[f"{name}_files"] = process.num_fds()
+        row[f"{name}_files"] = psutil.Process(runner.pid(name)).num_fds()
     row["disk_mib"] = sum(path.stat().st_size for path in directory.path.rglob("*") if path.is_file()) / 2**20
     for name, share in (("median", 0.5), ("p99", 0.99), ("worst", 1.0)):
         row[f"latency_{name}_ms"] = 1000 * float(np.quantile(delays, share)) if len(delays) else float("nan")
-    row["answered"] = len(delays)
-    row["late"] = int((delays > PERIOD).sum())
     return row
 
 
@@ -187,7 +181,7 @@ def _append(path: Path, row: dict[str, float]) -> None:
         writer.writerow({name: f"{value:.5g}" for name, value in row.items()})
 
 
-def draw(path: Path, given: argparse.Namespace) -> None:
+def draw(path: Path) -> None:
     """The plot, and what can be said in numbers."""
     rows = _rows(path)
     hours = np.array([float(row["seconds"]) for row in rows]) / 3600
@@ -199,7 +193,7 @@ def draw(path: Path, given: argparse.Namespace) -> None:
     for name in NODES:
         axes[0, 0].plot(hours, column(f"{name}_mib"), label=name)
         axes[0, 1].plot(hours, column(f"{name}_files"), label=name)
-    axes[0, 0].set_title("resident memory [MiB]")
+    axes[0, 0].set_title("anonymous memory [MiB]")
     axes[0, 0].legend(fontsize=7)
     axes[0, 1].set_title("open files")
     axes[1, 0].plot(hours, column("rate"))
@@ -218,7 +212,6 @@ def draw(path: Path, given: argparse.Namespace) -> None:
         name: float(np.polyfit(hours[settled], column(f"{name}_mib")[settled], 1)[0]) if len(rows) > 8 else 0.0
         for name in NODES
     }
-    answered, late = column("answered").sum(), column("late").sum()
     disk = (column("disk_mib")[settled][-1] - column("disk_mib")[settled][0]) / span
     lines = [
         f"{hours[-1] * 60:.0f} minutes, {column('steps')[-1]:.0f} control steps, {np.mean(column('rate')):.0f} a "
@@ -230,11 +223,6 @@ def draw(path: Path, given: argparse.Namespace) -> None:
         + ", ".join(f"{name} {value:+.0f}" for name, value in growth.items())
         + ".",
     ]
-    if given.real_time:
-        lines.append(
-            f"Of {answered:.0f} answered pictures {late:.0f} were answered later than {PERIOD * 1000:.0f} ms "
-            f"({100 * late / max(1.0, answered):.2f}%)."
-        )
     print("\n".join(lines))
 
 

@@ -10,8 +10,12 @@ import os
 import runpy
 import signal
 import sys
+import time
+from pathlib import Path
 
 from robofume_common.parent import RUNNER_PID, signal_at_parents_end
+
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def die_with_parent(parent: int) -> None:
@@ -22,6 +26,26 @@ def die_with_parent(parent: int) -> None:
         sys.exit(1)
 
 
+def be_nice(niceness: int) -> None:
+    """Give way to others by so much, in and between sessions.
+
+    Every node is a session of its own, and Linux shares the processors out between sessions first (autogroup): niceness
+    alone would only tell the threads of this node apart.
+    """
+    os.nice(niceness)
+    if os.getsid(0) != os.getpid():
+        return  # a session that others share
+    for _ in range(20):
+        try:
+            AUTOGROUP.write_text(str(niceness))
+        except BlockingIOError:  # another process asked a moment ago: the kernel takes ten of these a second
+            time.sleep(0.15)
+        except OSError:  # a kernel without sessions' shares
+            return
+        else:
+            return
+
+
 def main() -> None:
     """Read the arguments, take the given niceness and scheduling, and run the module as `__main__`."""
     die_with_parent(int(os.environ[RUNNER_PID]))
@@ -29,7 +53,7 @@ def main() -> None:
         signal.signal(number, lambda _number, _frame: sys.exit(0))
     niceness, scheduling, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     if niceness:
-        os.nice(niceness)
+        be_nice(niceness)
     if scheduling == "batch" and hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     sys.argv = [module, *sys.argv[4:]]

@@ -55,6 +55,17 @@ def lines(runner) -> list[str]:
     return runner.journal.read_text().splitlines() if runner.journal.exists() else []
 
 
+def test_a_nice_node_gives_way_to_the_others_although_each_is_a_session_of_its_own(make_runner):
+    runner = make_runner({"name": "learner", "niceness": 7}, {"name": "arm"})
+    with runner:
+        wait_for(lambda: len(lines(runner)) >= 2)
+        assert os.getpriority(os.PRIO_PROCESS, runner.pid("learner")) == 7
+        shares = {name: Path(f"/proc/{runner.pid(name)}/autogroup") for name in runner.names}
+        if shares["learner"].exists():
+            assert shares["learner"].read_text().split()[-2:] == ["nice", "7"]
+            assert shares["arm"].read_text().split()[-2:] == ["nice", "0"]
+
+
 def test_nodes_stop_calmly_and_in_order(make_runner):
     runner = make_runner(
         {"name": "recorder", "stop_order": 9},

@@ -105,14 +105,20 @@ class FaultyRunner(GraphRunner):
             self.each()
 
 
-def prepare(directory: RunDirectory, demonstrations: list[EpisodeData], updates: int = 2) -> None:
-    """A run that can practise: demonstrations, and a small policy trained on them for a moment."""
+def prepare(
+    directory: RunDirectory,
+    demonstrations: list[EpisodeData],
+    updates: int = 2,
+    network: NetworkConfig | None = None,
+    agent: AgentConfig | None = None,
+) -> None:
+    """A run that can practise: demonstrations, and a policy, by default a small one, trained on them for a moment."""
     directory.bags("demos").mkdir(parents=True)
     write_episodes(directory.bags("demos") / "demos_0000.mcap", demonstrations)
     pretrain(
         demonstrations, directory.pretrained, action_space=ActionSpace(),
-        network=NetworkConfig(hidden_size=64, image_features=32),
-        agent=AgentConfig(algorithm="bc", batch_size=32, n_step=1),
+        network=network or NetworkConfig(hidden_size=64, image_features=32),
+        agent=agent or AgentConfig(algorithm="bc", batch_size=32, n_step=1),
         config=PretrainingConfig(updates=updates, checkpoint_every=updates),
     )  # fmt: skip
 
