@@ -65,17 +65,23 @@ class _Measured(Stopped):
 
 
 class Deadlines:
-    """Pictures, the targets that answer them and the steps that they make, by the times at which they were sent."""
+    """Pictures, the targets that answer them and the steps that they make, by the times at which they were sent.
+
+    A missed step is late, passed over (the policy had the picture and a newer one came) or lost (on the way from the
+    simulation to the camera node, which takes pictures as it takes them from a driver: best effort).
+    """
 
     def __init__(self, domain: int) -> None:
         self._pictures: dict[int, int] = {}
         self._targets: dict[int, int] = {}
+        self._passed_on: set[int] = set()
         self._steps: list[tuple[str, int, int, bool]] = []
         self._lock = threading.Lock()
         context = rclpy.Context()
         rclpy.init(context=context, domain_id=domain)
         node = rclpy.create_node("deadlines", context=context)
         node.create_subscription(Image, "camera/image_raw", self._on_picture, qos.STEP)
+        node.create_subscription(Image, "observation/image", self._on_observation, qos.STEP)
         node.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_targets, qos.STEP)
         node.create_subscription(Step, "step", self._on_step, qos.STEP)
         executor = SingleThreadedExecutor(context=context)
@@ -87,6 +93,10 @@ class Deadlines:
         with self._lock:
             self._pictures.setdefault(to_nanoseconds(message.header.stamp), info["source_timestamp"])
 
+    def _on_observation(self, message: Image) -> None:
+        with self._lock:
+            self._passed_on.add(to_nanoseconds(message.header.stamp))
+
     def _on_targets(self, message: JointTrajectory, info: dict[str, int]) -> None:
         with self._lock:
             self._targets.setdefault(to_nanoseconds(message.header.stamp), info["source_timestamp"])
@@ -97,9 +107,11 @@ class Deadlines:
             self._steps.append((message.episode_id, int(message.index), stamp, len(message.action) > 0))
 
     def latencies(self) -> np.ndarray:
-        """Seconds from picture to targets of every control step so far; infinite where nothing answered."""
+        """Seconds from picture to targets of every control step so far; infinite where nothing answered: NaN where the
+        camera node did not even pass the picture on."""
         with self._lock:
             steps, pictures, targets = list(self._steps), dict(self._pictures), dict(self._targets)
+            passed_on = set(self._passed_on)
         delays: list[float] = []
         for step, following in itertools.pairwise(steps):
             episode, _, stamp, acted = step
@@ -108,8 +120,8 @@ class Deadlines:
             answered = targets.get(stamp)
             delays.append(float("inf") if answered is None else (answered - pictures[stamp]) * 1e-9)
             if following[3]:  # the arm goes home before the last step of an episode
-                passed_over = round((following[2] - stamp) * 1e-9 / PERIOD) - 1
-                delays += [float("inf")] * max(0, passed_over)
+                between = [other for other in pictures if stamp < other < following[2]]
+                delays += [float("inf") if other in passed_on else float("nan") for other in between]
         return np.array(delays)
 
     def intervals(self) -> np.ndarray:
@@ -191,6 +203,7 @@ def measure(directory: RunDirectory, given: argparse.Namespace, niceness: int | 
     missed = 100 * share["missed"] / max(1, len(delays))
     return (
         f"| {chosen['learner']} | {len(delays)} | {share['missed']} ({missed:.3f}%) | "
+        f"{share['late']}, {share['passed_over']}, {share['lost']} | "
         f"{share['median_ms']:.1f} | {share['p99_ms']:.1f} | {share['p999_ms']:.1f} | {share['worst_ms']:.0f} | "
         f"{100 * (pauses > 1.5 * PERIOD).mean():.2f}% | {updates / (last - begin):.1f} | "
         f"{min(loads):.0f} to {max(loads):.0f} |"
@@ -209,7 +222,12 @@ def _shares(delays: np.ndarray) -> dict[str, Any]:
     answered = delays[np.isfinite(delays)]
     quantiles = np.quantile(answered, (0.5, 0.99, 0.999, 1.0)) if len(answered) else np.full(4, np.nan)
     names = ("median_ms", "p99_ms", "p999_ms", "worst_ms")
-    counts = {"steps": len(delays), "missed": int((delays > PERIOD).sum())}
+    missed = {
+        "late": int((answered > PERIOD).sum()),
+        "passed_over": int(np.isinf(delays).sum()),
+        "lost": int(np.isnan(delays).sum()),
+    }
+    counts = {"steps": len(delays), "missed": sum(missed.values()), **missed}
     return {**counts, **dict(zip(names, 1000 * quantiles, strict=True))}
 
 
@@ -234,9 +252,10 @@ def report(given: argparse.Namespace, rows: Sequence[str]) -> str:
             f"`{command}`: {TASK} at {1 / PERIOD:.0f} control steps a second by the wall clock, learner always at "
             f"work, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
             "",
-            "| learner's niceness | control steps | missed | median [ms] | p99 [ms] | p99.9 [ms] | worst [ms] | "
+            "| learner's niceness | control steps | missed | late, passed over, lost | median [ms] | p99 [ms] | "
+            "p99.9 [ms] | worst [ms] | "
             "pictures more than half a period late | updates/s | load |",
-            "|---|---|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
             *rows,
             "",
         )

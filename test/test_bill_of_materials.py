@@ -22,6 +22,7 @@ def test_what_is_installed_is_on_the_bill_with_its_licence(tool):
 
     assert parts["numpy"]["version"] == numpy.__version__
     assert "BSD" in parts["numpy"]["licence"]
+    assert parts["setuptools"]["licence"] == "MIT", "its text alone tells"
     bill = tool.bill(list(parts.values()))
     assert bill["bomFormat"] == "CycloneDX" and len(bill["components"]) == len(parts)
     assert len({component["bom-ref"] for component in bill["components"]}) == len(parts)

@@ -4,7 +4,8 @@
     python tools/bill_of_materials.py [--output sbom]
 
 Reads the metadata of the installed distributions and fetches nothing. A licence that is not in a distribution's
-metadata is looked for in its classifiers, in the package.xml of the ROS package, and is otherwise named as unknown.
+metadata is looked for in its classifiers, in the package.xml of the ROS package, and in the text that it comes with; it
+is otherwise named as unknown.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from typing import Any
 
 LONGEST = 60
 """Characters of a licence's name; some distributions give the whole text."""
+TEXTS = {
+    "Apache License Version 2.0": "Apache-2.0",
+    "Permission is hereby granted, free of charge, to any person obtaining a copy": "MIT",
+    "Redistribution and use in source and binary forms": "BSD",
+}
+"""What a licence's text says, its white space made single -> its name."""
 
 
 def licence_of(distribution: Distribution) -> str:
@@ -37,7 +44,18 @@ def licence_of(distribution: Distribution) -> str:
     first = text.splitlines()[0].strip() if text else ""
     if first and first.upper() != "UNKNOWN" and not first.startswith("%"):
         return first[:LONGEST]
-    return ros_licence(about.get("Name") or "") or "unknown"
+    return ros_licence(about.get("Name") or "") or licence_in_text(distribution) or "unknown"
+
+
+def licence_in_text(distribution: Distribution) -> str:
+    """The licence whose text lies in the distribution's own folder; empty: none, or one that is not known here."""
+    for file in distribution.files or ():
+        if ".dist-info" in file.parts[0] and file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
+            text = " ".join(Path(str(file.locate())).read_text(errors="replace").split())
+            for words, name in TEXTS.items():
+                if words in text:
+                    return name
+    return ""
 
 
 def ros_licence(name: str) -> str:

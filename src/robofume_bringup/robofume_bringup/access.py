@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robofume_common.parameters import from_dict
+from robofume_robot.interbotix_joints import CONTROLLERS
+
 from robofume_bringup.node_table import NodeDescription
 
 
@@ -66,6 +69,13 @@ ACCESS: dict[str, Access] = {
         publishes=("joint_states", "arm/backend_status", "diagnostics"),
         subscribes=("arm_controller/joint_trajectory", "arm/status", "arm/emergency_stop", "arm/released"),
     ),
+    "gazebo_arm": Access(
+        publishes=("joint_states", "diagnostics"), subscribes=("arm_controller/joint_trajectory",)
+    ),
+    "gazebo_scene": Access(
+        publishes=("ground_truth", "diagnostics"), subscribes=("observation/image", "joint_states"),
+        serves=("scene/reset",),
+    ),
     "markers": Access(publishes=("markers",), subscribes=("task", "reward", "episode", "observation/proprioception")),
 }  # fmt: skip
 """Node -> what it opens whatever its settings are; `access_of` adds what they bring."""
@@ -86,7 +96,7 @@ def access_of(node: NodeDescription) -> Access | None:
     if name not in ACCESS:
         return None
     access, parameters = ACCESS[name], node.parameter_values()
-    subscribes = list(access.subscribes)
+    publishes, subscribes, calls = list(access.publishes), list(access.subscribes), list(access.calls)
     if name == "camera" and parameters.get("source"):
         subscribes.remove("camera/image_raw")
     elif name == "camera" and parameters.get("compressed"):
@@ -97,13 +107,21 @@ def access_of(node: NodeDescription) -> Access | None:
         subscribes.append("policy/weights")
     if name == "reward" and parameters.get("judge") == "ground_truth":
         subscribes += ["ground_truth", "task"]
-    if name == "interbotix":
+    if name in ("interbotix", "gazebo_arm"):
         subscribes.append(f"/{parameters.get('robot_name', 'wx250s')}/joint_states")
+    if name == "gazebo_arm":
+        robot = parameters.get("robot_name", "wx250s")
+        publishes += [f"/{robot}/{controller}/joint_trajectory" for controller in CONTROLLERS]
+    if name == "gazebo_scene":
+        from robofume_sim.gazebo import GazeboSceneConfig, service_names  # loads MuJoCo
+
+        config = from_dict(GazeboSceneConfig, parameters)
+        calls += service_names(config).values()
 
     def mapped(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
         return tuple(node.remappings.get(item, item) for item in names)
 
     return Access(
-        mapped(access.publishes), mapped(subscribes), mapped(access.serves), mapped(access.calls),
+        mapped(publishes), mapped(subscribes), mapped(access.serves), mapped(calls),
         mapped(access.serves_actions), mapped(access.calls_actions),
     )  # fmt: skip

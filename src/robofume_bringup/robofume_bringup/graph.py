@@ -84,7 +84,7 @@ class GraphSettings:
 
     @property
     def simulated_time(self) -> bool:
-        """Whether the nodes live by `/clock`: they compare its stamps with now. In lockstep nobody asks for the time."""
+        """Whether the nodes live by `/clock`, since they compare stamps with now; in lockstep nobody asks for it."""
         return self.robot != "widowx" and self.mode != "replay" and not self.waits
 
     @property

@@ -17,7 +17,7 @@ SMALL = (
     Fault("double", "policy", "step"),
     Fault("stop", "camera", seconds=0.5),
     Fault("drop", "reward", "reward"),
-    Fault("EIO", "recorder", size=1000),
+    Fault("EIO", "recorder", size=1000, seconds=0.5),
     Fault("delay", "sim", "joint_states", seconds=0.3),
     Fault("clock", "learner", seconds=-3600.0),
     Fault("black", "camera", "observation/image", count=5),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from random_episodes import random_episode
 from robofume_bringup.run_directory import RunDirectory
 
-CASES = {"checkpoint": 40, "reward_model": 15, "weights": 60}
-"""The slow ones; 150 of each of the others."""
-MESSAGES = 120
+CASES = {"checkpoint": 20, "reward_model": 8, "weights": 30}
+"""The slow ones; 75 of each of the others."""
+MESSAGES = 60
 """Calls of each node."""
 SEEDS = st.integers(min_value=0, max_value=2**63)
 
@@ -47,7 +47,7 @@ def hammer(case, count):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name.removeprefix("_on_") for name in dir(Boundaries) if name.startswith("_on_")])
 def test_files_and_words_are_taken_or_refused_in_one_sentence(boundaries, name):
-    hammer(lambda dice: boundaries.case(name, dice), CASES.get(name, 150))
+    hammer(lambda dice: boundaries.case(name, dice), CASES.get(name, 75))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
 NODE = """
-import sys, time
+import gc, sys, time
 from std_msgs.msg import String
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
@@ -31,6 +31,9 @@ class Tested(GraphNode):
         self.ticks += 1
         if self.ticks == 3:
             print("ready", flush=True)
+            if mode == "settled":
+                print(gc.get_freeze_count() > 10_000, flush=True)
+                sys.exit(0)
             if mode == "raise":
                 raise ValueError("a bug")
             if mode == "fail":
@@ -108,6 +111,11 @@ def wait_for_text(path, text: str, deadline: float = 60.0) -> None:
     while not path.exists() or path.read_text() != text:
         assert time.monotonic() < end, path.read_text()
         time.sleep(0.05)
+
+
+def test_what_start_up_made_is_not_collected_again_while_the_node_must_be_in_time():
+    code, out, err = finish(start("settled"))
+    assert (code, out) == (0, "ready\nTrue\nclosed\n"), err
 
 
 def test_a_second_signal_does_not_disturb_the_end():

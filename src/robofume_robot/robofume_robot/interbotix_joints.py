@@ -22,6 +22,8 @@ _XL430_LOAD = 1.5 / 1000.0 / 2.69
 were a current of 2.69 mA."""
 TORQUE_FACTORS = np.append(SERVOS_PER_JOINT[:5] * TORQUE_PER_CURRENT, _XL430_LOAD)
 SWAPPED_FINGER = "right_finger"
+CONTROLLERS = {"arm_controller": kinematics.ARM_JOINT_NAMES, "gripper_controller": kinematics.FINGER_JOINT_NAMES}
+"""Of the arm in Gazebo, each with its joints."""
 
 ERRORS = {
     0: "input voltage",

@@ -52,6 +52,16 @@ class Call:
 Flow = Generator[Call, Any, Any]
 
 
+def service_names(config: GazeboSceneConfig) -> dict[str, str]:
+    """Kind -> resolved name of every service of Gazebo that is called."""
+    names = {}
+    for kind in ("GetEntityState", "SetEntityState", "SpawnEntity", "DeleteEntity"):
+        verb, state = kind.removesuffix("State").removesuffix("Entity").lower(), kind.endswith("State")
+        prefix = config.state_prefix if state else config.factory_prefix
+        names[kind] = f"{prefix.rstrip('/')}/{verb}_entity{'_state' if state else ''}"
+    return names
+
+
 class GazeboScene:
     """The scene of one task in Gazebo.
 
@@ -77,20 +87,13 @@ class GazeboScene:
 
     def services(self) -> dict[str, str]:
         """Resolved name -> kind of every service that is called."""
-        kinds = ("GetEntityState", "SetEntityState", "SpawnEntity", "DeleteEntity")
-        return {self._name(kind): kind for kind in kinds}
-
-    def _name(self, kind: str) -> str:
-        verb = kind.removesuffix("State").removesuffix("Entity").lower()
-        state = kind.endswith("State")
-        prefix = self.config.state_prefix if state else self.config.factory_prefix
-        return f"{prefix.rstrip('/')}/{verb}_entity{'_state' if state else ''}"
+        return {name: kind for kind, name in service_names(self.config).items()}
 
     def _call(self, kind: str, **fields: Any) -> Call:
         request = getattr(self._types, kind).Request()
         for name, value in fields.items():
             setattr(request, name, value)
-        return Call(self._name(kind), kind, request)
+        return Call(service_names(self.config)[kind], kind, request)
 
     # Truth
 

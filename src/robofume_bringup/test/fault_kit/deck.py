@@ -46,7 +46,9 @@ def all_faults(dice: random.Random) -> list[Fault]:
             faults.append(Fault("delay", node, topic, count=dice.choice((1, 3)), seconds=dice.uniform(0.05, 1.5)))
     faults += [Fault("clock", node, seconds=dice.choice((-3600.0, -5.0, 5.0, 3600.0))) for node in NODES]
     for node in WRITERS:
-        faults += [Fault(kind, node, size=dice.randrange(20_000)) for kind in ("ENOSPC", "EIO", "short")]
+        faults.append(Fault("short", node, size=dice.randrange(20_000)))
+        for kind in ("ENOSPC", "EIO"):
+            faults.append(Fault(kind, node, size=dice.randrange(20_000), seconds=dice.uniform(0.2, 2.0)))
     faults += [Fault(kind, "camera", "observation/image", count=dice.randrange(5, 40)) for kind in ("black", "freeze")]
     faults.append(Fault("slow", "reward", "reward", seconds=4.0))
     return faults

@@ -142,6 +142,8 @@ class Faults:
         """What is done in place of a file's `write(data)`."""
         with self._lock:
             order = self._write
+            if order is not None and time.monotonic() >= order.get("until", float("inf")):
+                order = self._write = None  # there is room again
             if order is None:
                 return int(write(data))
             size = len(memoryview(data).cast("B"))
@@ -154,6 +156,7 @@ class Faults:
                 return int(write(memoryview(data).cast("B")[: max(1, size // 2)]))
             first = not order.get("struck")
             order["struck"] = True
+            order.setdefault("until", time.monotonic() + order["seconds"])
         if first:
             write(memoryview(data).cast("B")[: size // 2])  # half of it reaches the disk
             self.note(order["error"])

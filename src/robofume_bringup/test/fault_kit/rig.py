@@ -263,7 +263,7 @@ class Rig:
         assert self._strike is not None
         self._strike.struck, self._struck_before = False, len(self._strikes(fault.node))
         if fault.kind in ("ENOSPC", "EIO", "short"):
-            order = {"kind": "write", "error": fault.kind, "bytes": fault.size}
+            order = {"kind": "write", "error": fault.kind, "bytes": fault.size, "seconds": fault.seconds}
         else:
             order = {"kind": fault.kind, "topic": fault.topic, "count": fault.count, "seconds": fault.seconds}
         self._send(fault.node, order)

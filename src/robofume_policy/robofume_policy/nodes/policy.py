@@ -11,7 +11,7 @@ from robofume_common.conversion import floats, image_to_array, to_nanoseconds, t
 from robofume_common.enums import Actor as Who
 from robofume_common.enums import ArmMode, ArmState, Direction, Phase
 from robofume_common.errors import MalformedMessage, RobofumeError
-from robofume_common.node import GraphNode, run
+from robofume_common.node import GraphNode, run, settle
 from robofume_common.parameters import declare, setting
 from sensor_msgs.msg import Image, JointState
 
@@ -94,6 +94,7 @@ class PolicyNode(GraphNode):
             blank = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
             policy.act(blank, np.zeros(7, np.float32), embedding)
             self._language = language
+            settle()
 
     def _use(self, policy: Any, version: int) -> None:
         if self._config.exploration_std >= 0.0:

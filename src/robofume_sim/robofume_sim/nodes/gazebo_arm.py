@@ -14,14 +14,12 @@ from robofume_common.diagnostics import Diagnostics
 from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
-from robofume_robot.interbotix_joints import SWAPPED_FINGER, JointReader
-from robofume_robot.kinematics import ARM_JOINT_NAMES, FINGER_JOINT_NAMES, JOINT_NAMES
+from robofume_robot.interbotix_joints import CONTROLLERS, SWAPPED_FINGER, JointReader
+from robofume_robot.kinematics import JOINT_NAMES
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from robofume_common import qos
-
-CONTROLLERS = {"arm_controller": ARM_JOINT_NAMES, "gripper_controller": FINGER_JOINT_NAMES}
 
 
 @dataclass(frozen=True)
