@@ -184,7 +184,7 @@ def test_no_node_listens_beyond_this_machine(run, tmp_path, ros_domain):
     nodes = graph(run, "practice", overrides={"reward": {"judge": "ground_truth"}})
     with GraphRunner(nodes, tmp_path / "parameters", tmp_path / "logs") as runner:
         processes = {name: psutil.Process(runner.pid(name)) for name in runner.names}
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not all(_sockets(process) for process in processes.values()):
             assert time.monotonic() < end
             runner.check()
