@@ -3,12 +3,12 @@
 A small model does not know what it does not know: in another light, or with things of other colours, its answers are
 wrong and as sure as ever, and so are its features, which learnt to see only what the task needed. The colours of the
 whole picture tell. A picture is described by the histograms of its three channels, and its distance to the training
-pictures is Mahalanobis' (as Lee et al. 2018, arXiv 1807.03888, measure a network's features, with one covariance for
-all groups). The training pictures are taken in as many lights as training augments them to, so that what the model
-learnt to overlook is familiar here too.
+pictures is Mahalanobis' (as Lee et al. 2018, arXiv 1807.03888, measure a network's features). The training pictures
+are taken in as many lights as training augments them to, so that what the model learnt to overlook is familiar here
+too.
 
 A person's labels make a new scene familiar: labelled pictures that are far from the recorded ones become groups of
-their own.
+their own, and what is strange to the recorded ones stays as it was.
 """
 
 from __future__ import annotations
@@ -41,22 +41,21 @@ _SIDE = 64
 
 @dataclass(frozen=True)
 class Familiarity:
-    """Centres (K, 3 * BINS) of the groups of training pictures, the inverse covariance (3 * BINS, 3 * BINS) around
-    each, and the largest distance that is familiar. Without a centre everything is.
+    """Centres (K, 3 * BINS) of the groups of training pictures, and the metric (K, 3 * BINS, 3 * BINS) around each: an
+    inverse covariance, in which what is nearer than 1 is familiar. Without a centre everything is.
     """
 
     centres: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3 * BINS)))
-    precision: NDArray[np.float64] = field(default_factory=lambda: np.eye(3 * BINS))
-    limit: float = 1.0
+    metrics: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3 * BINS, 3 * BINS)))
 
     def distances(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Distances (B,) of images (B, H, W, 3), or of the newest of some of an episode each (B, F, H, W, 3), in units
-        of the limit: over 1 is strange. 0 without a centre.
+        """Distances (B,) of images (B, H, W, 3), or of the newest of some of an episode each (B, F, H, W, 3), to the
+        nearest group: over 1 is strange. 0 without a centre.
         """
         if not len(self.centres) or not len(images):
             return np.zeros(len(images))
         described = describe(images if images.ndim == 4 else images[:, -1])
-        return _nearest(described, self.centres, self.precision)[0] / self.limit
+        return _nearest(described, self.centres, self.metrics)[0]
 
     def strange(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which (B,) of the images are unlike those of the training; the arguments are those of `distances`."""
@@ -64,7 +63,7 @@ class Familiarity:
 
     def __repr__(self) -> str:
         """Every number, since a model's version is made of it."""
-        return f"Familiarity({self.centres.tolist()}, {self.precision.tolist()}, {self.limit})"
+        return f"Familiarity({self.centres.tolist()}, {self.metrics.tolist()})"
 
     @classmethod
     def read(cls, directory: Path) -> Familiarity:
@@ -76,18 +75,18 @@ class Familiarity:
             values = json.loads(path.read_text())
             found = cls(
                 np.array(values["centres"], np.float64).reshape(-1, 3 * BINS),
-                np.array(values["precision"], np.float64).reshape(3 * BINS, 3 * BINS),
-                float(values["limit"]),
+                np.array(values["metrics"], np.float64).reshape(-1, 3 * BINS, 3 * BINS),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise RobofumeError(f"{path} is not a familiarity file ({error}); train the reward model again.") from error
-        if not (np.isfinite(found.centres).all() and np.isfinite(found.precision).all() and 0 < found.limit < np.inf):
+        whole = len(found.centres) == len(found.metrics)
+        if not (whole and np.isfinite(found.centres).all() and np.isfinite(found.metrics).all()):
             raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
         return found
 
     def write(self, directory: Path) -> None:
         """Saves it beside the model."""
-        values = {"limit": self.limit, "centres": self.centres.tolist(), "precision": self.precision.tolist()}
+        values = {"centres": self.centres.tolist(), "metrics": self.metrics.tolist()}
         (directory / FAMILIARITY_FILE).write_text(json.dumps(values) + "\n")
 
 
@@ -135,26 +134,25 @@ def fit(
 
     described = lit(recorded)
     checked = lit(held_out) if len(held_out) >= _FEWEST else described
-    covariance = np.cov(described.T)
-    known = _around(described.mean(0, keepdims=True), covariance, checked)
-    groups = [lit(more[group]) for group in _groups(describe(more), known)]
-    if not groups:
-        return known
-    # Other things vary in other colours than the recorded ones do.
-    covariance = covariance + np.mean([np.cov(group.T) for group in groups], axis=0)
-    centres = np.concatenate([known.centres, *(group.mean(0, keepdims=True) for group in groups)])
-    return _around(centres, covariance, checked)
+    centre, covariance = described.mean(0), np.cov(described.T)
+    centres, metrics = [centre], [_metric(covariance, checked - centre)]
+    for group in _groups(describe(more), Familiarity(np.array(centres), np.array(metrics))):
+        of_group = lit(more[group])
+        centres.append(of_group.mean(0))
+        # A few pictures show little of what may vary, and other things vary in other colours than the recorded ones.
+        metrics.append(_metric(covariance + np.cov(of_group.T), checked - centre))
+    return Familiarity(np.array(centres), np.array(metrics))
 
 
-def _around(
-    centres: NDArray[np.float64], covariance: NDArray[np.float64], checked: NDArray[np.float64]
-) -> Familiarity:
-    """What is familiar around some centres (K, D), the first of which is that of the `checked` pictures (M, D)."""
-    size = len(covariance)
-    spread = max(float(np.trace(covariance)) / size, 1e-9)
-    precision = np.linalg.inv(covariance + _RIDGE * spread * np.eye(size)) / size
-    limit = MARGIN * float(np.quantile(_nearest(checked, centres[:1], precision)[0], QUANTILE))
-    return Familiarity(centres, precision, max(limit, 1e-9))
+def _metric(covariance: NDArray[np.float64], checked: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse covariance (D, D), scaled so that the limit is at 1; from how far the held-out pictures are apart
+    (M, D) from their centre.
+    """
+    spread = max(float(np.trace(covariance)) / len(covariance), 1e-9)
+    inverse = np.linalg.inv(covariance + _RIDGE * spread * np.eye(len(covariance)))
+    distances = np.sqrt(np.einsum("md,de,me->m", checked, inverse, checked, optimize=True))
+    limit = max(MARGIN * float(np.quantile(distances, QUANTILE)), 1e-9)
+    return np.asarray(inverse / limit**2, np.float64)
 
 
 def _groups(described: NDArray[np.float64], known: Familiarity) -> list[list[int]]:
@@ -164,11 +162,12 @@ def _groups(described: NDArray[np.float64], known: Familiarity) -> list[list[int
     groups: list[list[int]] = []
     if not len(described):
         return groups
-    for place in np.flatnonzero(_nearest(described, known.centres, known.precision)[0] > known.limit):
+    for place in np.flatnonzero(_nearest(described, known.centres, known.metrics)[0] > 1.0):
         if groups:
             centres = np.array([described[group].mean(0) for group in groups])
-            distance, nearest = _nearest(described[place][None], centres, known.precision)
-            if distance[0] <= known.limit:
+            metrics = known.metrics[:1].repeat(len(groups), 0)
+            distance, nearest = _nearest(described[place][None], centres, metrics)
+            if distance[0] <= 1.0:
                 groups[int(nearest[0])].append(int(place))
                 continue
         groups.append([int(place)])
@@ -176,9 +175,9 @@ def _groups(described: NDArray[np.float64], known: Familiarity) -> list[list[int
 
 
 def _nearest(
-    described: NDArray[np.float64], centres: NDArray[np.float64], precision: NDArray[np.float64]
+    described: NDArray[np.float64], centres: NDArray[np.float64], metrics: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Distance (B,) of described pictures to the nearest centre, and which (B,) that is."""
     apart = described[:, None] - centres[None]
-    squared = np.einsum("bkd,de,bke->bk", apart, precision, apart, optimize=True)
+    squared = np.einsum("bkd,kde,bke->bk", apart, metrics, apart, optimize=True)
     return np.sqrt(np.maximum(squared.min(1), 0.0)), squared.argmin(1)

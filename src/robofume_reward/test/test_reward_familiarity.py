@@ -77,7 +77,7 @@ def test_it_is_saved_as_text_and_damage_is_one_sentence(tmp_path: Path) -> None:
     assert repr(Familiarity.read(tmp_path)) == repr(KNOWN)
     path = tmp_path / FAMILIARITY_FILE
     data = path.read_text()
-    for broken in (data[: len(data) // 2], "{}", data.replace('"limit": ', '"limit": -'), '{"limit": 1}', "[]"):
+    for broken in (data[: len(data) // 2], "{}", '{"centres": [], "metrics": [[1.0]]}', "[]"):
         path.write_text(broken)
         with pytest.raises(RobofumeError, match="train the reward model again"):
             Familiarity.read(tmp_path)
