@@ -6,7 +6,9 @@ Parts, each with a file of its own in benchmarks/results/:
   job, by the simulation's ground truth; with `--baselines` also those of the CNN, the linear probe and the base model;
 - `shift`: the same question in scenes with another light, background, colours and a moved camera, with abstention;
   then again after fine-tuning on 20 labelled pictures of the new scene;
-- `labels`: precision and recall against the number of labelled episodes of practice that were added (2 .. 50);
+- `familiarity`: which pictures of practice, and of such scenes, are strange to the model, and how wrong it would be;
+- `labels`: precision and recall against the number of labelled episodes of practice that were added (2 .. 50), chosen
+  by doubt or drawn from the called successes;
 - `adversarial`: what the judge says to pictures that show no success: covered, half-way, empty, black, frozen;
 - `blind_spot`: the same, and `practice`, for the judge trained without and with counterexamples made of its own frames;
 - `latency`: time and memory of the tiny model and of larger ones with random weights.
@@ -35,6 +37,7 @@ import torch
 from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
+from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.evaluation import Judge, verdicts_from_home
 from robofume_reward.judge import opposite_probabilities
 from robofume_reward.measures import measure
@@ -46,10 +49,10 @@ from robofume_sim.scene import Appearance
 from robofume_sim.tasks import TASKS
 from robofume_sim.world import World, WorldConfig
 
-from robofume_reward import baselines, mining, tiny_model, training
+from robofume_reward import baselines, familiarity, mining, tiny_model, training
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("practice", "shift", "labels", "adversarial", "blind_spot", "latency")
+PARTS = ("practice", "shift", "familiarity", "labels", "adversarial", "blind_spot", "latency")
 DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 LABELLED = (2, 5, 10, 20, 50)
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
@@ -115,6 +118,21 @@ def knowing_opposites(judge: Judge, task: str) -> Judge:
     return judge
 
 
+def knowing_scenes(judge: RewardModel, run: Path) -> RewardModel:
+    """The judge with what is familiar to it, which models of earlier runs were saved without: that takes the pictures
+    that it was trained on, and no training.
+    """
+    if not len(judge.familiarity.centres):
+        summary = training.read_summary(run / "reward")
+        recorded = list(read_episodes(sorted((run / "bags" / "demos").glob("*.mcap"))))
+        learnt, held = (
+            np.concatenate([episode.images for episode in recorded if episode.episode_id in set(summary[part])])
+            for part in ("trained_on", "held_out_episodes")
+        )
+        judge.familiarity = familiarity.fit(learnt, held, learnt[:0], AugmentationConfig(), summary["options"]["seed"])
+    return judge
+
+
 def decided(run: Path) -> list[EpisodeData]:
     """The episodes of a run's practice on whose end the judge was asked, whatever it said."""
     asked = (Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN)
@@ -134,7 +152,7 @@ def final_verdicts(judge: Judge, episodes: Sequence[EpisodeData]) -> Iterator[tu
             own, opposite = ask(judge, images, chosen[0].instruction)
             rows = {}
             for asked, other in (("own", np.zeros_like(own)), ("both", opposite)):
-                verdicts = verdicts_from_home(judge.calibration, own, other)
+                verdicts = verdicts_from_home(judge.calibration, own, other, judge.familiarity.strange(images))
                 rows[asked] = {"questions": asked, **figures(own, truths, verdicts)}
             yield name, rows
 
@@ -183,19 +201,28 @@ def by_a_person(episode: EpisodeData) -> EpisodeData:
     return mining.with_labels([episode], {episode.episode_id: {-1: verdict}})[0]
 
 
-def labels(runs: Sequence[Path], counts: Sequence[int]) -> None:
-    """Labelled are the episodes of the first half of practice that the judge doubted most; measured is the second."""
-    table = Table("reward_label_efficiency", ("run", "labelled", "direction"))
+def labels(runs: Sequence[Path], counts: Sequence[int], chosen_by: str) -> None:
+    """Labelled are episodes of the first half of practice: those that the judge doubted most, or drawn from those that
+    it called a success; measured is the second half.
+    """
+    table = Table("reward_label_efficiency", ("run", "chosen", "labelled", "direction"))
     for run in runs:
         episodes = decided(run)
         first, second = episodes[: len(episodes) // 2], episodes[len(episodes) // 2 :]
         for count in counts:
-            if table.has(run=run.name, labelled=count, direction="backward"):
+            row_key = {"run": run.name, "chosen": chosen_by, "labelled": count}
+            if table.has(**row_key, direction="backward"):
                 continue
-            chosen = [by_a_person(episode) for episode in mining.most_doubtful(first, count)]
+            drawn = (
+                mining.called_successes(first, count, seed=0)
+                if chosen_by == "called"
+                else mining.most_doubtful(first, count)
+            )
+            wrong = sum(episode.outcome == Outcome.SUCCESS and not episode.truth[-1] for episode in drawn)
+            chosen = [by_a_person(episode) for episode in drawn]
             judge = tuned(run, chosen, seed=count) if count else RewardModel.load(run / "reward")
             for direction, rows in final_verdicts(judge, second):
-                table.add({"run": run.name, "labelled": count, "direction": direction, **rows["both"]})
+                table.add({**row_key, "direction": direction, **rows["both"], "wrong_among_labelled": wrong})
 
 
 # Scenes
@@ -244,31 +271,69 @@ def scenes(task: str, look: Appearance, count: int, seed: int, size: int = 64) -
             "home": home}  # fmt: skip
 
 
-def shift(runs: Sequence[Path], task: str, count: int) -> None:
+def shift(runs: Sequence[Path], task: str, count: int, repaired: Sequence[str]) -> None:
     """Gate: precision at least 0.90, or more abstention; then 20 labelled pictures repair it."""
     table = Table("reward_shift", ("run", "look", "labelled", "direction"))
     for labelled in (0, 20):
         for run in runs:
             for look, appearance in looks().items():
+                if labelled and look not in repaired:
+                    continue
                 row_key = {"run": run.name, "look": look, "labelled": labelled}
                 if (look == "plain" and labelled) or table.has(**row_key, direction="backward"):
                     continue
                 seen = scenes(task, appearance, count, seed=1)
-                judge = RewardModel.load(run / "reward")
+                judge = knowing_scenes(RewardModel.load(run / "reward"), run)
                 if labelled:
                     judge = tuned(run, _labelled_scenes(scenes(task, appearance, labelled, seed=2), task), seed=0)
                 judge = knowing_opposites(judge, task)
                 for direction, number in DIRECTIONS.items():
                     own, opposite = ask(judge, seen["images"], seen["description"].instruction(number))
-                    # The rule of the loop, and that of frames in motion with its calibrated thresholds.
-                    row = figures(own, seen[direction], verdicts_from_home(judge.calibration, own, opposite))
-                    calibrated = np.array([judge.calibration.verdict(float(p)) for p in own], np.uint8)
-                    cautious = figures(own, seen[direction], calibrated)
-                    unknown = cautious["unknown_positives"] + cautious["unknown_negatives"]
-                    table.add({**row_key, "direction": direction, **row,
-                               "calibrated_precision": cautious["precision"],
-                               "calibrated_recall": cautious["recall"],
-                               "calibrated_abstention": round(unknown / count, 4)})  # fmt: skip
+                    # The rule of the loop, and what it would be if every scene were familiar.
+                    strange = judge.familiarity.strange(seen["images"])
+                    row = figures(own, seen[direction], verdicts_from_home(judge.calibration, own, opposite, strange))
+                    never = np.zeros_like(strange)
+                    bold = figures(own, seen[direction], verdicts_from_home(judge.calibration, own, opposite, never))
+                    abstained = row["unknown_positives"] + row["unknown_negatives"]
+                    table.add({**row_key, "direction": direction, **row, "abstention": round(abstained / count, 4),
+                               "strange": int(strange.sum()),
+                               "precision_without_familiarity": bold["precision"],
+                               "recall_without_familiarity": bold["recall"]})  # fmt: skip
+
+
+def familiar(runs: Sequence[Path], count: int) -> None:
+    """How far pictures are from those of the training, in units of what is familiar, and how many questions from home
+    the judge would answer wrongly, or not at all, if everything were familiar.
+    """
+    table = Table("reward_familiarity", ("run", "pictures"))
+    for run in runs:
+        episodes = decided(run)
+        task = episodes[0].task
+        if table.has(run=run.name, pictures="brightness 1.2"):
+            continue
+        judge = knowing_opposites(knowing_scenes(RewardModel.load(run / "reward"), run), task)
+
+        def note(kind: str, images: np.ndarray, wrong: Any, run: Path = run, judge: RewardModel = judge) -> None:
+            distances = judge.familiarity.distances(images)
+            table.add({"run": run.name, "pictures": kind, "count": len(images), "strange": int((distances > 1).sum()),
+                       "distance_median": round(float(np.median(distances)), 3),
+                       "distance_least": round(float(distances.min()), 3),
+                       "distance_most": round(float(distances.max()), 3),
+                       "wrong_or_unknown_otherwise": wrong})  # fmt: skip
+
+        note("practice, from home", np.stack([episode.images[-1] for episode in episodes]), "")
+        note("practice, in motion", np.concatenate([episode.images[1:-1:4] for episode in episodes]), "")
+        shown = {look: scenes(task, appearance, count, seed=1) for look, appearance in looks().items()}
+        for share in (0.95, 0.9, 0.8, 0.7, 0.6, 1.1, 1.2):
+            dimmed = np.clip(shown["plain"]["images"] * share, 0, 255).round().astype(np.uint8)
+            shown[f"brightness {share}"] = {**shown["plain"], "images": dimmed}
+        for look, seen in shown.items():
+            right = 0
+            for direction, number in DIRECTIONS.items():
+                own, opposite = ask(judge, seen["images"], seen["description"].instruction(number))
+                said = verdicts_from_home(judge.calibration, own, opposite, np.zeros(len(own), bool))
+                right += int((said == np.where(seen[direction], Verdict.SUCCESS, Verdict.FAILURE)).sum())
+            note(look, seen["images"], f"{2 * count - right} of {2 * count}")
 
 
 def _labelled_scenes(seen: dict[str, Any], task: str) -> list[EpisodeData]:
@@ -306,16 +371,17 @@ def adversarial(runs: Sequence[Path], task: str, count: int) -> None:
                 own, opposite = ask(judge, shown, description.instruction(number))
                 motion = [judge.calibration.verdict(float(p)) for p in own]
                 table.add({"run": run.name, "kind": kind, "direction": direction, "pictures": len(shown),
-                           **called(judge, own, opposite),
+                           **called(judge, own, opposite, shown),
                            "called_success_in_motion": motion.count(Verdict.SUCCESS),
                            "unknown_in_motion": motion.count(Verdict.UNKNOWN),
                            "mean_probability": round(float(own.mean()), 4)})  # fmt: skip
 
 
-def called(judge: Judge, own: np.ndarray, opposite: np.ndarray) -> dict[str, int]:
+def called(judge: Judge, own: np.ndarray, opposite: np.ndarray, images: np.ndarray) -> dict[str, int]:
     """How many pictures are called a success from home, and how many unknown, by the own question and by both."""
-    alone = verdicts_from_home(judge.calibration, own, np.zeros_like(own)).tolist()
-    loop = verdicts_from_home(judge.calibration, own, opposite).tolist()
+    strange = judge.familiarity.strange(images)
+    alone = verdicts_from_home(judge.calibration, own, np.zeros_like(own), strange).tolist()
+    loop = verdicts_from_home(judge.calibration, own, opposite, strange).tolist()
     return {"called_success_own_question": alone.count(Verdict.SUCCESS),
             "called_success_from_home": loop.count(Verdict.SUCCESS),
             "unknown_from_home": loop.count(Verdict.UNKNOWN)}  # fmt: skip
@@ -337,7 +403,7 @@ def blind_spot(runs: Sequence[Path], task: str, count: int, models: Path) -> Non
                     shown = images[direction] if isinstance(images, dict) else images
                     own, opposite = ask(judge, shown, description.instruction(number))
                     table.add({**row_key, "kind": kind, "direction": direction, "pictures": len(shown),
-                               **called(judge, own, opposite),
+                               **called(judge, own, opposite, shown),
                                "highest_probability": round(float(own.max()), 4)})  # fmt: skip
             for direction, rows in final_verdicts(judge, episodes):
                 for asked, row in rows.items():
@@ -540,6 +606,8 @@ def main() -> None:
     parser.add_argument("--baselines", action="store_true", help="also train and measure the baselines")
     parser.add_argument("--count", type=int, default=200, help="pictures of shift and adversarial")
     parser.add_argument("--labelled", nargs="+", type=int, default=[0, *LABELLED], help="labelled episodes to add")
+    parser.add_argument("--chosen-by", choices=("doubtful", "called"), default="doubtful", help="how labels are chosen")
+    parser.add_argument("--looks", nargs="+", default=list(looks()), help="changed scenes that labels are given for")
     parser.add_argument("--models", type=Path, default=Path("runs/blind_spot"), help="where its models are kept")
     parser.add_argument("--devices", nargs="+", default=["cpu"])
     options = parser.parse_args()
@@ -549,9 +617,11 @@ def main() -> None:
     if options.part == "practice":
         practice(runs, options.baselines)
     elif options.part == "labels":
-        labels(runs, options.labelled)
+        labels(runs, options.labelled, options.chosen_by)
     elif options.part == "shift":
-        shift(runs, options.task, options.count)
+        shift(runs, options.task, options.count, options.looks)
+    elif options.part == "familiarity":
+        familiar(runs, options.count)
     elif options.part == "adversarial":
         adversarial(runs, options.task, options.count)
     elif options.part == "blind_spot":

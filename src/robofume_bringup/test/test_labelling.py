@@ -54,6 +54,18 @@ def test_a_label_is_kept_and_what_is_labelled_is_not_asked_again(run, capsys):
     assert "practice-1" in (out := capsys.readouterr().out) and "practice-2" not in out
 
 
+def test_called_successes_can_be_looked_at(run, capsys):
+    called = [replace(practised(f"practice-{i}", 0.9), outcome=Outcome.SUCCESS, success_index=3) for i in range(3, 6)]
+    write_episodes(run.bags("practice") / "practice_0001.mcap", called)
+    assert robofume(run, "label", "--called", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if "P 0.90, success:" in line]) == 2
+    assert len(list((run.path / "called").iterdir())) == 2
+    assert robofume(run, "label", "practice-4", "failure") == 0
+    assert robofume(run, "label", "--called", 9) == 0
+    assert {path.stem for path in (run.path / "called").iterdir()} == {"practice-3", "practice-5"}
+
+
 @pytest.mark.parametrize("words", [("practice-9", "success"), ("practice-1", "success", "--index", "77"), ()])
 def test_a_label_that_fits_nothing_is_one_sentence(run, capsys, words):
     assert robofume(run, "label", *words) == 1

@@ -31,6 +31,7 @@ from . import dataset, evaluation, questions, tiny_model
 from .augmentation import AugmentationConfig, augment
 from .calibration import calibrate
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
+from .familiarity import Familiarity
 from .model import ModelConfig, RewardModel, answer_tokens
 from .sampling import Sampler
 from .saved import Calibration, View
@@ -99,6 +100,7 @@ class FilmCnn:
         self.calibration = Calibration()
         self.view = View()
         self.opposites: dict[str, str] = {}
+        self.familiarity = Familiarity()
         self._size = config.image_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
@@ -167,6 +169,7 @@ class LinearProbe:
         self.calibration = Calibration()
         self.view = View()
         self.opposites: dict[str, str] = {}
+        self.familiarity = Familiarity()
         self._encoder = _base_model(options)
         used, places = np.unique(frames.frames, return_inverse=True)
         features = self._features(frames.images[used])

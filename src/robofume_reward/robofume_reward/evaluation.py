@@ -24,6 +24,7 @@ from robofume_data.episode import EpisodeData
 
 from . import dataset, mining, worst_frames
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
+from .familiarity import Familiarity
 from .judge import JudgeConfig, first_success, opposite_probabilities
 from .measures import measure, proportion
 from .model import ModelConfig, RewardModel
@@ -41,6 +42,7 @@ class Judge(Protocol):
     calibration: Calibration
     view: View
     opposites: dict[str, str]
+    familiarity: Familiarity
 
     def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
         """Uncalibrated log-odds (B,) of success."""
@@ -122,15 +124,20 @@ class Answers:
         self.judge = judge
         calibration = reward.calibration
         self.probabilities = calibration.probabilities(log_odds(reward, frames, batch_size))
+        used, places = np.unique(frames.frames, return_inverse=True)
+        self.strange = reward.familiarity.strange(frames.images[used])[places]
         if from_home:
             opposite = opposites(reward, frames, batch_size)
-            self.verdicts = verdicts_from_home(calibration, self.probabilities, opposite)
+            self.verdicts = verdicts_from_home(calibration, self.probabilities, opposite, self.strange)
         else:
-            self.verdicts = np.array([calibration.verdict(float(p)) for p in self.probabilities], np.uint8)
+            pairs = zip(self.probabilities, self.strange, strict=True)
+            said = [calibration.verdict(float(p), strange=bool(strange)) for p, strange in pairs]
+            self.verdicts = np.array(said, np.uint8)
 
     def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
-        """The measures of some of the questions."""
-        return measure(self.probabilities[chosen], self.frames.labels[chosen], self.verdicts[chosen])
+        """The measures of some of the questions, and how many are about strange pictures."""
+        measured = measure(self.probabilities[chosen], self.frames.labels[chosen], self.verdicts[chosen])
+        return {**measured, "strange": int(self.strange[chosen].sum())}
 
     def at_one_half(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """What the rule P(yes) > P(no) would give."""
@@ -180,11 +187,15 @@ def opposites(reward: Judge, frames: LabelledFrames, batch_size: int = 64) -> ND
 
 
 def verdicts_from_home(
-    calibration: Calibration, probabilities: NDArray[np.float64], opposite: NDArray[np.float64]
+    calibration: Calibration,
+    probabilities: NDArray[np.float64],
+    opposite: NDArray[np.float64],
+    strange: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
     """Verdicts (M,) on what is seen from home, as the loop gives them."""
-    pairs = zip(probabilities, opposite, strict=True)
-    return np.array([calibration.verdict(float(p), HOME_THRESHOLD, True, float(q)) for p, q in pairs], np.uint8)
+    rows = zip(probabilities, opposite, strange, strict=True)
+    said = [calibration.verdict(float(p), HOME_THRESHOLD, True, float(q), bool(odd)) for p, q, odd in rows]
+    return np.array(said, np.uint8)
 
 
 def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]) -> dict[str, Any]:
@@ -224,6 +235,13 @@ def table(result: dict[str, Any]) -> str:
         f"Success from P {result['rule']['threshold']:.2f} on, failure up to P {result['failure_threshold']:.2f}, "
         f"unknown between them; from home success over P {HOME_THRESHOLD:.2f}."
     )
+    strange = sum(result[name]["strange"] for name in _DIRECTIONS)
+    if strange:
+        lines.append(
+            f"{strange} of {sum(result[name]['frames'] for name in _DIRECTIONS)} pictures show a scene unlike those "
+            "that the model was trained on (light, colours, background, camera): unknown, whatever P says. Label some "
+            "pictures of it and train again."
+        )
     return "\n".join(lines)
 
 

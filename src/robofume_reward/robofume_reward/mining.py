@@ -71,7 +71,7 @@ def agreed(episodes: Sequence[EpisodeData], judge: Any, confidence: float) -> se
         images = episode.images[rows] if len(rows) > 1 else episode.images[last]
         probability = float(judge.probabilities(images[None], [episode.instruction])[0])
         right = probability if episode.outcome == Outcome.SUCCESS else 1.0 - probability
-        if right >= confidence:
+        if right >= confidence and not judge.familiarity.strange(images[None])[0]:
             found.add(episode.episode_id)
     return found
 
@@ -139,10 +139,29 @@ def write_labels(path: Path, labels: Labels) -> None:
 def most_doubtful(
     episodes: Sequence[EpisodeData], count: int
 ) -> list[EpisodeData]:
-    """The self-judged episodes without a person's verdict whose last recorded probability is nearest to one half,
-    most doubtful first: what a person should look at first.
+    """The self-judged episodes without a person's verdict that a person should look at first: those that nobody could
+    judge, as where the scene is strange to the model, and then those whose last recorded probability is nearest to one
+    half.
     """
-    asked = [
+    asked = _unlabelled(episodes)
+    decided = {episode.episode_id: episode.outcome != Outcome.UNKNOWN for episode in asked}
+    return sorted(
+        asked, key=lambda episode: (decided[episode.episode_id], abs(float(episode.probabilities[-1]) - 0.5))
+    )[:count]
+
+
+def called_successes(episodes: Sequence[EpisodeData], count: int, seed: int) -> list[EpisodeData]:
+    """Self-judged episodes without a person's verdict that were called a success, drawn at random.
+
+    What a model wrongly calls a success it may be very sure of, and no doubt leads there: only looking does.
+    """
+    called = [episode for episode in _unlabelled(episodes) if episode.outcome == Outcome.SUCCESS]
+    chosen = np.random.default_rng(seed).permutation(len(called))[:count]
+    return [called[place] for place in chosen]
+
+
+def _unlabelled(episodes: Sequence[EpisodeData]) -> list[EpisodeData]:
+    return [
         episode
         for episode in episodes
         if is_self_judged(episode)
@@ -150,4 +169,3 @@ def most_doubtful(
         and episode.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN)
         and np.isfinite(episode.probabilities[-1])
     ]
-    return sorted(asked, key=lambda episode: abs(float(episode.probabilities[-1]) - 0.5))[:count]

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from . import families, questions
+from .familiarity import Familiarity
 from .saved import Calibration, View, check_manifest, read_opposites, write_manifest, write_opposites
 
 # Tracing copies the weights, and pays only where the cost of a step is Python rather than arithmetic.
@@ -55,6 +56,7 @@ class RewardModel:
         name: str,
         view: View | None = None,
         opposites: Mapping[str, str] | None = None,
+        familiarity: Familiarity | None = None,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
@@ -62,6 +64,7 @@ class RewardModel:
         self.calibration = calibration
         self.view = view or View()
         self.opposites = dict(opposites or {})
+        self.familiarity = familiarity or Familiarity()
         self.name = name
         self.family = families.of(model.config.model_type)
         self.question = questions.canonical
@@ -118,13 +121,15 @@ class RewardModel:
         name = directory.name if local else str(source)
         calibration, view = (Calibration.read(directory), View.read(directory)) if local else (None, None)
         opposites = read_opposites(directory) if local else None
-        return cls(model, processor, config, calibration or Calibration(), name, view, opposites)
+        familiarity = Familiarity.read(directory) if local else None
+        return cls(model, processor, config, calibration or Calibration(), name, view, opposites, familiarity)
 
     @property
     def version(self) -> str:
-        """Name and a hash of the weights, the calibration, the view and the opposites."""
+        """Name and a hash of the weights, the calibration, the view, the opposites and what is familiar."""
         if not self._version:
-            digest = hashlib.sha256(repr((self.calibration, self.view, *sorted(self.opposites.items()))).encode())
+            told = (self.calibration, self.view, self.familiarity, *sorted(self.opposites.items()))
+            digest = hashlib.sha256(repr(told).encode())
             for name, value in self.model.state_dict().items():
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
@@ -197,13 +202,16 @@ class RewardModel:
         return self.calibration.probabilities(self.log_odds(images, instructions))
 
     def save(self, directory: Path) -> None:
-        """Writes weights, processor, calibration, view and opposites, so that `load` gives the same answers."""
+        """Writes weights, processor, calibration, view, opposites and what is familiar, so that `load` gives the same
+        answers.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(directory)
         self.processor.save_pretrained(directory)
         self.calibration.write(directory)
         self.view.write(directory)
         write_opposites(directory, self.opposites)
+        self.familiarity.write(directory)
         write_manifest(directory)
 
     def _process(self, clips: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:

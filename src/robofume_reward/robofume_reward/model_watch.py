@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .familiarity import FAMILIARITY_FILE
 from .saved import CALIBRATION_FILE, MANIFEST_FILE, VIEW_FILE
 
-_WATCHED = ("config.json", CALIBRATION_FILE, VIEW_FILE, MANIFEST_FILE, "*.jinja", "*.safetensors")
+_WATCHED = ("config.json", CALIBRATION_FILE, VIEW_FILE, FAMILIARITY_FILE, MANIFEST_FILE, "*.jinja", "*.safetensors")
 
 
 class ModelWatch:

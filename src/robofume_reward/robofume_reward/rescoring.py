@@ -64,11 +64,14 @@ def rescored(
     verdicts = np.zeros(len(probabilities), np.uint8)
     last = _seen(reward, episode.images, slice(episode.length, None))
     opposite = opposite_probabilities(reward, last, [episode.instruction])[0]
+    strange = reward.familiarity.strange(episode.images)
     for index, probability in enumerate(probabilities):
         if index == episode.length:
-            answer = reward.calibration.verdict(float(probability), HOME_THRESHOLD, True, float(opposite))
+            answer = reward.calibration.verdict(
+                float(probability), HOME_THRESHOLD, True, float(opposite), bool(strange[index])
+            )
         else:
-            answer = reward.calibration.verdict(float(probability))
+            answer = reward.calibration.verdict(float(probability), strange=bool(strange[index]))
         verdicts[index] = judge.verdict("", index, answer)
     person = episode.sources == RewardSource.HUMAN
     return dataclasses.replace(
@@ -84,7 +87,8 @@ def answers(
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """P(success) (S,) of an episode's images (S, H, W, 3), and the verdicts (S,) on each alone, by the calibration."""
     probabilities = _probabilities(reward, images, instruction, batch_size)
-    verdicts = [reward.calibration.verdict(float(probability)) for probability in probabilities]
+    pairs = zip(probabilities, reward.familiarity.strange(images), strict=True)
+    verdicts = [reward.calibration.verdict(float(probability), strange=bool(odd)) for probability, odd in pairs]
     return probabilities, np.array(verdicts, np.uint8)
 
 

@@ -17,13 +17,16 @@ from robofume_common.enums import Verdict
 from robofume_common.errors import RobofumeError
 from safetensors import SafetensorError
 
+from .familiarity import FAMILIARITY_FILE
+
 CALIBRATION_FILE = "calibration.json"
 VIEW_FILE = "view.json"
 OPPOSITES_FILE = "opposites.json"
 MANIFEST_FILE = "files.json"
 _WEIGHTS = ".safetensors"
 _OF_A_MODEL = (".json", ".jinja", ".txt", ".model", _WEIGHTS)
-_OTHERS = (CALIBRATION_FILE, VIEW_FILE, OPPOSITES_FILE, MANIFEST_FILE, "training.json", "evaluation.json")
+_OTHERS = (CALIBRATION_FILE, VIEW_FILE, OPPOSITES_FILE, FAMILIARITY_FILE, MANIFEST_FILE, "training.json",
+           "evaluation.json")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,22 @@ class Calibration:
         return 1.0 / (1.0 + np.exp(-np.clip(log_odds / self.temperature, -60, 60)))
 
     def verdict(
-        self, probability: float, threshold: float = 0.0, from_home: bool = False, opposite: float = 0.0
+        self,
+        probability: float,
+        threshold: float = 0.0,
+        from_home: bool = False,
+        opposite: float = 0.0,
+        strange: bool = False,
     ) -> Verdict:
         """Success from the threshold on (and never below one half), failure up to the failure threshold, between
         them unknown. `threshold` over 0 takes the place of the calibrated one. `from_home`: the picture shows the scene
         with the arm at home, which has a failure threshold of its own. `opposite`: P(yes) for the instruction of the
         other direction, where that was asked: of two goals that exclude one another, the likelier one alone may be a
-        success; the other is unknown.
+        success; the other is unknown. `strange`: the picture is unlike those of the training, so that the probability
+        means nothing (see `familiarity`).
         """
+        if strange:
+            return Verdict.UNKNOWN
         needed = threshold if threshold > 0 else self.threshold
         if probability > 0.5 and probability >= needed:
             return Verdict.SUCCESS if probability > opposite else Verdict.UNKNOWN

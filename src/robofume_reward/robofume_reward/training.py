@@ -27,7 +27,7 @@ from robofume_common.files import replace_folder
 from robofume_common.parameters import setting
 from robofume_data.bag_reader import read_episodes
 
-from . import counterexamples, dataset, evaluation, mining, questions, tiny_model, worst_frames
+from . import counterexamples, dataset, evaluation, familiarity, mining, questions, tiny_model, worst_frames
 from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
@@ -179,6 +179,7 @@ def train_on_episodes(
     from_home = reward.calibration.probabilities(evaluation.log_odds(reward, at_home))
     home_threshold = choose_home_failure_threshold(from_home, at_home.labels, options.target_precision)
     reward.calibration = dataclasses.replace(reward.calibration, home_failure_threshold=home_threshold)
+    reward.familiarity = _familiarity(taken, checking, augmentation, options.seed)
     measured = evaluation.evaluate_episodes(reward, held_episodes)
     summary = {
         "options": asdict(options),
@@ -196,6 +197,7 @@ def train_on_episodes(
         "agreed_episodes": sorted(agreed),
         "best_update": best,
         "calibration": dict(reward.calibration.__dict__),
+        "familiar_scenes": len(reward.familiarity.centres),
         "seconds": round(time.monotonic() - started, 1),
         "held_out": measured,
     }
@@ -363,6 +365,16 @@ def _fit(
     _assign(parameters, kept)
     reward.forget_traces()
     return best_update
+
+
+def _familiarity(
+    training: LabelledFrames, checking: LabelledFrames, augmentation: AugmentationConfig, seed: int
+) -> familiarity.Familiarity:
+    """What is familiar after training; the labelled pictures, held out or not, were all looked at by a person."""
+    labelled = np.union1d(training.frames[training.mined], checking.frames[checking.mined])
+    recorded, held = (np.unique(frames.frames[~frames.mined]) for frames in (training, checking))
+    images = training.images
+    return familiarity.fit(images[recorded], images[held], images[labelled], augmentation, seed)
 
 
 def _prepare(reward: RewardModel, frames: LabelledFrames) -> torch.Tensor | None:

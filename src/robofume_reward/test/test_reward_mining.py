@@ -10,6 +10,7 @@ from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 from robofume_reward.dataset import DatasetConfig
+from robofume_reward.familiarity import Familiarity
 from robofume_reward.saved import View
 from synthetic_episodes import INSTRUCTIONS
 
@@ -29,7 +30,7 @@ def practised(succeeds: bool) -> EpisodeData:
 
 
 class SecondJudge:
-    view = View()
+    view, familiarity = View(), Familiarity()
 
     def __init__(self, probability: float) -> None:
         self.probability = probability
@@ -103,3 +104,16 @@ def test_the_most_doubtful_come_first() -> None:
     unknown = dataclasses.replace(episodes[1], episode_id="unknown", outcome=Outcome.UNKNOWN, success_index=-1)
     assert [episode.episode_id for episode in mining.most_doubtful([*episodes[::2], unknown], 1)] == ["unknown"]
     assert mining.most_doubtful(synthetic_episodes.episodes(3, seed=0), 5) == []
+    sure = dataclasses.replace(unknown, episode_id="strange", probabilities=np.full(17, 0.99, np.float32))
+    assert mining.most_doubtful([*episodes, sure], 1)[0].episode_id == "strange"  # nobody has judged it
+
+
+def test_called_successes_are_drawn_at_random_and_none_twice() -> None:
+    called = [dataclasses.replace(practised(True), episode_id=f"yes-{i}") for i in range(20)]
+    others = [dataclasses.replace(practised(False), episode_id=f"no-{i}") for i in range(20)]
+    drawn = [[one.episode_id for one in mining.called_successes(called + others, 8, seed)] for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2] and len(set(drawn[0])) == 8
+    assert all(name.startswith("yes") for name in drawn[0])
+    labelled = mining.with_labels(called, {"yes-3": {-1: Verdict.FAILURE}})
+    rest = mining.called_successes([*labelled, *others], 100, seed=0)
+    assert len(rest) == 19 and "yes-3" not in {episode.episode_id for episode in rest}

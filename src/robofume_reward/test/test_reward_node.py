@@ -18,6 +18,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from robofume_common.conversion import array_to_image, to_time
+from robofume_reward.augmentation import AugmentationConfig
+from robofume_reward.familiarity import fit
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import Calibration, View, write_opposites
 from robofume_reward.tiny_model import TinyModelConfig
@@ -44,12 +46,14 @@ class Loop(Node):
         self.labels = self.create_publisher(Label, "label", qos.REWARD)
         self.create_subscription(Reward, "reward", self.rewards.append, qos.REWARD)
         self.told: dict[str, str] = {}  # in the newest diagnostics
+        self.state = ""
         self.create_subscription(DiagnosticArray, "diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
         self.executor_ = SingleThreadedExecutor(context=context)
         self.executor_.add_node(self)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.told = {value.key: value.value for status in message.status for value in status.values}
+        self.state = " ".join(status.message for status in message.status)
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + PATIENCE
@@ -202,6 +206,24 @@ def test_what_is_seen_from_home_has_a_threshold_of_its_own_and_a_second_question
     assert moving.verdict == Reward.VERDICT_UNKNOWN
     # Both goals cannot be reached at once.
     assert opposite.verdict == Reward.VERDICT_UNKNOWN and opposite.probability > 0.5
+
+
+def test_a_strange_scene_is_unknown_and_the_node_says_so(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
+    known = np.random.default_rng(0).integers(60, 120, (30, 64, 64, 3), dtype=np.uint8)
+    fit(known, known, known[:0], AugmentationConfig(), seed=0).write(tmp_path / "tiny")
+    # Where the model is unsure, this node says failure; of a strange scene it says nothing.
+    start(judge="vlm", model=tmp_path / "tiny", abstain=False, home_threshold=0.5, deadline=DEADLINE)
+    loop.step(0, 100, image=known[0])
+    loop.step(1, 200, image=known[1] + 100)
+    loop.step(2, 300, image=known[2] + 100, last=True)
+    loop.wait(lambda: len(loop.rewards) == 3, "three rewards")
+    verdicts = {reward.index: reward.verdict for reward in loop.rewards}
+    assert verdicts[0] != Reward.VERDICT_UNKNOWN
+    assert verdicts[1] == verdicts[2] == Reward.VERDICT_UNKNOWN
+    assert all(math.isfinite(reward.probability) for reward in loop.rewards)
+    loop.wait(lambda: loop.told.get("strange") == "2", "diagnostics")
+    loop.wait(lambda: "unlike those" in loop.state, "the diagnostics' state")
 
 
 def test_only_some_steps_are_judged_and_the_last_one_always(loop: Loop, start: Callable, tmp_path: Path) -> None:

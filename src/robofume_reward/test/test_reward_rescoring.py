@@ -10,6 +10,7 @@ from robofume_common.enums import Direction, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
+from robofume_reward.familiarity import Familiarity
 from robofume_reward.judge import JudgeConfig
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import Calibration, View
@@ -47,7 +48,7 @@ def test_the_copy_has_the_new_verdicts_and_the_original_is_left_alone(tmp_path: 
 
 def test_the_view_from_home_has_the_rule_of_the_loop() -> None:
     class Unsure:
-        view, calibration, opposites = View(), Calibration(1.0, 0.9, 0.95, 0.2), {}
+        view, calibration, opposites, familiarity = View(), Calibration(1.0, 0.9, 0.95, 0.2), {}, Familiarity()
 
         def probabilities(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
             return self.calibration.probabilities(self.log_odds(images, instructions))

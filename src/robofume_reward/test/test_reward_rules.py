@@ -227,7 +227,9 @@ def test_of_two_goals_that_exclude_one_another_only_the_likelier_is_reached() ->
     opposite = opposite_probabilities(Sure(), np.zeros((3, 4, 4, 3), np.uint8), asked)
     assert opposite == pytest.approx([0.881, 0.731, 0.0], abs=1e-3)
     probabilities = np.array([0.731, 0.881, 0.731, 0.4])
-    verdicts = evaluation.verdicts_from_home(Calibration(), probabilities, np.append(opposite, 0.9))
+    verdicts = evaluation.verdicts_from_home(
+        Calibration(), probabilities, np.append(opposite, 0.9), np.zeros(4, bool)
+    )
     assert verdicts.tolist() == [UNKNOWN, YES, YES, NO]
     episodes = synthetic_episodes.episodes(4, seed=0)
     first, second = (synthetic_episodes.INSTRUCTIONS[way] for way in (Direction.FORWARD, Direction.BACKWARD))

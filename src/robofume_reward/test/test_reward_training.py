@@ -110,7 +110,11 @@ def test_what_was_saved_tells_how_it_was_made(trained: tuple[Path, dict]) -> Non
     assert set(saved["trained_on"]).isdisjoint(saved["held_out_episodes"])
     assert len(saved["trained_on"]) + len(saved["held_out_episodes"]) == len(EPISODES)
     assert json.loads((directory / "calibration.json").read_text()) == summary["calibration"]
-    assert set(RewardModel.load(directory).opposites) == set(synthetic_episodes.INSTRUCTIONS.values())
+    saved_model = RewardModel.load(directory)
+    assert set(saved_model.opposites) == set(synthetic_episodes.INSTRUCTIONS.values())
+    images = np.concatenate([episode.images for episode in EPISODES])
+    assert summary["familiar_scenes"] == 1 and not saved_model.familiarity.strange(images).any()
+    assert saved_model.familiarity.strange(images // 2).all()
     assert not directory.with_name("reward.partial").exists()
 
 

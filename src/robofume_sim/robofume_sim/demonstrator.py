@@ -46,6 +46,13 @@ class DemonstratorConfig:
         minimum=0.0,
         maximum=1.0,
     )
+    half_way_share: float = setting(
+        0.4,
+        "Share of those failures that end half-way, neither goal reached, in a task where the object stays so: what no "
+        "success shows, and a judge must have seen",
+        minimum=0.0,
+        maximum=1.0,
+    )
     seed: int = setting(0, "Seed of noise, offsets and places", minimum=0)
 
 
@@ -72,6 +79,10 @@ class Demonstrator:
         offset = np.array([radius * np.cos(angle), radius * np.sin(angle), 0.0])
         fails = self._rng.random() < self.config.failure_share
         self.mishap = Mishap(int(self._rng.integers(1, 5))) if fails else None
+        if fails and isinstance(self.task, CarryingTask) and self._rng.random() < self.config.half_way_share:
+            between = self.task.half_way_point(self._rng)
+            if between is not None:
+                self.mishap, place = Mishap.HALF_WAY, between
         miss = self._rng.uniform(0.05, 0.08) if self.mishap is Mishap.MISS else 0.0
         self._stays_open = self.mishap is Mishap.WANDER and bool(self._rng.random() < 0.6)
         self._waypoint: tuple[Vector, float] | None = None
@@ -178,10 +189,14 @@ def main() -> None:
     parser.add_argument("--grasp-offset", type=float, default=DemonstratorConfig().grasp_offset, help="metres")
     parser.add_argument("--speed", type=float, default=DemonstratorConfig().speed, help="share of the arm's")
     parser.add_argument("--failure-share", type=float, default=0.0)
+    parser.add_argument("--half-way-share", type=float, default=DemonstratorConfig().half_way_share,
+                        help="share of the failures that end half-way")  # fmt: skip
     parser.add_argument("--random-share", type=float, default=0.0, help="share of episodes with random actions")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    config = DemonstratorConfig(given.action_noise, given.grasp_offset, given.speed, given.failure_share, given.seed)
+    config = DemonstratorConfig(
+        given.action_noise, given.grasp_offset, given.speed, given.failure_share, given.half_way_share, given.seed
+    )
     print(measure(given.task, given.episodes, config, random_share=given.random_share))
 
 

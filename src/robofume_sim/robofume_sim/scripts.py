@@ -24,6 +24,7 @@ class Mishap(Enum):
     DROP = 2  # opens soon after the lift, and leaves it at that; ends its first stroke soon
     KEEP = 3  # arrives and never opens, whether it holds something or not; never lifts the brush
     WANDER = 4  # moves about over the scene and leaves the object alone
+    HALF_WAY = 5  # puts it down between the two goals, and leaves it at that; only where it stays there
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Carrying(Script):
         elif self._stage is Stage.RETREAT:
             self._waited += 1
             there = near(plan.grasp, plan.place, 0.04, 0.02) if plan.done is None else plan.done
-            done = episode.mishap is Mishap.DROP or there
+            done = episode.mishap in (Mishap.DROP, Mishap.HALF_WAY) or there
             if not done and gripper[2] > plan.done_height - 0.015 and self._waited > 2:
                 self._stage = Stage.REACH
 

@@ -5,7 +5,9 @@ import pytest
 from robofume_common.enums import Direction
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig, measure
+from robofume_sim.scripts import Mishap
 from robofume_sim.tasks import TASKS, make_task
+from robofume_sim.tasks.pot_lid import LID_RADIUS, POT_PLACE, POT_RADIUS
 from robofume_sim.world import World
 
 RIGID = sorted(name for name, task in TASKS.items() if not task.has_cloth)
@@ -36,6 +38,38 @@ def test_it_fails_on_purpose(task):
     report = measure(task, 60, DemonstratorConfig(failure_share=1.0))
     assert report.successes.mean() < 0.3  # a pot that is dropped or pushed may still end in the right place
     assert report.lost == 0
+
+
+def test_some_failures_end_half_way_where_the_object_stays_so():
+    world = World("pot_lid")
+    arm = ArmDriver(world)
+    script = Demonstrator(world.task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0, seed=5))
+    ends = []
+    for number in range(16):
+        direction = Direction.FORWARD if number % 2 == 0 else Direction.BACKWARD
+        world.reset(direction, seed=number)
+        arm.forget()
+        arm.home()
+        script.begin(direction)
+        assert script.mishap is Mishap.HALF_WAY
+        for _ in range(40):
+            arm.step(script.act(world.scene_state()))
+        arm.home()
+        truth, lid = world.truth(), world.scene_state().objects["lid"]
+        apart = np.hypot(lid.position[0] - POT_PLACE[0], lid.position[1] - POT_PLACE[1])
+        neither = not truth.forward_success and not truth.backward_success
+        ends.append(neither and 0.025 < apart < POT_RADIUS + LID_RADIUS)
+    assert np.mean(ends) > 0.4  # a lid that slides off, or on, is what may happen to anybody
+
+
+def test_nothing_ends_half_way_where_it_does_not_stay_or_is_not_asked_for():
+    for task, share in (("pot_pick_and_place", 1.0), ("pot_lid", 0.0)):
+        script = Demonstrator(make_task(task), DemonstratorConfig(failure_share=1.0, half_way_share=share))
+        mishaps = set()
+        for _ in range(40):
+            script.begin(Direction.FORWARD)
+            mishaps.add(script.mishap)
+        assert mishaps == set(Mishap) - {Mishap.HALF_WAY}
 
 
 def test_the_hand_is_the_tasks_unless_it_is_set():

@@ -102,15 +102,17 @@ def reward_rescore(options: Options, interruption: Interruption) -> None:
 
 def label(options: Options, interruption: Interruption) -> None:
     """Keep a person's verdict, or show what is worth one."""
-    from robofume_bringup.stages.labelling import add_label, show_doubtful
+    from robofume_bringup.stages.labelling import add_label, show_called, show_doubtful
 
     context = open_context(options, interruption, existing=True)
     if options.doubtful:
         show_doubtful(context, options.doubtful)
+    elif options.called:
+        show_called(context, options.called)
     elif options.episode and options.verdict:
         add_label(context, options.episode, options.verdict, options.index)
     else:
-        raise RobofumeError("Give an episode and its verdict, or --doubtful and how many to show.")
+        raise RobofumeError("Give an episode and its verdict, or --doubtful or --called and how many to show.")
 
 
 def pretrain(options: Options, interruption: Interruption) -> None:

@@ -168,6 +168,9 @@ def build_parser() -> argparse.ArgumentParser:
     label.add_argument(
         "--doubtful", type=int, default=0, metavar="COUNT", help="show the episodes the judge was least sure of"
     )
+    label.add_argument(
+        "--called", type=int, default=0, metavar="COUNT", help="show episodes drawn at random from called successes"
+    )
 
     pretrain = add(
         "pretrain",

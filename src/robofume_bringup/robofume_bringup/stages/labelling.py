@@ -36,21 +36,42 @@ def add_label(context: StageContext, episode_id: str, verdict: str, index: int) 
 
 def show_doubtful(context: StageContext, count: int) -> None:
     """Write the last images of the episodes that the judge was least sure of, and name them."""
-    from robofume_reward.mining import most_doubtful, read_labels
+    from robofume_reward.mining import most_doubtful
+
+    _show(context, "doubtful", most_doubtful(_unlabelled(context), count))
+
+
+def show_called(context: StageContext, count: int) -> None:
+    """Write the last images of episodes drawn at random from those that the judge called a success, and name them."""
+    from robofume_reward.mining import called_successes
+
+    episodes = _unlabelled(context)
+    # Other ones each time that labels were given.
+    seed = context.config.seed + len(episodes)
+    _show(context, "called", called_successes(episodes, count, seed))
+
+
+def _show(context: StageContext, name: str, episodes: list[EpisodeData]) -> None:
+    """Write the last images into the folder `name` of the run, in the place of earlier ones, and name them."""
     from robofume_reward.worst_frames import save_picture
 
-    known = read_labels(context.directory.labels)
-    episodes = [episode for episode in _recorded(context) if episode.episode_id not in known]
-    folder = context.directory.path / "doubtful"
+    folder = context.directory.path / name
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
-    for episode in most_doubtful(episodes, count):
+    for episode in episodes:
         picture = folder / f"{episode.episode_id}.png"
         save_picture(episode.images[-1], picture, enlarged=6)
         said = {Outcome.SUCCESS: "success", Outcome.TIMEOUT: "failure"}.get(episode.outcome, "unknown")
         probability = float(episode.probabilities[-1])
         context.say(f"{episode.episode_id}  P {probability:.2f}, {said}: {episode.instruction}  {picture}")
+
+
+def _unlabelled(context: StageContext) -> list[EpisodeData]:
+    from robofume_reward.mining import read_labels
+
+    known = read_labels(context.directory.labels)
+    return [episode for episode in _recorded(context) if episode.episode_id not in known]
 
 
 def _recorded(context: StageContext) -> list[EpisodeData]:

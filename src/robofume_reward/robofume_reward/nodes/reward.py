@@ -21,7 +21,7 @@ import numpy as np
 from rclpy.clock import Clock, ClockType
 from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.conversion import image_to_array, to_nanoseconds
-from robofume_common.diagnostics import ERROR, OK, Diagnostics
+from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
 from robofume_common.enums import Direction, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
@@ -41,6 +41,10 @@ from ..waiting import WaitingStep, WaitingSteps
 
 _TRUTHS_KEPT = 512
 _TASKS_KEPT = 16
+STRANGE = (
+    "The scene is unlike those that the reward model was trained on, so its steps are unknown: set light, colours and "
+    "camera right, or label some pictures (robofume label) and train again"
+)
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ class RewardNode(GraphNode):
         self._truth_tasks: set[str] = set()
         self._tasks: OrderedDict[str, str] = OrderedDict()  # by episode
         self._latencies: deque[float] = deque(maxlen=200)
-        self._counts = {"judged": 0, "successes": 0, "unknown": 0, "skipped": 0, "blind": 0, "dropped": 0, "late": 0,
-                        "labels": 0}  # fmt: skip
+        self._strange = False
+        self._counts = {"judged": 0, "successes": 0, "unknown": 0, "skipped": 0, "blind": 0, "strange": 0,
+                        "dropped": 0, "late": 0, "labels": 0}  # fmt: skip
         self._failure = ""
         self._newest: tuple[str, int, int] = ("", -1, -1)
         self._said: Reward | None = None
@@ -273,7 +278,8 @@ class RewardNode(GraphNode):
         self._publish(episode_id, index, probability, verdict, RewardSource.HUMAN, "", 0.0)
 
     def _expire(self) -> None:
-        self._diagnostics.report(ERROR if self._failure else OK, self._failure or "judging")
+        well = (WARN, STRANGE) if self._strange else (OK, "judging")
+        self._diagnostics.report(*((ERROR, self._failure) if self._failure else well))
         now = time.monotonic()
         if self._watch is not None and now >= self._next_look:
             self._next_look = now + self.config.reload_every
@@ -293,10 +299,10 @@ class RewardNode(GraphNode):
         while batch := self._waiting.take(self.config.batch_limit):
             try:
                 self._swap_model()
-                for steps, probabilities, opposites in self._ask(batch):
-                    for step, probability, opposite in zip(steps, probabilities, opposites, strict=True):
+                for steps, *answers in self._ask(batch):
+                    for step, probability, opposite, strange in zip(steps, *answers, strict=True):
                         if self._waiting.finish(step):
-                            self._answer(step, float(probability), float(opposite))
+                            self._answer(step, float(probability), float(opposite), bool(strange))
                 self._note_failure("")
             except Exception as error:  # noqa: BLE001  whatever the model raises, the loop goes on with unknown
                 self._note_failure(f"The reward model fails, steps stay unknown: {error}")
@@ -310,9 +316,9 @@ class RewardNode(GraphNode):
             self._take_over(newer)
             self.get_logger().info(f"Judging by the newer {self.model_version} from now on.")
 
-    def _ask(self, batch: list[WaitingStep]) -> list[tuple[list[WaitingStep], Any, Any]]:
-        """Steps with their probabilities, and those of the opposite question where the picture is one from home;
-        images of one size go through the model together.
+    def _ask(self, batch: list[WaitingStep]) -> list[tuple[list[WaitingStep], Any, Any, Any]]:
+        """Steps with their probabilities, those of the opposite question where the picture is one from home, and
+        whether the picture is strange; images of one size go through the model together.
         """
         by_shape: dict[tuple[int, ...], list[tuple[WaitingStep, np.ndarray]]] = {}
         for step in batch:
@@ -328,17 +334,22 @@ class RewardNode(GraphNode):
             home = [place for place, step in enumerate(steps) if step.from_home]
             if home:
                 opposites[home] = opposite_probabilities(self._model, images[home], [asked[place] for place in home])
-            answers.append((steps, self._model.probabilities(images, asked), opposites))
+            strange = self._model.familiarity.strange(images)
+            answers.append((steps, self._model.probabilities(images, asked), opposites, strange))
         return answers
 
-    def _answer(self, step: WaitingStep, probability: float | None, opposite: float = 0.0) -> None:
-        """Publishes the verdict on a step; probability None or NaN means no answer. `opposite`: see Calibration."""
+    def _answer(
+        self, step: WaitingStep, probability: float | None, opposite: float = 0.0, strange: bool = False
+    ) -> None:
+        """Publishes the verdict on a step; probability None or NaN means no answer. `opposite`, `strange`: see
+        Calibration.
+        """
         if probability is not None and not math.isfinite(probability):
             probability = None
         with self._lock:
             if self._labels.verdict(step.episode_id, step.index) is not None:
                 return
-            says = self._says(probability, step.from_home, opposite)
+            says = Verdict.UNKNOWN if strange else self._says(probability, step.from_home, opposite)
             verdict = self._judge.verdict(step.episode_id, step.index, says)
             vlm = self.config.judge == "vlm"
             source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
@@ -346,6 +357,10 @@ class RewardNode(GraphNode):
             self._counts["judged"] += 1
             self._counts["successes"] += verdict == Verdict.SUCCESS
             self._counts["unknown"] += verdict == Verdict.UNKNOWN
+            self._counts["strange"] += strange
+            if strange and not self._strange:
+                self.get_logger().warning(f"{STRANGE}.")
+            self._strange = strange if probability is not None else self._strange
             self._latencies.append(latency)
         self._publish(
             step.episode_id,

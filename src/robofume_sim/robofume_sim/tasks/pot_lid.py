@@ -30,6 +30,7 @@ LID_RADIUS, LID_HEIGHT = 0.042, 0.045
 KNOB_HEIGHT, KNOB_RADIUS = 0.030, 0.015
 GRASP_HEIGHT = 0.034
 ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
+HALF_WAY = (0.032, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
 
@@ -110,6 +111,12 @@ class PotLid(CarryingTask):
         if direction == Direction.FORWARD:
             return np.array([*POT_PLACE, POT_HEIGHT + GRASP_HEIGHT + 0.003])
         return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
+
+    def half_way_point(self, rng: np.random.Generator) -> Vector:
+        """So far beside the pot's axis that the lid lies off-centre on it, or askew on its rim."""
+        angle, apart = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(*HALF_WAY)
+        x, y = POT_PLACE[0] + apart * np.cos(angle), POT_PLACE[1] + apart * np.sin(angle)
+        return np.array([x, y, POT_HEIGHT + GRASP_HEIGHT + 0.003])
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:  # noqa: ARG002  same both ways
         """Close around the knob; carry the plate over the pot."""
