@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,57 @@ def test_over_ray_it_is_the_same(tmp_path, capsys, monkeypatch):
         np.testing.assert_array_equal(one.images, two.images)
     assert main([*command, "three", "--ray", "127.0.0.1:1"]) == 1
     assert "No Ray answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+class RayError(Exception):
+    pass
+
+
+class RayTaskError(RayError):
+    pass
+
+
+class RayThatLosesAMachine(ModuleType):
+    """What the import uses of Ray, in this process; the task of the second source is lost for good."""
+
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+
+    def init(self, **settings):
+        assert settings["runtime_env"]["env_vars"]["PYTHONPATH"]
+
+    def remote(self, **_):
+        return lambda work: SimpleNamespace(remote=lambda *arguments: (work, arguments))
+
+    def wait(self, waiting, num_returns):
+        return waiting[-num_returns:], waiting[:-num_returns]
+
+    def get(self, task):
+        work, (source, *rest) = task
+        if "00001" in source.name:
+            raise RayError("The node died.\nIts id was 1.")
+        return work(source, *rest)
+
+    def shutdown(self):
+        self.ended = True
+
+
+def test_a_source_whose_machine_is_lost_is_told_and_the_others_go_on(tmp_path, capsys, monkeypatch):
+    ray = RayThatLosesAMachine("ray")
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    for number in range(3):
+        (tmp_path / f"pots-train.tfrecord-{number:05d}-of-00003").write_bytes(tfrecord(example(seed=number)))
+    out = tmp_path / "out"
+    out.mkdir()
+    left = out / "pots-train-00000.mcap.elsewhere-7.unfinished"
+    left.write_bytes(b"of an import that was killed")
+    command = ["import", "--rlds", str(tmp_path), "--conventions", "bridge", "--output", str(out), "--ray", "auto"]
+    assert main(command) == 1
+    said = capsys.readouterr().out
+    assert "Imported 2 episodes" in said
+    assert "00001-of-00003 was not imported: Ray could not finish it (The node died)" in said
+    assert len(list(read_episodes(out))) == 2
+    assert not list(out.glob("*unfinished*"))
+    assert ray.ended
 
 
 def test_without_ray_or_with_a_reward_model_a_sentence_says_so(tmp_path, capsys, monkeypatch):

@@ -27,7 +27,8 @@ def import_over_ray(
 ) -> Iterator[ImportReport]:
     """`work(source, *arguments)` of each source, as they are done. jobs: processes of a Ray of its own (`local`).
 
-    RobofumeError where Ray is not installed or nobody answers at the address; whatever `work` raises.
+    A source whose machine is lost goes to another one; where that does not help either, its report says so and the
+    others go on. RobofumeError where Ray is not installed or nobody answers at the address; whatever `work` raises.
     """
     try:
         ray = importlib.import_module("ray")
@@ -42,14 +43,23 @@ def import_over_ray(
         _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="error", **settings)
     except Exception as error:  # Ray raises what its transports raise
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RobofumeError(f"No Ray answers at {address} ({reason}): start one with `ray start --head`.") from error
+        raise RobofumeError(
+            f"No Ray answers at {address} ({_first_line(error)}): start one with `ray start --head`."
+        ) from error
     try:
         task = ray.remote(num_cpus=1)(work)
-        waiting = [task.remote(source, *arguments) for source in sources]
+        waiting = {task.remote(source, *arguments): source for source in sources}
         while waiting:
-            (done,), waiting = ray.wait(waiting, num_returns=1)
-            yield ray.get(done)
+            (done, *_), _ = ray.wait(list(waiting), num_returns=1)
+            source = waiting.pop(done)
+            try:
+                report = ray.get(done)
+            except ray.exceptions.RayError as error:
+                if isinstance(error, ray.exceptions.RayTaskError):  # what `work` raised
+                    raise
+                report = ImportReport(str(source.path))
+                report.error = f"{source.path} was not imported: Ray could not finish it ({_first_line(error)})"
+            yield report
     finally:
         ray.shutdown()
 
@@ -59,6 +69,10 @@ def _knock(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10.0).close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _package_folders() -> Iterator[str]:

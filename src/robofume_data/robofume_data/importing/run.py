@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -61,8 +63,10 @@ def import_source(
     if bag.exists():
         report.error = f"{bag} is there already; delete it to import it again"
         return report
-    unfinished = folder / f"{source.name}.mcap.unfinished"
-    unfinished.unlink(missing_ok=True)
+    for left in folder.glob(f"{glob.escape(source.name)}.mcap.*unfinished*"):  # by an import that was killed
+        left.unlink(missing_ok=True)
+    # A name of its own: over Ray, a machine that was given up may still be at it.
+    unfinished = folder / f"{source.name}.mcap.{socket.gethostname()}-{os.getpid()}.unfinished"
     try:
         as_it_is = source.whole(source.path) if source.whole and judge is None and not options.image_size else None
         if as_it_is is not None:
