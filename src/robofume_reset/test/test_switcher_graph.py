@@ -228,7 +228,7 @@ def test_a_robot_that_does_nothing_is_nudged_reset_and_then_a_person_is_asked(gr
     graph.wait(client.server_is_ready)
     client.send_goal_async(Practice.Goal(episodes=8))
     graph.wait(lambda: help_wanted and help_wanted[-1].wanted)
-    assert "Nothing changed in the last 1" in help_wanted[-1].sentence and help_wanted[-1].requests == 1
+    assert "Nothing changed in the last episode" in help_wanted[-1].sentence and help_wanted[-1].requests == 1
     kinds = [(episode.phase, episode.outcome, episode.assisted_reset_before) for episode in graph.episodes]
     failed = (Phase.FORWARD, Outcome.TIMEOUT)
     assert [kind[1] for kind in kinds].count(Outcome.INTERVENTION) == 1
