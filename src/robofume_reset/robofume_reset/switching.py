@@ -138,11 +138,11 @@ class Alternation:
     def _trouble(self) -> str:
         """Why the scene needs help now; empty: it does not."""
         if self._unclear:
-            return f"the judge could not say how the last {self.unknowns_in_row} episodes ended"
+            return f"the judge could not say how {_last(self.unknowns_in_row)} ended"
         if 0 < self.config.still_episodes <= self.still_in_row:
-            return f"nothing changed in the last {self.still_in_row} episodes"
+            return f"nothing changed in {_last(self.still_in_row)}"
         if 0 < self.ladder.failures_allowed <= self.failures_in_row:
-            return f"the last {self.failures_in_row} episodes failed"
+            return f"{_last(self.failures_in_row)} failed"
         return ""
 
     def on_episode(self, result: EpisodeResult) -> bool:
@@ -246,6 +246,10 @@ class Alternation:
         return cls(
             config, pairs, can_nudge=can_nudge, total=total, graph=TaskGraph.from_dict(pairs, graph), **counters
         )
+
+
+def _last(episodes: int) -> str:
+    return "the last episode" if episodes == 1 else f"the last {episodes} episodes"
 
 
 def _older_graph(values: dict[str, Any], pairs: tuple[TaskPair, ...]) -> dict[str, Any]:

@@ -790,7 +790,7 @@ def test_where_nobody_resets_the_scene_the_sentence_says_why_it_was_due():
     reset = unclear(bench)[-1]
     bench.take(bench.loop.on_reset(reset.ticket, False, "nobody serves scene/reset.", 0, bench.now))
     message = bench.of(Finished)[-1].message
-    assert "could not say how the last 1 episodes ended" in message and "nobody serves" in message
+    assert "could not say how the last episode ended" in message and "nobody serves" in message
 
 
 def test_a_trial_that_could_not_be_judged_is_run_again_from_the_same_start():

@@ -101,7 +101,7 @@ def test_a_person_is_asked_where_the_scene_cannot_be_reset_and_the_arm_gets_noth
     bench = asked()
     (ask,) = bench.of(AskPerson)
     assert (ask.direction, ask.instruction) == (Direction.FORWARD, TASK.forward_instruction)
-    assert "nobody serves scene/reset" in ask.sentence and "the last 1 episodes failed" in ask.sentence
+    assert "nobody serves scene/reset" in ask.sentence and "the last episode failed" in ask.sentence
     assert f"“{TASK.forward_instruction}” starts" in ask.sentence
     assert bench.task.phase == Phase.IDLE and bench.loop.busy and bench.loop.waiting_for == ask.sentence
     bench.tick(3000)  # no deadline of steps, verdicts or resets runs meanwhile
@@ -133,7 +133,7 @@ def test_resets_that_do_not_help_ask():
     reset = bench.of(ResetScene)[-1]
     bench.take(bench.loop.on_reset(reset.ticket, True, "", bench.stamp, bench.now))
     bench.timeout()
-    assert bench.of(AskPerson)[-1].sentence.startswith("The last 1 episodes failed.")
+    assert bench.of(AskPerson)[-1].sentence.startswith("The last episode failed.")
     assert len(bench.of(ResetScene)) == 1
 
 

@@ -163,6 +163,7 @@ class SwitcherNode(GraphNode):
             self._serve(Evaluate, "evaluate", self._evaluation_plan),
         ]
         self._handle(self._loop.start())
+        self._publish_help(HelpRequest())  # what a former process asked for is over
 
     # Goals.
 

@@ -74,7 +74,7 @@ class SimNode(GraphNode):
             ),
         )
         self._world.task.pair(config.start_task)  # or one sentence
-        if config.start_task or config.start_direction != Direction.FORWARD:
+        if config.start_task not in ("", config.task) or config.start_direction != Direction.FORWARD:
             self._world.reset(Direction(config.start_direction), task=config.start_task)
         self._counters = {"images": 0, "repeated": 0, "refused_trajectories": 0, "scene_resets": 0, "objects_lost": 0}
         self._diagnostics = Diagnostics(self, self._counters)
