@@ -134,14 +134,18 @@ def fit(
 
     described = lit(recorded)
     checked = lit(held_out) if len(held_out) >= _FEWEST else described
-    centre, covariance = described.mean(0), np.asarray(np.cov(described.T), np.float64)
+    centre, covariance = described.mean(0), _covariance(described)
     centres, metrics = [centre], [_metric(covariance, checked - centre)]
     for group in _groups(describe(more), Familiarity(np.array(centres), np.array(metrics))):
         of_group = lit(more[group])
         centres.append(of_group.mean(0))
         # A few pictures show little of what may vary, and other things vary in other colours than the recorded ones.
-        metrics.append(_metric(covariance + np.cov(of_group.T), checked - centre))
+        metrics.append(_metric(covariance + _covariance(of_group), checked - centre))
     return Familiarity(np.array(centres), np.array(metrics))
+
+
+def _covariance(described: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.cov(described.T), np.float64)
 
 
 def _metric(covariance: NDArray[np.float64], checked: NDArray[np.float64]) -> NDArray[np.float64]:
