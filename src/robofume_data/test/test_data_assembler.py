@@ -41,7 +41,7 @@ def end(outcome: Outcome = Outcome.TIMEOUT, success_index: int = -1) -> Message:
 
 
 def truth(index: int, forward: bool) -> Message:
-    return Message(stamp=time(index), forward_success=forward, backward_success=not forward)
+    return Message(stamp=time(index), task="pot", forward_success=forward, backward_success=not forward)
 
 
 def assemble(*others: Message, outcome: Outcome = Outcome.TIMEOUT, success_index: int = -1):

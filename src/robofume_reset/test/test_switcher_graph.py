@@ -112,13 +112,13 @@ def test_a_policy_that_is_restarted_in_time_costs_one_episode(graph):
     killed = []
 
     def restart():
-        if len(graph.episodes) == 3 and not killed:
+        if len(graph.episodes) >= 3 and not killed:  # the observer may be some episodes behind
             killed.append(graph.stop("policy", signal.SIGKILL))
             graph.start_policy()
 
-    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=8), restart)
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=20), restart)
     assert killed and result.error_code == 0, result.message
-    assert result.episodes == 8
+    assert result.episodes == 20
     assert [episode.outcome for episode in graph.episodes].count(Outcome.ABORTED) <= 1
     # A step 0 that was sent in the moment of the kill may have reached us and not the switcher; whoever has seen it
     # begins the episode again with the second one, as the recorder and the learner do.
@@ -229,6 +229,7 @@ def test_a_robot_that_does_nothing_is_nudged_reset_and_then_a_person_is_asked(gr
     client.send_goal_async(Practice.Goal(episodes=8))
     graph.wait(lambda: help_wanted and help_wanted[-1].wanted)
     assert "Nothing changed in the last episode" in help_wanted[-1].sentence and help_wanted[-1].requests == 1
+    graph.spin(1.0)  # the call for help may have overtaken the last episode
     kinds = [(episode.phase, episode.outcome, episode.assisted_reset_before) for episode in graph.episodes]
     failed = (Phase.FORWARD, Outcome.TIMEOUT)
     assert [kind[1] for kind in kinds].count(Outcome.INTERVENTION) == 1

@@ -14,6 +14,7 @@ from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.dataset import DatasetConfig
+from robofume_reward.familiarity import Familiarity
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import Calibration, View, check_manifest
 from robofume_reward.tiny_model import TinyModelConfig
@@ -188,6 +189,7 @@ class SureOfSuccess:
     """A second judge that calls everything a success."""
 
     view = View()
+    familiarity = Familiarity()
 
     def probabilities(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
         return np.ones(len(images))

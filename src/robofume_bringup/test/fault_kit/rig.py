@@ -139,6 +139,8 @@ class Rig:
         self._next = self._sampled = 0.0
         self._stopped: list[tuple[float, int]] = []
         self._exhausted = False
+        self._finishing: float | None = None
+        self._announced: int | None = None
 
     def run(self, seconds: float = 3600.0) -> Witness:
         """Sessions of practice until the faults are used up or the time is over."""
@@ -240,8 +242,8 @@ class Rig:
         assert self._witness is not None and self._runner is not None
         fault = next(self._faults, None)
         if fault is None:
-            self._exhausted = True
-            raise _Done
+            self._finish()
+            return
         moving = self._witness.arm_state == ArmState.MOVING
         self._strike = Strike(fault, time.monotonic(), self._witness.steps, moving)
         self.log.strikes.append(self._strike)
@@ -258,6 +260,20 @@ class Rig:
             self._stopped.append((time.monotonic() + fault.seconds, pid))
         else:
             self._order(fault)
+
+    def _finish(self) -> None:
+        """Raises _Done once two more episodes were announced to a recorder that hears: something to compare."""
+        assert self._witness is not None
+        now = time.monotonic()
+        if self._finishing is None:
+            self._finishing = now
+        hears = not self.log.deaf or self.log.deaf[-1][1] < now
+        announced = sum(heard.whole for heard in list(self._witness.episodes.values()))
+        if hears and self._announced is None:
+            self._announced = announced
+        if (self._announced is not None and announced >= self._announced + 2) or now - self._finishing > PATIENCE:
+            self._exhausted = True
+            raise _Done
 
     def _order(self, fault: Fault) -> None:
         assert self._strike is not None
