@@ -71,7 +71,7 @@ class FakeRobot(Node):
         self.proprioception.publish(state)
         shade = int(127 + 500 * np.clip(self.position, -0.2, 0.2))
         self.image.publish(array_to_image(np.full((SIZE, SIZE, 3), shade, np.uint8), to_time(self.stamp)))
-        if self.demonstrate and self.task.phase != Phase.IDLE:
+        if self.demonstrate and self.task.phase not in (Phase.IDLE, Phase.INTERVENTION):  # as the demonstrator
             idle = self.fail_every and self.episodes % self.fail_every == 0
             sign = 0.0 if idle else 1.0 if self.task.direction == Direction.FORWARD else -1.0
             command = ArmCommand(mode=int(ArmMode.DELTA), actor=int(Actor.SCRIPT))
