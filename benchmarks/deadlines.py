@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import itertools
 import os
 import platform
@@ -46,7 +45,7 @@ from robofume_common.conversion import to_nanoseconds
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_sim.demonstrator import DemonstratorConfig
 from sensor_msgs.msg import Image
-from soak import memory
+from soak import append_row, memory
 from trajectory_msgs.msg import JointTrajectory
 
 from robofume_common import qos
@@ -191,7 +190,7 @@ def measure(directory: RunDirectory, given: argparse.Namespace, niceness: int | 
             row = {"learner_niceness": chosen["learner"], "seconds": now - begin, "updates": updates, "load": loads[-1]}
             row |= _shares(delays[done:]) | memory(runner)
             done = len(delays)
-            _append(table, row)
+            append_row(table, row)
             if now - begin > 60 * given.minutes:
                 raise _Measured
 
@@ -229,15 +228,6 @@ def _shares(delays: np.ndarray) -> dict[str, Any]:
     }
     counts = {"steps": len(delays), "missed": sum(missed.values()), **missed}
     return {**counts, **dict(zip(names, 1000 * quantiles, strict=True))}
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({name: f"{value:.5g}" for name, value in row.items()})
 
 
 def report(given: argparse.Namespace, rows: Sequence[str]) -> str:

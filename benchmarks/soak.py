@@ -137,7 +137,7 @@ def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> No
                 "load": os.getloadavg()[0],
             }
             last, last_steps = now, state.steps
-            _append(output, row)
+            append_row(output, row)
             if now - begin > 60 * given.minutes:
                 raise Stopped
 
@@ -172,10 +172,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _append(path: Path, row: dict[str, float]) -> None:
+def append_row(path: Path, row: dict[str, float]) -> None:
+    """Add a row to a CSV file, in the order of the columns that it has."""
+    names = list(next(iter(_rows(path)), row))
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, sorted(row))
+        writer = csv.DictWriter(file, names)
         if new:
             writer.writeheader()
         writer.writerow({name: f"{value:.5g}" for name, value in row.items()})

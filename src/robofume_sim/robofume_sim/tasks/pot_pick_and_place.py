@@ -21,6 +21,9 @@ from robofume_sim.tasks.base import (
     share_reached,
 )
 
+Zone = tuple[tuple[float, float], tuple[float, float]]
+"""Least and greatest x, y [m] of the pot's centre."""
+
 POT = "pot"
 RADIUS = 0.022
 HEIGHT = 0.048
@@ -48,9 +51,18 @@ class PotPickAndPlace(CarryingTask):
         home_joint_positions=HOME_JOINT_POSITIONS,
     )
     object_names = (POT,)
+    zones: tuple[Zone, Zone] = ((TABLE_MIN, TABLE_MAX), (TRAY_MIN, TRAY_MAX))
+    """Where forward starts, and where it ends."""
+    start_margin = START_MARGIN
+    leaning = LEANING
 
     def bodies(self, appearance: scene.Appearance) -> str:
-        """Tray, divider and the pot: a round weighted belly on a flat foot, a rim and a dark mouth."""
+        """Tray, divider and the pot."""
+        return scene.half_plate(appearance) + scene.divider(appearance) + self.pot(appearance)
+
+    @staticmethod
+    def pot(appearance: scene.Appearance) -> str:
+        """A round weighted belly on a flat foot, a rim and a dark mouth."""
         colour, rim = scene.rgba(appearance.object), scene.rgba(appearance.object, 0.8)
         # Spheres and planes have exact, cheap contacts. Fingers that miss slide off the round belly.
         belly = f'size="{RADIUS}" pos="0 0 {BELLY_HEIGHT}"'
@@ -60,13 +72,12 @@ class PotPickAndPlace(CarryingTask):
 <geom class="object" type="cylinder" size=".017 .004" pos="0 0 .004" rgba="{rim}"/>
 <geom class="visual" type="cylinder" size=".0175 .0035" pos="0 0 {HEIGHT - 0.0035}" rgba="{rim}"/>
 <geom class="visual" type="cylinder" size=".0145 .0005" pos="0 0 {HEIGHT}" rgba=".12 .04 .04 1"/>"""
-        pot = scene.movable(POT, geoms, mass=0.06, centre_of_mass_z=0.012, radius=RADIUS, righting=0.03)
-        return scene.half_plate(appearance) + scene.divider(appearance) + pot
+        return scene.movable(POT, geoms, mass=0.06, centre_of_mass_z=0.012, radius=RADIUS, righting=0.03)
 
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
-        """The pot somewhere on the table (forward) or in the tray (backward)."""
-        lower, upper = (TABLE_MIN, TABLE_MAX) if direction == Direction.FORWARD else (TRAY_MIN, TRAY_MAX)
-        return {POT: place_within(lower, upper, START_MARGIN, rng)}
+        """The pot somewhere in the zone where the direction starts."""
+        lower, upper = self.zones[direction == Direction.BACKWARD]
+        return {POT: place_within(lower, upper, self.start_margin, rng)}
 
     def truth(self, state: SceneState) -> Truth:
         """The pot stands inside the zone, and the gripper is off it: what one picture can show."""
@@ -74,19 +85,18 @@ class PotPickAndPlace(CarryingTask):
         x, y, _ = pot.position
         resting = is_resting(pot, 0.0)
         released = is_off(state, POT, HEIGHT)
-        tray = distance_to_rectangle(x, y, TRAY_MIN, TRAY_MAX)
-        table = distance_to_rectangle(x, y, TABLE_MIN, TABLE_MAX)
+        begin, end = (distance_to_rectangle(x, y, *zone) for zone in self.zones)
         return Truth(
-            forward_success=tray <= LEANING and resting and released,
-            backward_success=table <= LEANING and resting and released,
-            forward_score=share_reached(tray, 0.16, resting, released),
-            backward_score=share_reached(table, 0.16, resting, released),
+            forward_success=end <= self.leaning and resting and released,
+            backward_success=begin <= self.leaning and resting and released,
+            forward_score=share_reached(end, 0.16, resting, released),
+            backward_score=share_reached(begin, 0.16, resting, released),
         )
 
     def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
-        """Anywhere well inside the zone."""
-        lower, upper = (TRAY_MIN, TRAY_MAX) if direction == Direction.FORWARD else (TABLE_MIN, TABLE_MAX)
-        return place_within(lower, upper, START_MARGIN, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
+        """Anywhere well inside the zone where the direction ends."""
+        lower, upper = self.zones[direction == Direction.FORWARD]
+        return place_within(lower, upper, self.start_margin, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:  # noqa: ARG002  same both ways
         """Close around the middle of the pot."""
