@@ -41,6 +41,8 @@ class HelpDesk:
 
     def _on_help(self, message: HelpRequest) -> None:
         if message.wanted and not self._wanted:
+            while _enter_was_pressed():  # typed before anybody was asked: that is no answer, and the arm would move
+                pass
             ring()
             self._say(
                 f"A person is needed: {message.sentence} Then step back and press Enter here, or run `robofume helped`."
@@ -93,6 +95,9 @@ def _enter_was_pressed() -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         return False
     file = sys.stdin.fileno()
-    if os.tcgetpgrp(file) != os.getpgrp() or not select.select([file], [], [], 0.0)[0]:
+    try:
+        if os.tcgetpgrp(file) != os.getpgrp() or not select.select([file], [], [], 0.0)[0]:
+            return False
+        return bool(os.read(file, 1024))
+    except OSError:  # a terminal of another session, or one that was closed
         return False
-    return bool(os.read(file, 1024))
