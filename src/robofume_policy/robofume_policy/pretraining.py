@@ -93,6 +93,7 @@ def pretrain(
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
     device = training_device(config.device)
+    use_threads(config)
     encoder = InstructionEncoder((language or LanguageConfig()).model)
     store = CheckpointStore(directory)
     converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)
@@ -128,6 +129,12 @@ def pretrain(
     return trained
 
 
+def use_threads(config: PretrainingConfig) -> None:
+    """Before anything is computed: torch sums in another order on another number of threads."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
 def train_offline(
     trained: TrainedAgent,
     draw: Callable[[], Batch],
@@ -142,8 +149,6 @@ def train_offline(
 
     `about` is kept with the state of every checkpoint. Raises RobofumeError where the losses are no longer finite.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
     learner = trained.agent
     leads = learner.team.rank == 0
     writer = None

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from robofume_common.errors import RobofumeError
 from robofume_policy.language import InstructionEncoder
 
@@ -21,6 +22,18 @@ def test_embeddings_are_unit_vectors_and_cached(encoder: InstructionEncoder) -> 
 def test_meaning_orders_similarity(encoder: InstructionEncoder) -> None:
     pot = encoder("put the pot into the tray")
     assert pot @ encoder("place the pan in the tray") > pot @ encoder("fold the cloth in half")
+
+
+def test_a_sentence_has_the_same_bits_on_any_number_of_threads() -> None:
+    before, found = torch.get_num_threads(), set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.add(InstructionEncoder()("put the pot into the tray").tobytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
 
 
 def test_what_cannot_be_loaded_is_named() -> None:

@@ -130,7 +130,7 @@ class LearnerNode(GraphNode):
         self._publish_status()
         trouble = self._trouble
         self._diagnostics.report(ERROR if trouble else OK, trouble or self._status.message)
-        self.failure = self._failure
+        self.failure = self.failure or self._failure
 
     def _counters(self) -> dict[str, int]:
         status = self._status
