@@ -25,8 +25,8 @@ OPPOSITES_FILE = "opposites.json"
 MANIFEST_FILE = "files.json"
 _WEIGHTS = ".safetensors"
 _OF_A_MODEL = (".json", ".jinja", ".txt", ".model", _WEIGHTS)
-_OTHERS = (CALIBRATION_FILE, VIEW_FILE, OPPOSITES_FILE, FAMILIARITY_FILE, MANIFEST_FILE, "training.json",
-           "evaluation.json")  # fmt: skip
+_BESIDE = (CALIBRATION_FILE, VIEW_FILE, OPPOSITES_FILE, FAMILIARITY_FILE)
+_RECORDS = (MANIFEST_FILE, "training.json", "evaluation.json")
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,11 @@ def written_to(directory: Path) -> Iterator[None]:
 def write_manifest(directory: Path) -> None:
     """Saves size and hash of the files that make the model, so that damage does not pass for another model.
 
-    Of a text that is cut off, such as a chat template, transformers takes what is left.
+    Of a text that is cut off, such as a chat template, transformers takes what is left. What is saved beside the
+    weights may be written anew, but once it was there it must not be missing, since its place is taken by defaults.
     """
-    names = sorted(path.name for path in directory.iterdir() if path.suffix in _OF_A_MODEL and path.name not in _OTHERS)
-    facts = {name: _fact(directory / name) for name in names}
+    paths = sorted(path for path in directory.iterdir() if path.suffix in _OF_A_MODEL and path.name not in _RECORDS)
+    facts = {path.name: _fact(path) for path in paths}
     (directory / MANIFEST_FILE).write_text(json.dumps(facts, indent=2) + "\n")
 
 
@@ -191,7 +192,10 @@ def check_manifest(directory: Path) -> None:
 
 def _fact(path: Path) -> dict[str, Any]:
     """Size and hash; of the weights, which can be large and tell themselves when they are cut off, the size alone."""
+    size = path.stat().st_size
+    if path.name in _BESIDE:
+        return {}
     if path.suffix == _WEIGHTS:
-        return {"bytes": path.stat().st_size}
+        return {"bytes": size}
     data = path.read_bytes()
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"bytes": size, "sha256": hashlib.sha256(data).hexdigest()}

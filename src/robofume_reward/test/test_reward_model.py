@@ -1,13 +1,16 @@
 """The tiny model, loading, and the answers."""
 
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from robofume_common.errors import RobofumeError
+from robofume_reward.familiarity import BINS, Familiarity
 from robofume_reward.model import ModelConfig, RewardModel
-from robofume_reward.saved import Calibration, View
+from robofume_reward.saved import Calibration, View, read_opposites, write_opposites
 from robofume_reward.tiny_model import TinyModelConfig
 from synthetic_episodes import draw
 
@@ -132,15 +135,53 @@ def test_a_model_cut_anywhere_is_one_sentence_or_answers_the_same(directory: Pat
     assert refused >= 20
 
 
-@pytest.mark.parametrize("kind", [Calibration, View])
-def test_what_is_saved_beside_a_model_and_cut_at_any_byte_is_one_sentence(tmp_path: Path, kind: type) -> None:
-    kind().write(tmp_path)
-    (path,) = tmp_path.iterdir()
-    data = path.read_bytes()
-    for length in range(len(data) - 1):  # without the last line break it is whole
-        path.write_bytes(data[:length])
+def test_weights_cut_at_any_byte_are_one_sentence(directory: Path, tmp_path: Path) -> None:
+    RewardModel.load(directory).save(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    size = weights.stat().st_size
+    near_an_end = {size - 1 - n for n in range(300)} | set(range(300))
+    for length in sorted(near_an_end | set(range(0, size, 9973)), reverse=True):
+        os.truncate(weights, length)
+        with pytest.raises(RobofumeError, match=r"damaged: model\.safetensors is not as it was saved"):
+            RewardModel.load(tmp_path)
+    weights.unlink()
+    with pytest.raises(RobofumeError, match="damaged"):
+        RewardModel.load(tmp_path)
+
+
+FAMILIAR = Familiarity(np.zeros((1, 3 * BINS)), np.eye(3 * BINS)[None])
+SAVED_BESIDE = {
+    "calibration.json": (Calibration().write, Calibration.read),
+    "view.json": (View().write, View.read),
+    "opposites.json": (partial(write_opposites, opposites={"lid on": "lid off", "lid off": "lid on"}), read_opposites),
+    "familiarity.json": (FAMILIAR.write, Familiarity.read),
+}
+
+
+@pytest.mark.parametrize("name", SAVED_BESIDE)
+def test_what_is_saved_beside_a_model_and_cut_at_any_byte_is_one_sentence(tmp_path: Path, name: str) -> None:
+    write, read = SAVED_BESIDE[name]
+    write(tmp_path)
+    data = (tmp_path / name).read_bytes()
+    whole = range(len(data) - 1)  # without the last line break it is whole
+    for length in {*whole[:1000], *whole[-1000:], *whole[::997]}:
+        (tmp_path / name).write_bytes(data[:length])
         with pytest.raises(RobofumeError, match="train the reward model again"):
-            kind.read(tmp_path)
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("name", SAVED_BESIDE)
+def test_what_was_saved_beside_a_model_and_is_gone_is_not_replaced_by_defaults(
+    directory: Path, tmp_path: Path, name: str
+) -> None:
+    model = RewardModel.load(directory)
+    model.opposites = {"lid on": "lid off", "lid off": "lid on"}
+    model.familiarity = FAMILIAR
+    model.save(tmp_path)
+    RewardModel.load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(RobofumeError, match=f"damaged.*{name}"):
+        RewardModel.load(tmp_path)
 
 
 def test_a_broken_calibration_is_one_sentence(directory: Path, tmp_path: Path) -> None:
