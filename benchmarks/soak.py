@@ -1,8 +1,11 @@
 """Practice for a long time: memory, files, disk, step rate and latency of every node over time.
 
-    nice python benchmarks/soak.py --minutes 240 --folder /data/soak        # goes on where it was stopped
+    nice python benchmarks/soak.py --minutes 240 --folder runs/soak        # goes on where it was stopped
 
-In lockstep the graph runs as fast as the machine goes. Memory is what belongs to a process alone (RssAnon): what is
+In lockstep the graph runs as fast as the machine goes. `--folder` may name a run that is pre-trained already; where it
+has a reward model that one judges, otherwise ground truth. The learner makes few updates a step (`--updates-per-step`),
+since the steps are what is to be many, and keeps few (`--online-capacity`), so that its memory has to stop growing.
+Memory is what belongs to a process alone (RssAnon): what is
 mapped from files, as the replay memory's recorded part, is the kernel's to drop. Appends to benchmarks/results/soak.csv
 and draws a plot beside it. Deadlines in real time: benchmarks/deadlines.py.
 """
@@ -94,13 +97,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=240.0)
     parser.add_argument("--folder", type=Path, help="the run; one that is there is continued")
+    parser.add_argument("--steps", type=int, default=10**7, help="end after so many control steps")
+    parser.add_argument("--updates-per-step", type=float, default=0.1)
+    parser.add_argument("--online-capacity", type=int, default=20_000, help="steps of practice that the learner keeps")
     parser.add_argument("--output", type=Path, default=RESULTS / "soak.csv", help="the CSV file")
     given = parser.parse_args()
     output = given.output
     folder = given.folder or Path(tempfile.mkdtemp(prefix="soak_"))
     directory = RunDirectory(folder)
     if not directory.pretrained.exists():
-        output.unlink(missing_ok=True)
         prepare(directory, collect(Bench(TASK, Protocol(demonstrations=8)), DemonstratorConfig()), updates=400)
     soak(directory, given, output)
     draw(output)
@@ -111,9 +116,14 @@ def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> No
     """Practise, and add a row every few seconds."""
     settings = GraphSettings(
         TASK, "practice", run_directory=directory.path.resolve(), restarts=0,
-        overrides={"reward": {"judge": "ground_truth"}},
+        overrides={
+            "reward": {} if directory.reward.is_dir() else {"judge": "ground_truth"},
+            "learner": {"updates_per_step": given.updates_per_step, "online_capacity": given.online_capacity},
+        },
     )  # fmt: skip
-    rows = _rows(output)
+    rows = _rows(output) if directory.checkpoints.is_dir() else []
+    if not rows:
+        output.unlink(missing_ok=True)
     before = rows[-1] if rows else {}
     steps_before, seconds_before = float(before.get("steps", 0)), float(before.get("seconds", 0))
     runner = GraphRunner(build_graph(settings), directory.parameters, directory.logs)
@@ -142,7 +152,7 @@ def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> No
                 raise Stopped
 
         with contextlib.suppress(Stopped):
-            session.practice(feedback)
+            session.practice(feedback, steps=max(1, given.steps - int(steps_before)))
 
 
 def memory(runner: GraphRunner) -> dict[str, float]:

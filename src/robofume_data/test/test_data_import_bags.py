@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
+import socket
 import sqlite3
 
 import numpy as np
@@ -217,6 +219,37 @@ def test_a_whole_bag_of_this_suite_is_copied_and_another_is_written_anew(tmp_pat
     assert whole_bag(path) is None
     (report,) = import_sources([Source("x", path, reader, whole_bag)], tmp_path / "b", conventions, OPTIONS)
     assert (report.episodes, report.steps) == (2, 12)
+
+
+def test_what_a_killed_import_left_is_removed_and_what_another_one_writes_is_not(tmp_path):
+    path, out = tmp_path / "own.mcap", tmp_path / "out"
+    write_episodes(path, [make_episode(0)])
+    out.mkdir()
+    here, gone = socket.gethostname(), 2**22 + 1  # Linux does not count so far
+    name = "x[1].mcap"  # what a pattern would read as another name
+    kept = [out / f"{name}.{here}-{os.getppid()}.unfinished", out / f"{name}.elsewhere-7.unfinished"]
+    removed = [out / f"{name}.{here}-{gone}.unfinished", out / f"{name}.else-where-8.unfinished"]
+    for left in (*kept, *removed):
+        left.write_bytes(b"half")
+    os.utime(removed[1], (0, 0))
+    source, conventions = Source("x[1]", path, BagImporter(CONFIG, pose_of), whole_bag), raw_conventions(5.0, "none")
+    (report,) = import_sources([source], out, conventions, OPTIONS, disk_floor=0)
+    assert (report.episodes, report.error) == (1, "")
+    assert [left.exists() for left in (*kept, *removed)] == [True, True, False, False]
+
+
+def test_of_two_imports_into_one_folder_the_first_bag_stays(tmp_path):
+    path, out = tmp_path / "own.mcap", tmp_path / "out"
+    write_episodes(path, [make_episode(0), make_episode(1)])
+
+    def read(source, conventions):
+        yield from read_episodes(source)
+        (out / "x.mcap").write_bytes(b"the other import's")
+
+    (report,) = import_sources([Source("x", path, read)], out, raw_conventions(5.0, "none"), OPTIONS, disk_floor=0)
+    assert "is there already" in report.error and report.episodes == 0
+    assert [item.name for item in out.iterdir()] == ["x.mcap"]
+    assert (out / "x.mcap").read_bytes() == b"the other import's"
 
 
 def test_joint_states_of_several_publishers_and_layouts_are_gathered(tmp_path):

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from robofume_data.importing.trajectory import ImportReport, Skipped, Trajectory
 
 DISK_FLOOR = 500_000_000
 """Bytes that an import leaves free."""
+
+ABANDONED_AFTER = 3600.0
+"""Seconds without a write after which an unfinished bag of another machine is taken for one that was given up."""
 
 Judge = Callable[[NDArray[np.uint8], str], tuple[NDArray[np.float64], NDArray[np.uint8]]]
 """P(success) (S,) of pictures (S, H, W, 3) of an episode under a sentence, and verdicts (S,) of Verdict on them."""
@@ -60,12 +64,14 @@ def import_source(
     """
     report = ImportReport(str(source.path))
     bag, record = folder / f"{source.name}.mcap", folder / f"{source.name}.import.json"
+    there = f"{bag} is there already; delete it to import it again"
     if bag.exists():
-        report.error = f"{bag} is there already; delete it to import it again"
+        report.error = there
         return report
-    for left in folder.glob(f"{glob.escape(source.name)}.mcap.*unfinished*"):  # by an import that was killed
-        left.unlink(missing_ok=True)
-    # A name of its own: over Ray, a machine that was given up may still be at it.
+    for left in folder.glob(f"{glob.escape(source.name)}.mcap.*.unfinished"):
+        if _is_abandoned(left):
+            left.unlink(missing_ok=True)
+    # A name of its own: over Ray, a machine that was given up may still be at it, and so may another import.
     unfinished = folder / f"{source.name}.mcap.{socket.gethostname()}-{os.getpid()}.unfinished"
     try:
         as_it_is = source.whole(source.path) if source.whole and judge is None and not options.image_size else None
@@ -82,6 +88,8 @@ def import_source(
                     report.episodes += 1
                     report.steps += episode.length
                     report.count("episodes_of_unknown_outcome", episode.outcome == Outcome.UNKNOWN)
+        if report.episodes and bag.exists():  # another import was faster
+            return ImportReport(str(source.path), error=there)
         if report.episodes:
             os.rename(unfinished, bag)
     finally:
@@ -91,6 +99,17 @@ def import_source(
     details = {"conventions": to_dict(conventions), "options": to_dict(options), **report.as_dict()}
     record.write_text(json.dumps(details, indent=1, ensure_ascii=False), encoding="utf-8")
     return report
+
+
+def _is_abandoned(unfinished: Path) -> bool:
+    """Whether nobody writes this file any more: a process of this machine that is gone, or of another one, for long."""
+    host, _, number = unfinished.name.removesuffix(".unfinished").rpartition(".mcap.")[2].rpartition("-")
+    if host == socket.gethostname() and number.isdigit():
+        return int(number) == os.getpid() or not Path("/proc", number).exists()
+    try:
+        return time.time() - unfinished.stat().st_mtime > ABANDONED_AFTER
+    except OSError:  # gone just now
+        return False
 
 
 def _episodes(
