@@ -276,8 +276,8 @@ def _chunk_data(payload: memoryview) -> tuple[memoryview, int]:
     (length,) = _LENGTH.unpack_from(payload, begin - _LENGTH.size)
     compression = bytes(payload[_CHUNK.size : _CHUNK.size + name_length])
     packed = payload[begin : begin + length]
-    if len(packed) != length or size > _MAX_CHUNK:
-        raise ValueError(f"a chunk of {len(packed)} bytes says that it has {length}, unpacked {size}")
+    if len(payload) != begin + length or size > _MAX_CHUNK:
+        raise ValueError(f"a chunk of {len(payload) - begin} bytes says that it has {length}, unpacked {size}")
     if compression == b"":
         data = packed
     elif compression == b"zstd":

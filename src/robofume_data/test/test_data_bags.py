@@ -154,6 +154,16 @@ def test_a_chunk_is_never_passed_over_in_silence(bag, kind):
         list(read_episodes(bag))
 
 
+def test_a_chunk_whose_head_is_zeros_is_not_an_empty_one(bag):
+    """No length, no checksum and no compression: what a sector that was never written leaves."""
+    data = bytearray(bag.read_bytes())
+    chunks = [begin for begin, opcode in records(bytes(data)) if opcode == Opcode.CHUNK]
+    data[chunks[1] + 9 : chunks[1] + 60] = bytes(51)
+    bag.write_bytes(data)
+    with pytest.raises(RobofumeError, match="is damaged"):
+        list(read_episodes(bag))
+
+
 def records(data: bytes):
     """Begin and kind of each record of an MCAP file."""
     position = 8
