@@ -54,7 +54,10 @@ class LoopConfig(PersonConfig):
     )
     success_needs_open_gripper: bool = setting(
         False,
-        "do not count verdicts on what the gripper still holds: a success needs an open gripper at the step before",
+        "do not count verdicts on what the gripper may still hold: a success needs an open gripper at the step before",
+    )
+    open_gripper: float = setting(
+        0.8, "gripper opening, of 0 to 1, that lets go of everything: wider than any object", minimum=0.0, maximum=1.0
     )
     uncalled_is_failure: bool = setting(
         False, "a person watches and calls the successes: an end that nobody judged is a failure, and not unknown"
@@ -169,12 +172,13 @@ class EpisodeLoop:
         actor: Actor,
         stamp: int,
         now: float,
-        gripper_open: bool = True,
+        let_go: bool = True,
         changed: bool = True,
     ) -> list[Event]:
         """Take a step of any episode; the newest one may come again.
 
-        `gripper_open`: what its action asks for; `changed`: whether anything is, or was, another than at step 0.
+        `let_go`: whether the gripper surely holds nothing after its action; `changed`: whether anything is, or was,
+        another than at step 0.
         """
         episode = self._find(episode_id)
         if episode is None:
@@ -198,7 +202,7 @@ class EpisodeLoop:
         episode.changed = episode.changed or changed
         if has_action:
             episode.steps += 1
-            if not gripper_open:
+            if not let_go:
                 episode.gripping.add(episode.steps)
             if self._plan is not None:
                 self._plan.on_step(actor == Actor.PERSON != episode.last_actor)
@@ -486,10 +490,16 @@ class EpisodeLoop:
         elif outcome != Outcome.ABORTED:
             self._aborts = 0
             self._count_unknown(outcome)
-            began_there, still = episode.verdicts.get(0) == Verdict.SUCCESS, not episode.changed
             self._plan.on_episode(
                 EpisodeResult(
-                    episode.direction, outcome, episode.steps, success_index, began_there, still, episode.task
+                    episode.direction,
+                    outcome,
+                    episode.steps,
+                    success_index,
+                    began_there=episode.verdicts.get(0) == Verdict.SUCCESS,
+                    at_goal=episode.going_home and episode.verdicts.get(episode.steps) == Verdict.SUCCESS,
+                    still=not episode.changed,
+                    task=episode.task,
                 )
             )
         if episode.last_seen:

@@ -150,23 +150,24 @@ class Alternation:
         self.total.count_episode(result)
         self.episodes_since_reset += 1
         success = result.outcome == Outcome.SUCCESS
+        moved_on = success or result.at_goal  # the scene is where the next direction begins
         forced = self._count_still(result.still and not success)
         if result.outcome == Outcome.UNKNOWN:
             self.unknowns_in_row += 1
         else:
             self.unknowns_in_row = 0
             self.graph.recent[result.task or self.task, result.direction].append(success)
-            if not success:
+            if not moved_on:
                 self.failures_in_row += 1
             elif not result.began_there:  # else a forced change of direction would hide that nothing gets done
                 self.failures_in_row = 0
                 self.ladder.restart()
-            forced = forced or (not success and self.repeats >= self.config.max_repeats)
-        if success or forced:
+            forced = forced or (not moved_on and self.repeats >= self.config.max_repeats)
+        if moved_on or forced:
             self.repeats = 0
         elif result.outcome != Outcome.UNKNOWN:
             self.repeats += 1
-        if success:
+        if moved_on:
             self.graph.succeeded(result.task or self.task, result.direction, self.total.episodes)
         elif forced:
             self.graph.turn(self.total.episodes)

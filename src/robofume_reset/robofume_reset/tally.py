@@ -16,6 +16,9 @@ class EpisodeResult:
     success_index: int
     began_there: bool = False
     """Step 0 was judged a success already: the direction had nothing to do."""
+    at_goal: bool = False
+    """The scene was judged to be at the goal at the end, whatever the outcome: what the arm only lets go of on its way
+    home is in the right place and was not put there by the policy."""
     still: bool = False
     """Neither the picture nor the arm changed in it."""
     task: str = ""

@@ -64,7 +64,10 @@ class TaskGraph:
         return options
 
     def succeeded(self, task: str, direction: Direction, number: int) -> None:
-        """A direction has reached its goal; choose the next. `number`: of the episode, from which the draw follows."""
+        """The scene is at the goal of a direction; choose the next.
+
+        `number`: of the episode, from which the draw follows.
+        """
         self.done[task] = direction == Direction.FORWARD
         self._choose(self.startable, number)
 

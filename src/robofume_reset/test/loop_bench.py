@@ -46,10 +46,10 @@ class Bench:
     def task(self):
         return self.of(PublishTask)[-1]
 
-    def step(self, index, last=False, episode=None, actor=Actor.POLICY, gripper_open=True):
+    def step(self, index, last=False, episode=None, actor=Actor.POLICY, let_go=True):
         self.stamp += 1
         episode = episode or self.task.episode_id
-        return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now, gripper_open))
+        return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now, let_go))
 
     def verdict(self, index, verdict=F, episode=None, by_person=False):
         return self.take(self.loop.on_verdict(episode or self.task.episode_id, index, verdict, self.now, by_person))

@@ -672,21 +672,39 @@ def test_what_the_gripper_holds_is_no_success():
     bench.practice(episodes=2)
     name = bench.task.episode_id
     for index in range(3):
-        bench.step(index, gripper_open=False)
+        bench.step(index, let_go=False)
         bench.verdict(index, S, name)  # held in the right place
         assert bench.task.episode_id == name
-    bench.step(3, gripper_open=False)
+    bench.step(3, let_go=False)
     assert bench.task == PublishTask(*PARK, bench.stamp)
     bench.step(4, True, name)
     closed = bench.verdict(4, S, name)[0]  # homing has dropped it there
     assert (closed.outcome, closed.success_index) == (Outcome.TIMEOUT, -1)
 
     name = bench.task.episode_id
-    bench.step(0, gripper_open=False)
+    bench.step(0, let_go=False)
     bench.both(1)  # opens
     assert bench.both(2, S) == [PublishTask(*PARK, bench.stamp)]
     bench.step(3, True, name)
     assert bench.verdict(3, S, name)[0].outcome == Outcome.SUCCESS
+
+
+def test_what_homing_drops_in_the_right_place_is_no_success_but_the_other_direction_comes_next():
+    bench = Bench(loop={"confirm": True, "success_needs_open_gripper": True}, switching={"failures_before_reset": 2})
+    bench.practice(episodes=6)
+    directions = []
+    for _ in range(4):
+        name = bench.task.episode_id
+        directions.append(bench.task.direction)
+        for index in range(4):
+            bench.step(index, let_go=False)
+            bench.verdict(index, F, name)
+        bench.step(4, True, name)
+        bench.verdict(4, S, name)
+    assert [closed.outcome for closed in bench.of(PublishEpisode)] == [Outcome.TIMEOUT] * 4
+    assert directions == [Direction.FORWARD, Direction.BACKWARD] * 2
+    assert not bench.of(ResetScene)  # the scene is never in the way
+    assert bench.alternation.total.forward_successes == bench.alternation.total.forced_switches == 0
 
 
 def test_a_person_may_call_what_is_held_a_success():
@@ -694,7 +712,7 @@ def test_a_person_may_call_what_is_held_a_success():
     bench.practice(episodes=1)
     name = bench.task.episode_id
     for index in range(3):
-        bench.step(index, gripper_open=False)
+        bench.step(index, let_go=False)
         bench.verdict(index, S, name)
     assert bench.task.episode_id == name
     bench.verdict(2, S, name, by_person=True)

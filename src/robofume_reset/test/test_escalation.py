@@ -32,7 +32,10 @@ def practised(pattern, can_nudge=True, restart=False, **settings):
         outcome = {"s": Outcome.SUCCESS, "S": Outcome.SUCCESS, "u": Outcome.UNKNOWN}.get(letter, Outcome.TIMEOUT)
         direction = alternation.plan().direction
         alternation.on_episode(
-            EpisodeResult(direction, outcome, 10, 9 if outcome == Outcome.SUCCESS else -1, letter == "S", letter == "x")
+            EpisodeResult(
+                direction, outcome, 10, 9 if outcome == Outcome.SUCCESS else -1,
+                began_there=letter == "S", still=letter == "x",
+            )
         )
         if restart:
             alternation = Alternation.from_dict(config, alternation.to_dict(), can_nudge)

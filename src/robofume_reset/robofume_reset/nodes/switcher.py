@@ -244,13 +244,21 @@ class SwitcherNode(GraphNode):
         has_action = len(message.action) > 0
         if has_action and len(message.action) != PHYSICAL_DIMENSION:
             raise MalformedMessage(f"Its action has {len(message.action)} values, not {PHYSICAL_DIMENSION}.")
-        gripper_open = not has_action or message.action[GRIPPER] >= 0.5
         now, changed = time.monotonic(), self._has_changed(message)
+        let_go = not has_action or self._lets_go(message)
         self._handle(
-            self._loop.on_step(
-                message.episode_id, message.index, has_action, actor, stamp, now, gripper_open, changed
-            )
+            self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now, let_go, changed)
         )
+
+    def _lets_go(self, message: Step) -> bool:
+        """Whether the gripper surely holds nothing after a step.
+
+        A gripper that is asked to open half-way does not let go of what is as wide; a policy finds that out, and leaves
+        the letting go to the homing.
+        """
+        openings = [values[GRIPPER] for values in (message.action, message.proprioception[:PHYSICAL_DIMENSION])
+                    if len(values) == PHYSICAL_DIMENSION]  # fmt: skip
+        return any(opening >= self._config.open_gripper for opening in openings)
 
     def _has_changed(self, message: Step) -> bool:
         """Whether anything is another than at the episode's beginning; true where nobody can tell."""
