@@ -17,7 +17,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
-from robofume_common.action import GRIPPER, PHYSICAL_DIMENSION
+from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.enums import Actor, ArmState, Direction, RewardSource, Verdict
 from robofume_common.errors import MalformedMessage, RobofumeError
@@ -49,6 +49,7 @@ from robofume_reset.events import (
     ResetScene,
     StopAsking,
 )
+from robofume_reset.grip import lets_go
 from robofume_reset.nodes.probe import Probe
 from robofume_reset.nodes.switcher_messages import (
     episode_message,
@@ -245,20 +246,10 @@ class SwitcherNode(GraphNode):
         if has_action and len(message.action) != PHYSICAL_DIMENSION:
             raise MalformedMessage(f"Its action has {len(message.action)} values, not {PHYSICAL_DIMENSION}.")
         now, changed = time.monotonic(), self._has_changed(message)
-        let_go = not has_action or self._lets_go(message)
+        let_go = not has_action or lets_go(message.action, message.proprioception, self._config.open_gripper)
         self._handle(
             self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now, let_go, changed)
         )
-
-    def _lets_go(self, message: Step) -> bool:
-        """Whether the gripper surely holds nothing after a step.
-
-        A gripper that is asked to open half-way does not let go of what is as wide; a policy finds that out, and leaves
-        the letting go to the homing.
-        """
-        openings = [values[GRIPPER] for values in (message.action, message.proprioception[:PHYSICAL_DIMENSION])
-                    if len(values) == PHYSICAL_DIMENSION]  # fmt: skip
-        return any(opening >= self._config.open_gripper for opening in openings)
 
     def _has_changed(self, message: Step) -> bool:
         """Whether anything is another than at the episode's beginning; true where nobody can tell."""
