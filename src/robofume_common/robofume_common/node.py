@@ -29,7 +29,7 @@ _POLL = 0.2
 
 class GraphNode(Node):
     """Base of the suite's nodes: a malformed message is told and ignored, since it must not end who receives it; any
-    other RobofumeError of a subscription or a timer ends the node with its sentence."""
+    other RobofumeError of a subscription, a timer or a service ends the node with its sentence."""
 
     failure: BaseException | None = None
     """What ends the node; see `run`."""
@@ -47,6 +47,26 @@ class GraphNode(Node):
     def create_timer(self, timer_period_sec: float, callback: Callable[..., Any], *more: Any, **named: Any) -> Any:
         """As rclpy's, with a callback that may raise RobofumeError."""
         return super().create_timer(timer_period_sec, lambda: self._guarded(callback, "Ignored."), *more, **named)
+
+    def create_service(
+        self, srv_type: Any, srv_name: str, callback: Callable[[Any, Any], Any], **named: Any
+    ) -> Any:
+        """As rclpy's, of a type whose response has a `message`, with a callback that may raise RobofumeError: whoever
+        asked reads it there."""
+
+        def answer(request: Any, response: Any) -> Any:
+            def call() -> None:
+                nonlocal response
+                try:
+                    response = callback(request, response)
+                except RobofumeError as error:
+                    response = srv_type.Response(message=str(error))
+                    raise
+
+            self._guarded(call, f"A request on {srv_name} was refused.")
+            return response
+
+        return super().create_service(srv_type, srv_name, answer, **named)
 
     def _guarded(self, callback: Callable[[], Any], ignored: str) -> None:
         try:

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.usefixtures("ros_domain")
 NODE = """
 import gc, sys, time
 from std_msgs.msg import String
-from robofume_common.errors import RobofumeError
+from std_srvs.srv import Trigger
+from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.node import GraphNode, run
 
 class Tested(GraphNode):
@@ -25,8 +26,14 @@ class Tested(GraphNode):
             time.sleep(60)
         if mode == "refuse":
             raise RobofumeError("No box is configured; set one.")
+        self.create_service(Trigger, "serve", lambda request, response: self.serve(mode))
         self.create_timer(0.05, lambda: self.tick(mode))
         self.ticks = 0
+    def serve(self, mode):
+        raise MalformedMessage("No such task.") if mode == "ask" else RobofumeError("The disk is full.")
+    def tell(self, answer):
+        print(answer.result().success, answer.result().message, flush=True)
+        sys.exit(0)
     def tick(self, mode):
         self.ticks += 1
         if self.ticks == 3:
@@ -38,6 +45,8 @@ class Tested(GraphNode):
                 raise ValueError("a bug")
             if mode == "fail":
                 self.failure = RobofumeError("The disk is full.")
+            if mode.startswith("ask"):
+                self.create_client(Trigger, "serve").call_async(Trigger.Request()).add_done_callback(self.tell)
             if mode == "complain":
                 raise RobofumeError("The disk is full.")
     def close(self):
@@ -131,7 +140,13 @@ def test_a_refusal_is_one_sentence_and_code_1():
     assert finish(start("refuse")) == (1, "", "No box is configured; set one.\n")
 
 
-@pytest.mark.parametrize("mode", ["fail", "complain"])
+def test_a_request_that_cannot_be_carried_out_is_answered_with_a_sentence_and_ends_nobody():
+    code, out, err = finish(start("ask"))
+    assert (code, out) == (0, "ready\nFalse No such task.\nclosed\n")
+    assert err.endswith("A request on serve was refused. No such task.\n") and "Traceback" not in err
+
+
+@pytest.mark.parametrize("mode", ["fail", "complain", "ask_and_end"])
 def test_a_failure_in_a_callback_is_one_sentence_and_code_1(mode):
     assert finish(start(mode)) == (1, "ready\nclosed\n", "The disk is full.\n")
 
