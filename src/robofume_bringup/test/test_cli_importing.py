@@ -1,5 +1,6 @@
 """The commands that bring data in and out: each is run as a person would."""
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -129,6 +130,7 @@ def test_a_source_whose_machine_is_lost_is_told_and_the_others_go_on(tmp_path, c
     out.mkdir()
     left = out / "pots-train-00000.mcap.elsewhere-7.unfinished"
     left.write_bytes(b"of an import that was killed")
+    os.utime(left, (0, 0))
     command = ["import", "--rlds", str(tmp_path), "--conventions", "bridge", "--output", str(out), "--ray", "auto"]
     assert main(command) == 1
     said = capsys.readouterr().out

@@ -45,11 +45,13 @@ class Graph:
         self.learner: list[LearnerStatus] = []
         self.versions: list[int] = []
         self.feedback: list[object] = []
-        self.node.create_subscription(Step, "step", self._on_step, qos.STEP)
-        self.node.create_subscription(
-            Reward, "reward", lambda m: self.rewards[m.episode_id].add((m.index, m.verdict)), qos.REWARD
-        )
-        self.node.create_subscription(Episode, "episode", self.episodes.append, qos.EPISODE)
+        self.heard = [
+            self.node.create_subscription(Step, "step", self._on_step, qos.STEP),
+            self.node.create_subscription(
+                Reward, "reward", lambda m: self.rewards[m.episode_id].add((m.index, m.verdict)), qos.REWARD
+            ),
+            self.node.create_subscription(Episode, "episode", self.episodes.append, qos.EPISODE),
+        ]
         self.node.create_subscription(Task, "task", self.tasks.append, qos.LATCHED)
         self.node.create_subscription(LearnerStatus, "learner/status", self.learner.append, qos.STATUS)
         self.node.create_subscription(
@@ -94,8 +96,7 @@ class Graph:
         client = ActionClient(self.node, kind, name)
         try:
             self.wait(client.server_is_ready)
-            self.wait(lambda: self.node.count_publishers("reward") and self.node.count_publishers("step"))
-            self.spin(0.3)
+            self.wait_until_it_is_heard()
             # A server that was killed a moment ago still looks ready: the goal is sent again if nobody answers.
             for _ in range(10):
                 accepting = client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
@@ -119,6 +120,11 @@ class Graph:
             return finishing.result().result
         finally:
             client.destroy()
+
+    def wait_until_it_is_heard(self) -> None:
+        """Before the first step: what is published before the observer has found the publisher is lost for it."""
+        self.wait(lambda: all(subscription.get_publisher_count() for subscription in self.heard))
+        self.spin(0.3)
 
     def wait(self, condition) -> None:
         end = time.monotonic() + PATIENCE

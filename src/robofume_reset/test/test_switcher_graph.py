@@ -139,6 +139,7 @@ def test_a_killed_switcher_goes_on_with_new_ids_and_the_next_direction(graph, tm
     graph.start_switcher(state_file=state)
     client = ActionClient(graph.node, Practice, "practice")
     graph.wait(client.server_is_ready)
+    graph.wait_until_it_is_heard()
     client.send_goal_async(Practice.Goal(episodes=10**6))
     graph.wait(lambda: len(graph.episodes) >= 4)
     graph.stop("switcher", signal.SIGKILL)
@@ -163,6 +164,7 @@ def test_a_switcher_that_is_stopped_closes_its_episode(graph):
     graph.start_switcher(step_limit=10_000)
     client = ActionClient(graph.node, Practice, "practice")
     graph.wait(client.server_is_ready)
+    graph.wait_until_it_is_heard()
     client.send_goal_async(Practice.Goal(episodes=1))
     graph.wait(lambda: sum(map(len, graph.steps.values())) > 20)
     assert graph.stop("switcher") == 0
