@@ -5,9 +5,9 @@
 In lockstep the graph runs as fast as the machine goes. `--folder` may name a run that is pre-trained already; where it
 has a reward model that one judges, otherwise ground truth. The learner makes few updates a step (`--updates-per-step`),
 since the steps are what is to be many, and keeps few (`--online-capacity`), so that its memory has to stop growing.
-Memory is what belongs to a process alone (RssAnon): what is
-mapped from files, as the replay memory's recorded part, is the kernel's to drop. Appends to benchmarks/results/soak.csv
-and draws a plot beside it. Deadlines in real time: benchmarks/deadlines.py.
+Memory is what belongs to a process alone (RssAnon): what is mapped from files, as the replay memory's recorded part, is
+the kernel's to drop. The rows are kept in the run's soak.csv, and copied with a plot to benchmarks/results/soak.csv.
+Deadlines in real time: benchmarks/deadlines.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import csv
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -107,12 +108,14 @@ def main() -> int:
     directory = RunDirectory(folder)
     if not directory.pretrained.exists():
         prepare(directory, collect(Bench(TASK, Protocol(demonstrations=8)), DemonstratorConfig()), updates=400)
-    soak(directory, given, output)
+    table = folder / "soak.csv"
+    soak(directory, given, table)
+    shutil.copyfile(table, output)
     draw(output)
     return 0
 
 
-def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> None:
+def soak(directory: RunDirectory, given: argparse.Namespace, table: Path) -> None:
     """Practise, and add a row every few seconds."""
     settings = GraphSettings(
         TASK, "practice", run_directory=directory.path.resolve(), restarts=0,
@@ -121,9 +124,7 @@ def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> No
             "learner": {"updates_per_step": given.updates_per_step, "online_capacity": given.online_capacity},
         },
     )  # fmt: skip
-    rows = _rows(output) if directory.checkpoints.is_dir() else []
-    if not rows:
-        output.unlink(missing_ok=True)
+    rows = _rows(table)
     before = rows[-1] if rows else {}
     steps_before, seconds_before = float(before.get("steps", 0)), float(before.get("seconds", 0))
     runner = GraphRunner(build_graph(settings), directory.parameters, directory.logs)
@@ -147,7 +148,7 @@ def soak(directory: RunDirectory, given: argparse.Namespace, output: Path) -> No
                 "load": os.getloadavg()[0],
             }
             last, last_steps = now, state.steps
-            append_row(output, row)
+            append_row(table, row)
             if now - begin > 60 * given.minutes:
                 raise Stopped
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 CHILD = """
-import sys, time
+import select, sys, time
 from types import SimpleNamespace
 from robofume_bringup.help_desk import HelpDesk
 
@@ -22,7 +22,7 @@ node = SimpleNamespace(
 desk = HelpDesk(node, lambda sentence: print("SAYS", sentence, flush=True))
 message = SimpleNamespace(wanted=False, sentence="Put the pot on the table.", waited=90.0)
 print("READY", flush=True)
-time.sleep(1.0)
+select.select([sys.stdin], [], [], 60.0)  # until both were typed
 desk.look()
 message.wanted = True
 desk._on_help(message)
