@@ -44,7 +44,7 @@ _PRIVATE = 0x80
 """Kinds of records from here on belong to whoever wrote the file."""
 _MAX_TIME = 2**63 - 1
 """ns; what is later does not fit an int64, and is damage."""
-_MAX_CHUNK = 2**31
+_MAX_CHUNK = 2**29
 """Bytes; a chunk that claims to unpack to more is taken for damage."""
 
 _BROKEN = (McapError, zstandard.ZstdError, RuntimeError, MemoryError, struct.error, ValueError, KeyError)
@@ -281,9 +281,12 @@ def _chunk_data(payload: memoryview) -> tuple[memoryview, int]:
     if compression == b"":
         data = packed
     elif compression == b"zstd":
+        told = zstandard.frame_content_size(packed)  # memory is taken for it, whatever was asked for
+        if told not in (-1, size):
+            raise ValueError(f"a chunk says that it unpacks to {size} bytes, and its contents that it is {told}")
         data = memoryview(zstandard.ZstdDecompressor().decompress(packed, max_output_size=size))
     elif compression == b"lz4":
-        data = memoryview(lz4.frame.decompress(packed))
+        data = memoryview(lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=size + 1))
     else:
         raise ValueError(f"a chunk is compressed with {compression.decode(errors='replace')!r}")
     if len(data) != size:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sqlite3
 import struct
 from array import array
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
 
 import yaml
 from robofume_common.errors import RobofumeError
@@ -16,12 +19,16 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from robofume_data.bag_reader import decode
+from robofume_data.importing.limits import bounded_files, bounded_memory, memory_room
 from robofume_data.mcap_records import McapFile, RawMessage
 
 # Three libraries and their decompressors raise what they like on damaged data; only their calls stand under this.
 DAMAGE = Exception
 FILES = (".mcap", ".db3")
 UNREADABLE = "messages_that_cannot_be_decoded"
+MOST_TOPICS = 5_000
+MOST_METADATA = 8 * 2**20
+"""Bytes of a metadata.yaml."""
 KEPT = 128 * 2**20
 """Bytes of unpacked MCAP chunks of a recording that stay in memory between its two readings."""
 
@@ -97,6 +104,7 @@ def find_recordings(path: Path) -> list[Path]:
 
 def open_recording(path: Path) -> Recording:
     """The recording at a path; RobofumeError where nothing of it can be read."""
+    _check_topics(path)
     files = _plain_mcap_files(path)
     if files:
         recording = McapRecording.with_index(path, files)
@@ -213,14 +221,16 @@ class RosbagsRecording:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
-        with self._reader() as reader:
+        with bounded_memory(memory_room()), bounded_files(), self._reader() as reader:
             self.topics = {item.topic: str(item.msgtype) for item in reader.connections}
 
     def messages(self, topics: Collection[str], pictures: str = "") -> Iterator[Message]:  # noqa: ARG002
         """See `Recording`; in the order of their times."""
         self.damage = ""
         try:
-            with self._reader() as reader:
+            with contextlib.ExitStack() as opened:
+                with bounded_files():
+                    reader = opened.enter_context(self._reader())
                 wanted = [item for item in reader.connections if item.topic in topics]
                 for connection, time, data in reader.messages(wanted) if wanted else ():
                     content = functools.partial(reader.deserialize, data, connection.msgtype)
@@ -240,6 +250,21 @@ class RosbagsRecording:
 @functools.cache
 def _jazzy() -> Typestore:
     return get_typestore(Stores.ROS2_JAZZY)
+
+
+def _check_topics(path: Path) -> None:
+    """RobofumeError where a recording names more topics than any robot has: reading each takes rosbags milliseconds."""
+    metadata = path / "metadata.yaml"
+    if metadata.is_file() and metadata.stat().st_size > MOST_METADATA:
+        raise RobofumeError(f"{metadata} has more than {MOST_METADATA >> 20} MiB, which no rosbag2 writes: damaged.")
+    for file in [path] if path.suffix == ".db3" else sorted(path.glob("*.db3")):
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+                (count,) = database.execute("SELECT count(*) FROM topics").fetchone()
+        except sqlite3.Error:  # the reader says what is wrong with it
+            continue
+        if count > MOST_TOPICS:
+            raise RobofumeError(f"The bag {file} names {count} topics; more than {MOST_TOPICS} are not read.")
 
 
 def _plain_mcap_files(path: Path) -> list[Path]:

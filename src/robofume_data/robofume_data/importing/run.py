@@ -22,6 +22,7 @@ from robofume_common.parameters import to_dict
 from robofume_data.bag_writer import BagWriter, DiskFullError, copy_bag, prepare_folder
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import EpisodeWriter
+from robofume_data.importing import limits
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.conversion import ImportOptions, resized, to_episode, with_labels
 from robofume_data.importing.over_ray import import_over_ray
@@ -116,11 +117,19 @@ def _episodes(
     source: Source, conventions: Conventions, options: ImportOptions, report: ImportReport
 ) -> Iterator[EpisodeData]:
     trajectories = iter(source.read(source.path, conventions))
+    room = limits.memory_room()
     while True:
         try:
-            item = next(trajectories, None)
+            with limits.bounded_memory(room):
+                item = next(trajectories, None)
         except RobofumeError as error:
             report.error = str(error)
+            return
+        except MemoryError:
+            report.error = (
+                f"Reading on in {source.path} takes more than {room / 2**30:.1f} GiB of memory: it is damaged, made to "
+                "do harm, or has an episode that is too long for this machine. What was read before is imported."
+            )
             return
         if item is None:
             return
