@@ -6,6 +6,7 @@ import sqlite3
 import struct
 from pathlib import Path
 
+import cv2
 import lz4.frame
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from robofume_data.importing.conversion import ImportOptions
 from robofume_data.importing.limits import bounded_files, bounded_memory
 from robofume_data.importing.raw_bags import RawBagConfig, raw_conventions
 from robofume_data.importing.run import Source, import_sources
+from robofume_data.importing.trajectory import Trajectory
 from robofume_data.mcap_records import McapFile
 from robot_recordings import pose_of, robot, write
 
@@ -145,3 +147,19 @@ def test_parquet_that_unpacks_to_gigabytes_is_one_sentence(tmp_path, bound):
     conventions = raw_conventions(config.rate, "none")
     (report,) = import_sources([source], tmp_path / "out", conventions, ImportOptions(task="pot"), disk_floor=0)
     assert "more than 0.5 GiB" in report.error
+
+
+def test_pictures_that_unpack_to_gigabytes_skip_their_episode_alone(tmp_path, bound):
+    large = cv2.imencode(".png", np.zeros((7000, 7000, 3), np.uint8))[1].tobytes()
+    small = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+
+    def read(path, _):
+        for name, picture in (("one", small), ("two", large), ("three", small)):
+            states = np.zeros((6, 7))
+            yield Trajectory(name, "put the pot away", [picture] * 6, states, np.zeros((5, 7)))
+
+    conventions = raw_conventions(5.0, "none")
+    source = Source("bag", tmp_path, read)
+    (report,) = import_sources([source], tmp_path / "out", conventions, ImportOptions(task="pot"), disk_floor=0)
+    assert report.episodes == 2 and [item.name for item in report.skipped] == ["two"]
+    assert "more than 0.5 GiB" in report.skipped[0].reason and "--image-size" in report.skipped[0].reason

@@ -136,16 +136,22 @@ def _episodes(
         if isinstance(item, Skipped):
             report.skipped.append(item)
             continue
+        name = item.episode_id if isinstance(item, EpisodeData) else item.name
         try:
-            if isinstance(item, EpisodeData):
-                yield resized(item, options.image_size)
-            else:
-                yield to_episode(item, conventions, options, report)
+            with limits.bounded_memory(room):
+                if isinstance(item, EpisodeData):
+                    episode = resized(item, options.image_size)
+                else:
+                    episode = to_episode(item, conventions, options, report)
         except DiskFullError:
             raise
         except RobofumeError as error:
-            name = item.episode_id if isinstance(item, EpisodeData) else item.name
             report.skipped.append(Skipped(name, str(error).rstrip(".")))
+        except MemoryError:
+            wanted = f"it takes more than {room / 2**30:.1f} GiB of memory; give --image-size"
+            report.skipped.append(Skipped(name, wanted))
+        else:
+            yield episode
 
 
 def import_sources(
