@@ -1,14 +1,15 @@
 """Control deadlines at ten steps a second while the learner never rests: how many steps are answered too late?
 
     python benchmarks/deadlines.py --minutes 10                               # as the suite schedules its nodes
-    python benchmarks/deadlines.py --minutes 3 --learner 0 5 19 --output ...   # the learner at other niceness
+    python benchmarks/deadlines.py --minutes 3 --learner 0 19 5@1 --output ...   # other niceness; 5, on core 1 alone
 
 The simulation keeps the wall clock; the learner is allowed a thousand updates a step, so that it always has work. The
 time from a picture of the camera to the joint targets that answer it is taken from the source timestamps that DDS gives
 every message, so a witness that is late does not change it. A step has missed its deadline where its targets come later
-than the next picture is due, or where its picture was passed over. `--priority -15` puts the graph above everything
-else on a machine that others use (autogroup; needs root). Writes benchmarks/results/deadlines.md, and beside it
-deadlines.csv with latencies, and the memory of every node, every ten seconds.
+than the next picture is due, or where its picture was passed over. `--folder` may name a run that is pre-trained
+already; where it has a reward model that one judges every step, otherwise ground truth. `--priority -15` puts the graph
+above everything else on a machine that others use (autogroup; needs root). Writes benchmarks/results/deadlines.md, and
+beside it deadlines.csv with latencies, and the memory of every node, every ten seconds.
 """
 
 from __future__ import annotations
@@ -133,7 +134,10 @@ def main() -> int:
     """Measure one or several ways to schedule the learner."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--learner", type=int, nargs="*", help="niceness of the learner, one run for each")
+    parser.add_argument(
+        "--learner", nargs="*", default=[""], metavar="NICENESS[@CORE]",
+        help="niceness of the learner, and the core that it is kept on; one run for each",
+    )  # fmt: skip
     parser.add_argument("--priority", type=int, default=0, help="niceness of all nodes together; below 0 needs root")
     parser.add_argument("--folder", type=Path, help="the run; a temporary one by default")
     parser.add_argument("--output", type=Path, default=RESULTS / "deadlines.md")
@@ -145,17 +149,18 @@ def main() -> int:
     table = given.output.with_suffix(".csv")
     table.unlink(missing_ok=True)
     rows = []
-    for niceness in given.learner or [None]:
-        rows.append(measure(directory, given, niceness, table))
-        given.output.write_text(report(given, rows), encoding="utf-8")
+    for way in given.learner:
+        rows.append(measure(directory, given, way, table))
+        given.output.write_text(report(given, rows, directory.reward.is_dir()), encoding="utf-8")
         print(rows[-1], flush=True)
     return 0
 
 
-def measure(directory: RunDirectory, given: argparse.Namespace, niceness: int | None, table: Path) -> str:
+def measure(directory: RunDirectory, given: argparse.Namespace, way: str, table: Path) -> str:
     """One run; returns its row of the report."""
+    niceness, _, core = way.partition("@")
     overrides: dict[str, dict[str, Any]] = {
-        "reward": {"judge": "ground_truth"},
+        "reward": {} if directory.reward.is_dir() else {"judge": "ground_truth"},
         "sim": {"control_period": PERIOD},
         "arm": {"control_period": PERIOD},
         "switcher": {"step_limit": 200},  # less homing, more control
@@ -166,8 +171,8 @@ def measure(directory: RunDirectory, given: argparse.Namespace, niceness: int | 
         TASK, "practice", run_directory=directory.path.resolve(), lockstep=False, restarts=0, overrides=overrides
     )
     nodes = build_graph(settings)
-    if niceness is not None:
-        nodes = [replace(node, niceness=niceness if node.name == "learner" else node.niceness) for node in nodes]
+    if niceness:
+        nodes = [replace(node, niceness=int(niceness) if node.name == "learner" else node.niceness) for node in nodes]
     chosen = {node.name: node.niceness for node in nodes}
     runner = GraphRunner(nodes, directory.parameters, directory.logs)
     updates = 0
@@ -176,6 +181,8 @@ def measure(directory: RunDirectory, given: argparse.Namespace, niceness: int | 
         deadlines = Deadlines(runner.domain)
         session.wait_until_ready()
         _raise(runner, chosen, given.priority)  # each has set its own by now
+        if core:
+            _keep_on(runner.pid("learner"), int(core))
         begin = last = time.monotonic()
         done = 0
 
@@ -187,7 +194,8 @@ def measure(directory: RunDirectory, given: argparse.Namespace, niceness: int | 
             last, updates = now, state.updates
             delays = deadlines.latencies()
             loads.append(os.getloadavg()[0])
-            row = {"learner_niceness": chosen["learner"], "seconds": now - begin, "updates": updates, "load": loads[-1]}
+            row = {"learner_niceness": chosen["learner"], "learner_core": int(core or -1), "seconds": now - begin}
+            row |= {"updates": updates, "load": loads[-1]}
             row |= _shares(delays[done:]) | memory(runner)
             done = len(delays)
             append_row(table, row)
@@ -200,8 +208,9 @@ def measure(directory: RunDirectory, given: argparse.Namespace, niceness: int | 
     share = _shares(delays)
     pauses = pauses[pauses < 1.0]  # scene resets
     missed = 100 * share["missed"] / max(1, len(delays))
+    learner = f"{chosen['learner']}{f', on core {core}' if core else ''}"
     return (
-        f"| {chosen['learner']} | {len(delays)} | {share['missed']} ({missed:.3f}%) | "
+        f"| {learner} | {len(delays)} | {share['missed']} ({missed:.3f}%) | "
         f"{share['late']}, {share['passed_over']}, {share['lost']} | "
         f"{share['median_ms']:.1f} | {share['p99_ms']:.1f} | {share['p999_ms']:.1f} | {share['worst_ms']:.0f} | "
         f"{100 * (pauses > 1.5 * PERIOD).mean():.2f}% | {updates / (last - begin):.1f} | "
@@ -214,6 +223,12 @@ def _raise(runner: GraphRunner, chosen: dict[str, int], priority: int) -> None:
     for name in runner.names if priority else ():
         above = max(-20, min(19, priority + chosen[name]))
         Path(f"/proc/{runner.pid(name)}/autogroup").write_text(str(above))
+
+
+def _keep_on(pid: int, core: int) -> None:
+    """Let every thread of a process run on one core alone."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {core})
 
 
 def _shares(delays: np.ndarray) -> dict[str, Any]:
@@ -230,17 +245,19 @@ def _shares(delays: np.ndarray) -> dict[str, Any]:
     return {**counts, **dict(zip(names, 1000 * quantiles, strict=True))}
 
 
-def report(given: argparse.Namespace, rows: Sequence[str]) -> str:
+def report(given: argparse.Namespace, rows: Sequence[str], model: bool) -> str:
     """The results as Markdown."""
+    judge = "a reward model" if model else "ground truth"
     command = f"python benchmarks/deadlines.py --minutes {given.minutes:g}"
-    command += f" --learner {' '.join(map(str, given.learner))}" if given.learner else ""
+    command += f" --learner {' '.join(given.learner)}" if any(given.learner) else ""
     command += f" --priority {given.priority}" if given.priority else ""
     return "\n".join(
         (
             "# Control deadlines",
             "",
             f"`{command}`: {TASK} at {1 / PERIOD:.0f} control steps a second by the wall clock, learner always at "
-            f"work, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
+            f"work, {judge} for every step, {os.cpu_count()} cores, Python {platform.python_version()}, "
+            f"{time.strftime('%Y-%m-%d')}.",
             "",
             "| learner's niceness | control steps | missed | late, passed over, lost | median [ms] | p99 [ms] | "
             "p99.9 [ms] | worst [ms] | "
