@@ -47,9 +47,15 @@ class AgentConfig:
     learning_rate_online: float = setting(1e-3, "Adam step size of all networks online", minimum=0.0)
     averaging_rate: float = setting(
         0.005,
-        "share of the new weights in the running average (tau) that gives targets and acts",
+        "share of the new weights in the running average (tau) that gives targets",
         minimum=0.0,
         maximum=1.0,
+    )
+    acting_updates: int = setting(
+        2000,
+        "updates over which the policy that acts is averaged, and at most a tenth of the phase's so far; 0: it is "
+        "averaged as the targets are",
+        minimum=0,
     )
     conservative_weight_offline: float = setting(
         1.0, "weight of the CQL term offline (paper: alpha 1 to 5)", minimum=0.0

@@ -169,7 +169,7 @@ class OnlineLearner:
         return weight
 
     def weights(self) -> tuple[bytes, str]:
-        """Safetensors of the acting (averaged) policy, and the hash of its architecture."""
+        """Safetensors of the policy that acts, and the hash of its architecture."""
         return self.trained.weights()
 
     def save(self, directory: Path | str) -> Path:

@@ -35,7 +35,7 @@ class TrainedAgent:
         )
 
     def weights(self) -> tuple[bytes, str]:
-        """Safetensors of the acting (averaged) policy, and the hash of its architecture."""
+        """Safetensors of the policy that acts, and the hash of its architecture."""
         agent = self.agent
         data = serialise_policy(
             agent.policy_tensors(),

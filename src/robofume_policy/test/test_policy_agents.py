@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from robofume_common.errors import RobofumeError
-from robofume_policy.agents import create_agent
+from robofume_policy.agents import Agent, create_agent
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.dataset import monte_carlo_returns, n_step_targets
 from robofume_policy.encoder import ConvEncoder, random_shift
@@ -304,6 +304,50 @@ def test_the_average_trails_the_network() -> None:
     for name, parameter in agent.network.named_parameters():
         expected = before[name] + 0.25 * (parameter - before[name])
         assert torch.allclose(dict(agent.average.named_parameters())[name], expected, atol=1e-6)
+
+
+def share_taken(agent: Agent) -> float:
+    """Make an update; what share of the way to the newest weights the policy that acts went."""
+    before = agent.acting.actor.layers[0].weight.clone()
+    agent.update(random_batch())
+    newest, now = agent.network.actor.layers[0].weight, agent.acting.actor.layers[0].weight
+    return float((now - before).norm() / (newest - before).norm())
+
+
+def test_the_policy_that_acts_is_averaged_over_a_tenth_of_its_phase_within_its_bounds() -> None:
+    agent = create_agent(NETWORK, replace(AGENT, averaging_rate=0.25, acting_updates=8), seed=0)
+    agent.updates = 1000
+    agent.use_phase(online=True)
+    shares = [share_taken(agent) for _ in range(100)]
+    wanted = [max(1 / 8, min(0.25, 10 / max(1, done))) for done in range(100)]
+    assert shares == pytest.approx(wanted, rel=1e-2) and wanted[0] == 0.25 and wanted[-1] == 1 / 8
+    agent.use_phase(online=False)  # a new phase is followed at once
+    assert share_taken(agent) == pytest.approx(0.25, rel=1e-2)
+
+
+def test_the_span_of_the_average_that_acts_outlives_a_checkpoint() -> None:
+    first = create_agent(NETWORK, replace(AGENT, acting_updates=8), seed=0)
+    first.use_phase(online=True)
+    for _ in range(3):
+        first.update(random_batch())
+    second = create_agent(NETWORK, replace(AGENT, acting_updates=8), seed=5)
+    second.use_phase(online=True)
+    second.load_state_dict(*first.state_dict())
+    assert second.phase_began == first.phase_began == 0
+    for name, value in first.policy_tensors().items():
+        assert torch.equal(value, second.policy_tensors()[name]), name
+
+
+def test_a_checkpoint_from_before_there_was_a_policy_that_acts_acts_as_it_did() -> None:
+    agent = create_agent(NETWORK, AGENT, seed=0)
+    agent.update(random_batch())
+    tensors, state = agent.state_dict()
+    old = {name: value for name, value in tensors.items() if not name.startswith("acting.")}
+    del state["phase_began"]
+    loaded = create_agent(NETWORK, AGENT, seed=1)
+    loaded.load_state_dict(old, state)
+    for name, value in loaded.policy_tensors().items():
+        assert torch.equal(value, tensors[f"average.{name}"]), name
 
 
 def test_the_stem_is_a_convolution_of_kernel_eight_and_stride_four() -> None:

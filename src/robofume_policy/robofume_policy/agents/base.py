@@ -12,16 +12,21 @@ from torch import Tensor
 
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.encoder import random_shift
-from robofume_policy.networks import ActorCritic
+from robofume_policy.networks import ActorCritic, Policy
 from robofume_policy.replay import Array, Batch
 from robofume_policy.team import current_team
+
+ACTING_SHARE = 0.1
+"""Of the phase's updates so far, over how many the policy that acts is averaged."""
 
 
 class Agent(ABC):
     """Base of the learning rules.
 
-    `network` learns; `average` is its exponential running average: it gives the targets and it is what acts, since
-    the newest weights alone swing by tens of points in success between evaluations.
+    `network` learns; `average` is its exponential running average and gives the targets; `acting` is a longer average
+    of the policy's part and is what acts, since the newest weights, and those of the last few hundred updates, swing by
+    tens of points in success between evaluations. Its span grows with the phase, to `acting_updates` (averages over a
+    share of the training, as in arXiv 2312.02696, section 3.1, so that the first weights are soon forgotten).
     """
 
     metric_names: ClassVar[tuple[str, ...]] = ()
@@ -35,14 +40,18 @@ class Agent(ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = self.make_network(network).to(self.device)
+            self.acting = Policy(network).to(self.device).requires_grad_(False)
         self.average = deepcopy(self.network).requires_grad_(False)
+        self._act_as(self.average)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate_offline, fused=True)
-        self.use_phase(online=False)
         self.noise = torch.Generator(self.device).manual_seed(seed)
         self.random = np.random.default_rng(seed)
         self.updates = 0
-        self._pairs: tuple[list[Tensor], list[Tensor]] = (
-            list(self.average.parameters()), list(self.network.parameters())
+        self.use_phase(online=False)
+        learnt = dict(self.network.named_parameters())
+        self._pairs: tuple[list[Tensor], list[Tensor]] = (list(self.average.parameters()), list(learnt.values()))
+        self._acting_pairs: tuple[list[Tensor], list[Tensor]] = (
+            list(self.acting.parameters()), [learnt[name] for name, _ in self.acting.named_parameters()]
         )  # fmt: skip
 
     def make_network(self, shape: NetworkConfig) -> ActorCritic:
@@ -54,8 +63,9 @@ class Agent(ABC):
         """Return the loss whose gradient trains the network, and named metrics (0-d tensors)."""
 
     def use_phase(self, online: bool) -> None:
-        """Take the step size and the loss weights of the offline or of the online phase."""
+        """Begin the offline or the online phase: take its step size and its loss weights."""
         config = self.config
+        self.phase_began = self.updates
         self.conservative_weight = config.conservative_weight_online if online else config.conservative_weight_offline
         self.value_weight = config.value_weight_online if online else config.value_weight_offline
         for group in self.optimiser.param_groups:
@@ -63,7 +73,7 @@ class Agent(ABC):
 
     def fit_inputs(self, proprioception: Array, instructions: Array) -> None:
         """Set the input statistics from recorded data: `proprioception` (N, P), distinct embeddings (K, D)."""
-        for network in (self.network, self.average):
+        for network in (self.network, self.average, self.acting):
             seen = torch.from_numpy(proprioception).to(self.device), torch.from_numpy(instructions).to(self.device)
             network.normaliser.fit(*seen)
 
@@ -84,14 +94,15 @@ class Agent(ABC):
         self.team.average_gradients(self.network.parameters())
         self.optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self._pairs[0], self._pairs[1], self.config.averaging_rate)
+            torch._foreach_lerp_(*self._pairs, self.config.averaging_rate)
+            torch._foreach_lerp_(*self._acting_pairs, self._acting_rate())
         self.updates += 1
         return self.team.average_metrics({name: value.detach() for name, value in metrics.items()})
 
     @torch.inference_mode()
     def act(self, observations: Mapping[str, Array], deterministic: bool = True) -> Array:
-        """Actions (B, A) float32 of the averaged policy for `images`, `proprioception` and `instructions`."""
-        mean = self.average(
+        """Actions (B, A) float32 of the acting policy for `images`, `proprioception` and `instructions`."""
+        mean = self.acting(
             *(torch.from_numpy(observations[k]).to(self.device) for k in ("images", "proprioception", "instructions"))
         )
         if not deterministic:
@@ -100,17 +111,22 @@ class Agent(ABC):
         return mean.cpu().numpy()
 
     def policy_tensors(self) -> dict[str, Tensor]:
-        """Tensors of the averaged network, the one that acts."""
-        return self.average.state_dict()
+        """Tensors of the policy that acts."""
+        return self.acting.state_dict()
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that learning depends on, as tensors and as JSON values."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        tensors |= {f"acting.{name}": value for name, value in self.acting.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
         tensors["noise"] = self.noise.get_state()
-        state = {"updates": self.updates, "random": self.random.bit_generator.state}
+        state = {
+            "updates": self.updates,
+            "phase_began": self.phase_began,
+            "random": self.random.bit_generator.state,
+        }
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}, json.loads(json.dumps(state))
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -124,6 +140,10 @@ class Agent(ABC):
 
         self.network.load_state_dict(part("network."))
         self.average.load_state_dict(part("average."))
+        if acting := part("acting."):
+            self.acting.load_state_dict(acting)
+        else:  # written when the average of the targets acted
+            self._act_as(self.average)
         optimiser = self.optimiser.state_dict()
         optimiser["state"] = {}
         for name, value in part("optimiser.").items():
@@ -136,13 +156,26 @@ class Agent(ABC):
             self.noise.manual_seed(int(state["updates"]))
         self.random.bit_generator.state = state["random"]
         self.updates = int(state["updates"])
+        self.phase_began = int(state.get("phase_began", 0))
 
     def begin_anew(self, seed: int) -> None:
         """Keep all weights, and Adam's moments; count updates from zero and draw from `seed`, as a training of its own
         does."""
-        self.updates = 0
+        self.updates = self.phase_began = 0
         self.noise.manual_seed(seed)
         self.random = np.random.default_rng(seed)
+
+    def _acting_rate(self) -> float:
+        """Share of the new weights in the policy that acts: its span is a tenth of the phase, within its bounds."""
+        longest, fastest = self.config.acting_updates, self.config.averaging_rate
+        if longest == 0:
+            return fastest
+        span = min(float(longest), ACTING_SHARE * max(1, self.updates - self.phase_began))
+        return min(fastest, 1.0 / span)
+
+    def _act_as(self, network: Policy) -> None:
+        weights = network.state_dict()
+        self.acting.load_state_dict({name: weights[name] for name in self.acting.state_dict()})
 
     def _drawn(self, kind: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         """This process's rows of random numbers (`torch.randn`, `torch.rand`) for the whole batch."""
