@@ -56,6 +56,7 @@ class McapWriter:
         self._channels: dict[int, Channel] = {}
         self._counts: dict[int, int] = {}
         self._indices: list[ChunkIndex] = []
+        self._packer = zstandard.ZstdCompressor()
         self._chunk = _Chunk()
         self._place = 0
         self._put(MCAP0_MAGIC, _bytes(Header(profile, library)))
@@ -136,8 +137,8 @@ class McapWriter:
         checksum = 0
         for part in parts:
             checksum = crc32(part, checksum)
-        if chunk.is_worth_packing():
-            parts, compression = [zstandard.compress(b"".join(parts))], "zstd"
+        if chunk.is_worth_packing(self._packer):
+            parts, compression = [self._packer.compress(b"".join(parts))], "zstd"
         times = [time for entries in chunk.messages.values() for time, _ in entries]
         size = sum(map(len, parts))
         name = compression.encode()
@@ -188,7 +189,7 @@ class _Chunk:
         self.parts.extend(parts)
         self.size += sum(map(len, parts))
 
-    def is_worth_packing(self) -> bool:
+    def is_worth_packing(self, packer: zstandard.ZstdCompressor) -> bool:
         """Whether samples of the chunk become smaller by a fifth or more; a chunk that is hardly larger is packed."""
         if self.size <= 4 * _SAMPLES * _SAMPLE:
             return True
@@ -199,7 +200,7 @@ class _Chunk:
             while wanted and wanted[0] < end:
                 place = wanted.pop(0) - begin
                 sample += part[place : place + _SAMPLE]
-        return len(zstandard.compress(sample)) < _WORTHWHILE * len(sample)
+        return len(packer.compress(sample)) < _WORTHWHILE * len(sample)
 
 
 def _bytes(record: McapRecord) -> bytes:
