@@ -42,7 +42,7 @@ def pixels(message: Any, size: int = 0, place: Place = lambda *_: None) -> bytes
     if not row or not height or step < row or data.size < step * (height - 1) + row or height * width > MAX_PIXELS:
         raise RobofumeError(f"An image of {width}x{height} {message.encoding} has {data.size} bytes.")
     # The last row may lack its padding.
-    plain = np.ndarray((height, width, channels), np.uint8, data, strides=(step, channels, 1))
+    plain: NDArray[np.uint8] = np.ndarray((height, width, channels), np.uint8, data, strides=(step, channels, 1))
     picture = square(plain, size) if size else plain
     if conversion is None and not np.may_share_memory(picture, data):
         return picture

@@ -296,7 +296,7 @@ class RawBagReader:
             image = pixels(next(recording.pictures(topic)).decode())
         except DAMAGE:
             return None
-        return image.shape[:2] if isinstance(image, np.ndarray) else None
+        return (image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None
 
     def _trajectory(self, name: str, episode: _Open, tracks: _Tracks, lost: dict[str, int]) -> Trajectory:
         states = np.stack(episode.states)
