@@ -34,7 +34,7 @@ from robofume_data.importing.trajectory import Skipped, Trajectory
 
 SECOND = 1_000_000_000
 MOST_BYTES = 256 * 2**20
-"""Of the pictures of one episode, which is held in memory as a whole; a longer one is cut."""
+"""Of the pictures of one episode, which its readers hold in memory as a whole; a longer one is cut."""
 POSE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STATES = ("sensor_msgs/msg/JointState",)
