@@ -103,7 +103,9 @@ class RayThatLosesAMachine(ModuleType):
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 
     def init(self, **settings):
-        assert settings["runtime_env"]["env_vars"]["PYTHONPATH"]
+        variables = settings["runtime_env"]["env_vars"]
+        assert variables["PYTHONPATH"]
+        assert sys.prefix in variables["AMENT_PREFIX_PATH"].split(os.pathsep)
 
     def remote(self, **_):
         return lambda work: SimpleNamespace(remote=lambda *arguments: (work, arguments))

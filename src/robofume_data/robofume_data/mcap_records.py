@@ -47,6 +47,8 @@ _MAX_TIME = 2**63 - 1
 _MAX_CHUNK = 2**29
 """Bytes; a chunk that claims to unpack to more is taken for damage."""
 
+_NOTHING = memoryview(b"")
+
 _BROKEN = (McapError, zstandard.ZstdError, RuntimeError, MemoryError, struct.error, ValueError, KeyError)
 """What damage makes of a chunk or a record; lz4 raises RuntimeError."""
 
@@ -98,7 +100,9 @@ class McapFile:
                     channel = channels[channel_id]
                     if channel is not None:
                         time = log_time if log_time < _MAX_TIME else _MAX_TIME
-                        yield RawMessage(*channel, time, payload[size:], chunk, position + size)
+                        payload = payload[size:]
+                        yield RawMessage(*channel, time, payload, chunk, position + size)
+                        payload = _NOTHING
                 elif opcode == Opcode.SCHEMA:
                     schema = Schema.read(_stream(payload))
                     schemas[schema.id] = schema
@@ -192,6 +196,7 @@ class McapFile:
                     yield from _inner_records(self._kept[position], position)
                     position += length
                     continue
+                payload = data = _NOTHING  # so that its memory is used again, while it is in the cache
                 payload = memoryview(file.read(length))
                 if opcode == Opcode.CHUNK:
                     try:
@@ -231,10 +236,12 @@ class McapFile:
     def _open_bytes(self, position: int, length: int) -> memoryview:
         if len(self._buffer) < length:
             self._buffer = bytearray(length)
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(position)
-            view = memoryview(self._buffer)[:length]
-            return view[: file.readinto(view) or 0]
+        view = memoryview(self._buffer)[:length]
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            return view[: os.preadv(file, [view], position)]
+        finally:
+            os.close(file)
 
     def _bytes(self, position: int, length: int) -> bytes:
         with self.path.open("rb", buffering=0) as file:

@@ -43,6 +43,8 @@ _SAMPLES, _SAMPLE = 4, 4096
 _WORTHWHILE = 0.8
 """A chunk is packed where its samples become smaller than this. Pictures of cameras do not: noise cannot be packed, and
 the attempt takes longer than all the rest of writing them."""
+_NOT_ASKED = 7
+"""After a chunk that was not packed as many are not even sampled: the noise of a camera stays what it is."""
 
 Part = bytes | memoryview
 
@@ -56,6 +58,9 @@ class McapWriter:
         self._channels: dict[int, Channel] = {}
         self._counts: dict[int, int] = {}
         self._indices: list[ChunkIndex] = []
+        self._packer = zstandard.ZstdCompressor()
+        self._open_chunks = 0
+        """How many chunks, the present one included, stay as they are without being sampled."""
         self._chunk = _Chunk()
         self._place = 0
         self._put(MCAP0_MAGIC, _bytes(Header(profile, library)))
@@ -133,17 +138,17 @@ class McapWriter:
             return
         self._chunk = _Chunk()
         parts, compression = chunk.parts, ""
-        checksum = 0
-        for part in parts:
-            checksum = crc32(part, checksum)
-        if chunk.is_worth_packing():
-            parts, compression = [zstandard.compress(b"".join(parts))], "zstd"
+        self._open_chunks = self._open_chunks - 1 if self._open_chunks > 0 else 0
+        if not self._open_chunks and not chunk.is_worth_packing(self._packer):
+            self._open_chunks = _NOT_ASKED + 1
+        if not self._open_chunks:
+            parts, compression = [self._packer.compress(b"".join(parts))], "zstd"
         times = [time for entries in chunk.messages.values() for time, _ in entries]
         size = sum(map(len, parts))
         name = compression.encode()
         length = _CHUNK.size - 9 + len(name) + _LENGTH.size + size
         begin = self._place
-        head = _CHUNK.pack(Opcode.CHUNK, length, min(times), max(times), chunk.size, checksum, len(name))
+        head = _CHUNK.pack(Opcode.CHUNK, length, min(times), max(times), chunk.size, chunk.checksum, len(name))
         self._put(head + name + _LENGTH.pack(size), *parts)
         after = self._place
         offsets: dict[int, int] = {}
@@ -176,6 +181,8 @@ class _Chunk:
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.size = 0
+        self.checksum = 0
+        """CRC-32 of the records so far: taken as they come, while they are in the cache."""
         self.messages: dict[int, list[tuple[int, int]]] = {}
         """Times and places of the messages of each channel."""
 
@@ -185,10 +192,12 @@ class _Chunk:
 
     def add(self, parts: Sequence[Part]) -> None:
         """Takes in a record."""
-        self.parts.extend(parts)
-        self.size += sum(map(len, parts))
+        for part in parts:
+            self.parts.append(part)
+            self.size += len(part)
+            self.checksum = crc32(part, self.checksum)
 
-    def is_worth_packing(self) -> bool:
+    def is_worth_packing(self, packer: zstandard.ZstdCompressor) -> bool:
         """Whether samples of the chunk become smaller by a fifth or more; a chunk that is hardly larger is packed."""
         if self.size <= 4 * _SAMPLES * _SAMPLE:
             return True
@@ -199,7 +208,7 @@ class _Chunk:
             while wanted and wanted[0] < end:
                 place = wanted.pop(0) - begin
                 sample += part[place : place + _SAMPLE]
-        return len(zstandard.compress(sample)) < _WORTHWHILE * len(sample)
+        return len(packer.compress(sample)) < _WORTHWHILE * len(sample)
 
 
 def _bytes(record: McapRecord) -> bytes:

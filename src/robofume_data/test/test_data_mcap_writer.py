@@ -46,6 +46,19 @@ def test_chunks_are_packed_where_that_is_worth_it(tmp_path, noisy, compression):
     assert [bytes(raw.data) for raw in McapFile(path)] == messages
 
 
+def test_after_a_chunk_that_was_not_packed_seven_are_not_sampled(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
+    path = tmp_path / "bag.mcap"
+    with BagWriter(path) as writer:
+        writer.add_topic("/step", TOPICS["step"])
+        for data in (noise, *[bytes(2**20)] * 9):
+            writer.write("/step", data, 1)
+    with path.open("rb") as file:
+        summary = make_reader(file).get_summary()
+    assert [index.compression for index in summary.chunk_indexes] == [""] * 8 + ["zstd"] * 2
+    assert [len(raw.data) for raw in McapFile(path)] == [2**20] * 10
+
+
 @pytest.mark.parametrize("width", range(1, 9))
 def test_a_step_in_parts_is_the_step_as_a_whole(tmp_path, width):
     path = tmp_path / "bag.mcap"

@@ -31,6 +31,8 @@ MOST_METADATA = 8 * 2**20
 """Bytes of a metadata.yaml."""
 KEPT = 128 * 2**20
 """Bytes of unpacked MCAP chunks of a recording that stay in memory between its two readings."""
+_STAMP, _FIELDS = 4, 12
+"""Where in the CDR of a message the stamp of its header begins, and what follows it."""
 
 
 class Message(NamedTuple):
@@ -71,6 +73,10 @@ class Recording(Protocol):
 
     def pictures(self, topic: str) -> Iterator[Picture]:
         """Messages of a topic whose type begins with a header, in the order of their recording."""
+
+    def are_alike(self, topic: str) -> bool:
+        """Whether its messages are Images that differ in stamp and pixels alone and may be decoded at any time, in any
+        order. To be asked after `messages` was given the topic as that of the pictures."""
 
 
 def header_stamp(data: bytes | memoryview) -> int:
@@ -160,6 +166,7 @@ class McapRecording:
                     places.add(number, raw)
                 if raw.topic in topics:
                     yield Message(raw.topic, raw.log_time, raw.data, functools.partial(decode, raw))
+                del raw  # so that the memory of a picture is used again at once, while it is in the cache
         if pictures:
             self._pictures[pictures] = places
 
@@ -171,6 +178,10 @@ class McapRecording:
         places = self._pictures[topic]
         for stamp, index in places.in_order():
             yield Picture(stamp, functools.partial(self._picture, places, index))
+
+    def are_alike(self, topic: str) -> bool:
+        """See `Recording`."""
+        return topic in self._pictures and self._pictures[topic].alike
 
     def _picture(self, places: _Places, index: int) -> Any:
         number, chunk, position, length = places.place(index)
@@ -196,10 +207,23 @@ class _Places:
         self._numbers = array("q")
         self.kind: RawMessage
         """A message of the topic without its data."""
+        self.alike = False
+        """Whether they are Images that differ in stamp and pixels alone."""
+        self._size = 0
+        self._heads = b"", b""
 
     def add(self, file: int, raw: RawMessage) -> None:
         if not self._numbers:
             self.kind = raw._replace(data=memoryview(b""))
+            self._size, self._heads = len(raw.data), _heads(raw)
+            self.alike = bool(self._heads[1])
+        elif self.alike:
+            options, fields = self._heads
+            self.alike = (
+                len(raw.data) == self._size
+                and raw.data[:_STAMP] == options
+                and raw.data[_FIELDS : _FIELDS + len(fields)] == fields
+            )
         stamp = header_stamp(raw.data) or raw.log_time
         self._numbers.extend((raw.log_time, stamp, file, raw.chunk, raw.position, len(raw.data)))
 
@@ -213,6 +237,16 @@ class _Places:
         """File, chunk, position and length."""
         file, chunk, position, length = self._numbers[6 * index + 2 : 6 * index + 6]
         return file, chunk, position, length
+
+
+def _heads(image: RawMessage) -> tuple[bytes, bytes]:
+    """The bytes of an Image before its stamp, and those between its stamp and its pixels; nothing where it is none."""
+    try:
+        content = decode(image)
+        begin = len(image.data) - len(content.data) if hasattr(content, "encoding") else 0
+    except DAMAGE:
+        begin = 0
+    return bytes(image.data[:_STAMP]), bytes(image.data[_FIELDS:begin])
 
 
 class RosbagsRecording:
@@ -242,6 +276,10 @@ class RosbagsRecording:
         """See `Recording`."""
         for message in self.messages((topic,)):
             yield Picture(message.stamp, message.decode)
+
+    def are_alike(self, topic: str) -> bool:  # noqa: ARG002
+        """See `Recording`; a message is not found a second time."""
+        return False
 
     def _reader(self) -> AnyReader:
         return AnyReader([self.path], default_typestore=_jazzy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from robofume_data.episode import EpisodeData
 from robofume_data.importing.conventions import ROTATIONS, Conventions
+from robofume_data.importing.late_pictures import LatePictures
 from robofume_data.importing.trajectory import ImportReport, Trajectory
 
 cv2.setNumThreads(1)  # several sources are imported at a time
@@ -69,7 +71,9 @@ def to_episode(
     if stamps is None:
         stamps = (np.arange(count) * (1e9 / conventions.rate)).astype(np.int64)
     given, size = trajectory.images[first:], options.image_size
-    if isinstance(given, np.ndarray) and (not size or given.shape[1:3] == (size, size)):
+    if isinstance(given, LatePictures) and not size:
+        images = cast("NDArray[np.uint8]", given)  # as far as writing it goes
+    elif isinstance(given, np.ndarray) and (not size or given.shape[1:3] == (size, size)):
         images = given
     else:
         images = np.stack([picture(image, size) for image in _of_one_size(given)])

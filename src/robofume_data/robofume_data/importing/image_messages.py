@@ -41,9 +41,8 @@ def pixels(message: Any, size: int = 0, place: Place = lambda *_: None) -> bytes
     data = np.frombuffer(message.data, np.uint8)
     if not row or not height or step < row or data.size < step * (height - 1) + row or height * width > MAX_PIXELS:
         raise RobofumeError(f"An image of {width}x{height} {message.encoding} has {data.size} bytes.")
-    plain = np.lib.stride_tricks.as_strided(  # the last row may lack its padding
-        data, (height, width, channels), (step, channels, 1), writeable=False
-    )
+    # The last row may lack its padding.
+    plain: NDArray[np.uint8] = np.ndarray((height, width, channels), np.uint8, data, strides=(step, channels, 1))
     picture = square(plain, size) if size else plain
     if conversion is None and not np.may_share_memory(picture, data):
         return picture

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robofume_data.importing.bag_messages import Message, header_stamp
+from robofume_data.importing.bag_messages import Message
 
 SECOND = 1_000_000_000
 _LITTLE_ENDIAN = b"\0\1"
@@ -32,9 +32,8 @@ class _Layout:
     size: int
     head: bytes
     """The bytes from the frame id to the number of positions."""
-    begin: int
-    """Of the positions, which are float64."""
-    end: int
+    parts: struct.Struct
+    """Byte order, stamp in s and ns, head, and positions, which are float64."""
     times: array[int] = field(default_factory=lambda: array("q"))
     values: bytearray = field(default_factory=bytearray)
 
@@ -78,14 +77,12 @@ class JointStates:
 
     def _take(self, data: bytes | memoryview, log_time: int) -> bool:
         for layout in self._layouts:
-            if (
-                len(data) == layout.size
-                and data[:2] == _LITTLE_ENDIAN
-                and data[12 : 12 + len(layout.head)] == layout.head
-            ):
-                layout.times.append(header_stamp(data) or log_time)
-                layout.values += data[layout.begin : layout.end]
-                return True
+            if len(data) == layout.size:
+                order, seconds, nanoseconds, head, positions = layout.parts.unpack_from(data)
+                if order == _LITTLE_ENDIAN and head == layout.head:
+                    layout.times.append(seconds * SECOND + nanoseconds or log_time)
+                    layout.values += positions
+                    return True
         return False
 
     def sort(self) -> None:
@@ -144,7 +141,8 @@ def _layout(data: bytes | memoryview, content: Any) -> _Layout | None:
     names = [str(name) for name in content.name]
     if not numbers or count != len(names) or not np.array_equal(values, content.position, equal_nan=True):
         return None
-    return _Layout(names, len(data), bytes(body[8:head_end]), begin + 4, begin + 4 + 8 * numbers)
+    parts = struct.Struct(f"<2s2xiI{head_end - 8}s{begin - head_end}x{8 * numbers}s")
+    return _Layout(names, len(data), bytes(body[8:head_end]), parts)
 
 
 def _aligned(position: int, size: int) -> int:

@@ -10,7 +10,8 @@ import importlib
 import importlib.util
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,12 @@ def import_over_ray(
         ray = importlib.import_module("ray")
     except ImportError as error:
         raise RobofumeError(f"--ray needs the package ray ({error}): pip install ray.") from error
-    # The folders of the packages, for workers that were not started from this workspace.
-    packages = os.pathsep.join(dict.fromkeys(filter(None, _package_folders())))
-    settings: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": packages}}}
+    # The folders of the packages and of the messages, for workers that were not started from this workspace.
+    variables = {
+        "PYTHONPATH": _joined(_package_folders()),
+        "AMENT_PREFIX_PATH": _joined([*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]),
+    }
+    settings: dict[str, Any] = {"runtime_env": {"env_vars": variables}}
     if address == HERE:
         settings |= {"num_cpus": jobs, "include_dashboard": False}
     try:
@@ -73,6 +77,10 @@ def _knock(address: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _joined(folders: Iterable[str]) -> str:
+    return os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
 
 def _package_folders() -> Iterator[str]:

@@ -27,12 +27,14 @@ from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.conversion import change, picture
 from robofume_data.importing.image_messages import pixels
 from robofume_data.importing.joint_states import JointStates
+from robofume_data.importing.late_pictures import LatePictures
+from robofume_data.importing.memory import Pool
 from robofume_data.importing.raw_bag_config import RawBagConfig
 from robofume_data.importing.trajectory import Skipped, Trajectory
 
 SECOND = 1_000_000_000
 MOST_BYTES = 256 * 2**20
-"""Of the pictures of one episode, which is held in memory as a whole; a longer one is cut."""
+"""Of the pictures of one episode, which its readers hold in memory as a whole; a longer one is cut."""
 POSE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STATES = ("sensor_msgs/msg/JointState",)
@@ -41,6 +43,8 @@ COMMANDS = (
     "trajectory_msgs/msg/JointTrajectory",
     "sensor_msgs/msg/JointState",
 )
+_MEMORY = Pool(2**24)
+"""For pictures until they are written."""
 _FULL, _RESIZED = "episodes_that_fill_the_memory", "changes_of_the_picture_size"
 _REPEATED, _UNCOMMANDED = "repeated_pictures", "steps_without_a_command"
 _REASONS = {
@@ -102,8 +106,8 @@ class _Pictures:
         return True
 
     @property
-    def bytes(self) -> int:
-        """Of the pictures so far."""
+    def nbytes(self) -> int:
+        """Bytes of the pictures so far."""
         return self._rows[: self.count].nbytes
 
     def array(self) -> NDArray[np.uint8]:
@@ -115,7 +119,7 @@ class _Pictures:
 class _Open:
     """The episode in progress."""
 
-    images: _Pictures
+    images: _Pictures | LatePictures
     stamps: list[int] = field(default_factory=list)
     states: list[NDArray[np.float64]] = field(default_factory=list)
     span: Span | None = None
@@ -167,28 +171,35 @@ class RawBagReader:
             if topic not in recording.topics:
                 raise RobofumeError(f"The bag {recording.path} has no topic {topic}; it has {_topics(recording)}.")
         for message in recording.messages({state_topic, *others}, image_topic):
-            try:
-                if message.topic == state_topic:
+            if message.topic == state_topic:
+                try:
                     tracks.states.add(message)
-                    continue
-                content = message.decode()
-            except DAMAGE:
-                _count(lost, UNREADABLE)
-                continue
-            try:
-                if message.topic == commands:
-                    self._add_command(message, content, tracks, lost)
-                elif message.topic == config.episode_topic:
-                    tracks.boundaries.append((_time(message, content), getattr(content, "data", True) is not False))
-                else:
-                    tracks.sentences.append((message.log_time, str(content.data)))
-            except (AttributeError, ValueError, TypeError, IndexError):
-                _count(lost, "messages_of_unexpected_type")
+                except DAMAGE:
+                    _count(lost, UNREADABLE)
+            else:
+                self._add_other(message, commands, tracks, lost)
+            del message  # its bytes belong to those of a whole block, whose memory the next block shall have
         tracks.states.sort()
         _count(lost, "joint_states_without_the_arm", tracks.states.refused)
         for track in (tracks.targets, tracks.boundaries, tracks.sentences):
             track.sort(key=_first)
         return tracks
+
+    def _add_other(self, message: Message, commands: str, tracks: _Tracks, lost: dict[str, int]) -> None:
+        try:
+            content = message.decode()
+        except DAMAGE:
+            _count(lost, UNREADABLE)
+            return
+        try:
+            if message.topic == commands:
+                self._add_command(message, content, tracks, lost)
+            elif message.topic == self._config.episode_topic:
+                tracks.boundaries.append((_time(message, content), getattr(content, "data", True) is not False))
+            else:
+                tracks.sentences.append((message.log_time, str(content.data)))
+        except (AttributeError, ValueError, TypeError, IndexError):
+            _count(lost, "messages_of_unexpected_type")
 
     def _add_command(self, message: Message, content: Any, tracks: _Tracks, lost: dict[str, int]) -> None:
         if hasattr(content, "action"):  # ArmCommand; only deltas are actions
@@ -221,7 +232,8 @@ class RawBagReader:
         self, recording: Recording, topic: str, tracks: _Tracks, spans: list[Span] | None, lost: dict[str, int]
     ) -> Iterator[_Open]:
         config = self._config
-        episode = self._open()
+        size = self._size_of_all(recording, topic)
+        episode = self._open(size)
         period = round(SECOND / config.rate) if config.rate else 0
         first = last = due = None
         for message in recording.pictures(topic):
@@ -232,13 +244,13 @@ class RawBagReader:
                 continue
             if last is not None and (stamp < last or stamp - last > config.gap * SECOND):
                 yield from _closed(episode)
-                episode, due = self._open(), None
+                episode, due = self._open(size), None
             open_now = _open_at(tracks.boundaries, last, stamp)
             last = stamp
             span = next((item for item in spans if item.start <= stamp - first < item.end), None) if spans else None
             if open_now is not None or span is not episode.span:
                 yield from _closed(episode)
-                episode, due = self._open(span), None
+                episode, due = self._open(size, span), None
             if (spans is not None and span is None) or not _is_open(tracks.boundaries, stamp):
                 _count(lost, "pictures_outside_of_episodes")
                 continue
@@ -248,29 +260,43 @@ class RawBagReader:
             if state is None:
                 _count(lost, "pictures_without_joint_state")
                 continue
-            try:
-                size = config.image_size
-                image = picture(pixels(message.decode(), size, episode.images.place), size)
-            except DAMAGE:
-                _count(lost, "pictures_that_cannot_be_decoded")
-                continue
-            if not episode.images.add(image):
-                _count(lost, _RESIZED)
-                yield from _closed(episode)
-                episode, due = self._open(span), None
-                episode.images.add(image)
+            if isinstance(episode.images, LatePictures):
+                episode.images.add(functools.partial(_read, message.decode))
+            else:
+                try:
+                    side = config.image_size
+                    image = picture(pixels(message.decode(), side, episode.images.place), side)
+                except DAMAGE:
+                    _count(lost, "pictures_that_cannot_be_decoded")
+                    continue
+                if not episode.images.add(image):
+                    _count(lost, _RESIZED)
+                    yield from _closed(episode)
+                    images = _Pictures(config.step_limit + 1)
+                    images.add(image)
+                    episode, due = _Open(images, span=span), None
             due = stamp + period if due is None else due + period * max(1, -(-(stamp - due + 1) // max(1, period)))
             episode.stamps.append(stamp)
             episode.states.append(state)
-            full = episode.images.bytes > MOST_BYTES
+            full = episode.images.nbytes > MOST_BYTES
             _count(lost, _FULL, full)
             if full or len(episode.stamps) > config.step_limit:
                 yield from _closed(episode)
-                episode = self._open(span)
+                episode = self._open(size, span)
         yield from _closed(episode)
 
-    def _open(self, span: Span | None = None) -> _Open:
-        return _Open(_Pictures(self._config.step_limit + 1), span=span)
+    def _open(self, size: tuple[int, int] | None, span: Span | None = None) -> _Open:
+        return _Open(LatePictures(*size) if size else _Pictures(self._config.step_limit + 1), span=span)
+
+    def _size_of_all(self, recording: Recording, topic: str) -> tuple[int, int] | None:
+        """Height and width of the pictures where all have the same and can be read when they are written."""
+        if self._config.image_size or not recording.are_alike(topic):
+            return None
+        try:
+            image = pixels(next(recording.pictures(topic)).decode())
+        except DAMAGE:
+            return None
+        return (image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None
 
     def _trajectory(self, name: str, episode: _Open, tracks: _Tracks, lost: dict[str, int]) -> Trajectory:
         states = np.stack(episode.states)
@@ -290,12 +316,17 @@ class RawBagReader:
         return Trajectory(
             name=name,
             instruction=(span.instruction if span else "") or sentence,
-            images=episode.images.array(),
+            images=episode.images if isinstance(episode.images, LatePictures) else episode.images.array(),
             states=states,
             actions=actions,
             stamps=np.array(episode.stamps, np.int64),
             success=span.success if span else None,
         )
+
+
+def _read(decode: Callable[[], Any]) -> bytes | NDArray[np.uint8]:
+    """The picture of a message, in memory of its own."""
+    return pixels(decode(), place=lambda height, width: _MEMORY.take(height * width * 3).reshape(height, width, 3))
 
 
 def raw_conventions(rate: float, labels: str) -> Conventions:

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from robofume_data.importing import limits
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.conversion import ImportOptions, resized, to_episode, with_labels
 from robofume_data.importing.over_ray import import_over_ray
-from robofume_data.importing.trajectory import ImportReport, Skipped, Trajectory
+from robofume_data.importing.trajectory import ImportReport, Skipped, SourceLostError, Trajectory
 
 DISK_FLOOR = 500_000_000
 """Bytes that an import leaves free."""
@@ -84,7 +84,8 @@ def import_source(
                 episodes = EpisodeWriter(writer)
                 for episode in _episodes(source, conventions, options, report):
                     if judge is not None:
-                        episode = with_labels(episode, *judge(episode.images, episode.instruction))
+                        images = np.asarray(episode.images)  # the pictures of a recording may not be read yet
+                        episode = with_labels(replace(episode, images=images), *judge(images, episode.instruction))
                     episodes.add(episode, commit=False)
                     report.episodes += 1
                     report.steps += episode.length
@@ -93,6 +94,8 @@ def import_source(
             return ImportReport(str(source.path), error=there)
         if report.episodes:
             os.rename(unfinished, bag)
+    except SourceLostError as error:  # half an episode is written already
+        report = ImportReport(str(source.path), error=f"{source.path} was not imported: {error}")
     finally:
         unfinished.unlink(missing_ok=True)
     if not (report.episodes or report.skipped or report.error):

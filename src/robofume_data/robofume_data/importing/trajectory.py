@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from robofume_common.errors import RobofumeError
+
+if TYPE_CHECKING:
+    from robofume_data.importing.late_pictures import LatePictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +21,9 @@ class Trajectory:
     name: str
     """Unique in its data set."""
     instruction: str
-    images: Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8]
-    """S pictures, (H, W, 3) RGB or encoded as JPEG or PNG; or one array of them (S, H, W, 3)."""
+    images: Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8] | LatePictures
+    """S pictures, (H, W, 3) RGB or encoded as JPEG or PNG; or one array of them (S, H, W, 3), or what reads them
+    when they are written."""
     states: NDArray[np.float64]
     """(S, D)."""
     actions: NDArray[np.float64] | None
@@ -35,6 +40,10 @@ class Trajectory:
     """Outcome of the episode and index of its success (-1: none), where the data say it beside verdicts."""
     success: bool | None = None
     """Whether it ended in success, where somebody said so; it goes before the labels of the conventions."""
+
+
+class SourceLostError(RobofumeError):
+    """What was there when a source was read first cannot be read a second time."""
 
 
 @dataclass(frozen=True)
