@@ -58,7 +58,7 @@ def main() -> int:
     witness = rig.run(3600 * given.hours)
     kept = compare(directory, witness, rig.log)
     wrong = [*rig.log.violations, *kept.violations]
-    text = report(given, rig.log, witness, kept, wrong, time.monotonic() - begin)
+    text = report(given, rig.log, witness, kept, wrong, time.monotonic() - begin).replace(str(folder), "RUN")
     given.output.write_text(text, encoding="utf-8")
     print(text)
     print(f"The run is in {folder}.")
