@@ -30,9 +30,9 @@ def find_episode(paths: Paths, episode_id: str) -> EpisodeData:
         names.append(episode.episode_id)
     if len(near) == 1:
         return near[0]
-    what = "several episodes whose ids end with" if near else "no episode"
+    what = "There are several episodes whose ids end with" if near else "There is no episode"
     some = ", ".join(names[:5]) + (" and so on" if len(names) > 5 else "")
-    raise RobofumeError(f"There is {what} {episode_id!r}; there are {some or 'no whole episodes'}.")
+    raise RobofumeError(f"{what} {episode_id!r}; there are {some or 'no whole episodes'}.")
 
 
 def plots_png(episode: EpisodeData) -> bytes:
