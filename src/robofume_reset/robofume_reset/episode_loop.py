@@ -54,8 +54,8 @@ class LoopConfig(PersonConfig):
     )
     success_before_home: bool = setting(
         False,
-        "a success must also be seen once before the arm goes home: on its way it clears its hand, and would forgive "
-        "a policy that lets go too late (with confirm)",
+        "a success must also be seen before the arm goes home: on its way it clears its hand, and would forgive a policy "
+        "that lets go too late (with confirm)",
     )
     success_needs_open_gripper: bool = setting(
         False,
@@ -393,8 +393,7 @@ class EpisodeLoop:
             # What the arm only lets go of on its way home was not put there by the policy.
             success = episode.going_home and verdicts.get(episode.steps) == Verdict.SUCCESS
             if self.config.success_before_home and episode.steps not in episode.called:
-                moving = range(self.rule.min_episode_steps, episode.steps)
-                success = success and any(verdicts.get(index) == Verdict.SUCCESS for index in moving)
+                success = success and self.rule.success_index(verdicts, episode.steps - 1) >= 0
             success_index = episode.steps if episode.last_seen and success else -1
         if success_index >= 0:
             return self._end_current(Outcome.SUCCESS, success_index, now)
