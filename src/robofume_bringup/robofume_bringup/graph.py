@@ -283,7 +283,6 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "lockstep": settings.waits,
             "expect_learner": practises,
             "confirm": practises,
-            "success_before_home": practises,
             # The truth of a simulation knows by itself what is held.
             "success_needs_open_gripper": task.released_at_success and (practises or not settings.judged),
             "further_tasks": task.further_tasks,

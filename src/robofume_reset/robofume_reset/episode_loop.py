@@ -52,11 +52,6 @@ class LoopConfig(PersonConfig):
         False,
         "end each episode with the arm at home, out of the picture; only the verdict there counts (needs verdicts)",
     )
-    success_before_home: bool = setting(
-        False,
-        "a success must also be seen before the arm goes home: on its way it clears its hand, and would forgive a policy "
-        "that lets go too late (with confirm)",
-    )
     success_needs_open_gripper: bool = setting(
         False,
         "do not count verdicts on what the gripper may still hold: a success needs an open gripper at the step before",
@@ -392,8 +387,6 @@ class EpisodeLoop:
                 return self._look_from_home(episode, now)
             # What the arm only lets go of on its way home was not put there by the policy.
             success = episode.going_home and verdicts.get(episode.steps) == Verdict.SUCCESS
-            if self.config.success_before_home and episode.steps not in episode.called:
-                success = success and self.rule.success_index(verdicts, episode.steps - 1) >= 0
             success_index = episode.steps if episode.last_seen and success else -1
         if success_index >= 0:
             return self._end_current(Outcome.SUCCESS, success_index, now)

@@ -707,32 +707,6 @@ def test_what_homing_drops_in_the_right_place_is_no_success_but_the_other_direct
     assert bench.alternation.total.forward_successes == bench.alternation.total.forced_switches == 0
 
 
-def test_a_success_that_is_only_seen_from_home_comes_too_late_but_the_other_direction_comes_next():
-    bench = Bench(loop={"confirm": True, "success_before_home": True})
-    bench.practice(episodes=5)
-    outcomes = {}
-    for before in (F, U, S):
-        name = bench.task.episode_id
-        for index in range(3):
-            bench.both(index, F)
-        bench.both(3, before)
-        bench.step(4, True, name)
-        bench.verdict(4, S, name)
-        closed = bench.of(PublishEpisode)[-1]
-        outcomes[before] = (closed.outcome, closed.success_index, bench.task.direction)
-    assert outcomes == {
-        F: (Outcome.TIMEOUT, -1, Direction.BACKWARD),
-        U: (Outcome.TIMEOUT, -1, Direction.FORWARD),
-        S: (Outcome.SUCCESS, 4, Direction.BACKWARD),
-    }
-    name = bench.task.episode_id
-    for index in range(4):
-        bench.both(index, F)
-    bench.step(4, True, name)
-    bench.verdict(4, S, name, by_person=True)  # whoever watches knows better
-    assert bench.of(PublishEpisode)[-1].outcome == Outcome.SUCCESS
-
-
 def test_a_person_may_call_what_is_held_a_success():
     bench = Bench(loop={"success_needs_open_gripper": True})
     bench.practice(episodes=1)
