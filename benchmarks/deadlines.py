@@ -175,7 +175,7 @@ def measure(directory: RunDirectory, given: argparse.Namespace, way: str, table:
         nodes = [replace(node, niceness=int(niceness) if node.name == "learner" else node.niceness) for node in nodes]
     chosen = {node.name: node.niceness for node in nodes}
     runner = GraphRunner(nodes, directory.parameters, directory.logs)
-    updates = 0
+    updates, updates_before = 0, -1
     loads: list[float] = []
     with Interruption() as interruption, runner, RobotSession(runner, interruption) as session:
         deadlines = Deadlines(runner.domain)
@@ -187,8 +187,9 @@ def measure(directory: RunDirectory, given: argparse.Namespace, way: str, table:
         done = 0
 
         def feedback(state: Any) -> None:
-            nonlocal last, done, updates
+            nonlocal last, done, updates, updates_before
             now = time.monotonic()
+            updates_before = state.updates if updates_before < 0 else updates_before
             if now - last < EVERY:
                 return
             last, updates = now, state.updates
@@ -213,7 +214,7 @@ def measure(directory: RunDirectory, given: argparse.Namespace, way: str, table:
         f"| {learner} | {len(delays)} | {share['missed']} ({missed:.3f}%) | "
         f"{share['late']}, {share['passed_over']}, {share['lost']} | "
         f"{share['median_ms']:.1f} | {share['p99_ms']:.1f} | {share['p999_ms']:.1f} | {share['worst_ms']:.0f} | "
-        f"{100 * (pauses > 1.5 * PERIOD).mean():.2f}% | {updates / (last - begin):.1f} | "
+        f"{100 * (pauses > 1.5 * PERIOD).mean():.2f}% | {(updates - updates_before) / (last - begin):.1f} | "
         f"{min(loads):.0f} to {max(loads):.0f} |"
     )
 
