@@ -48,7 +48,7 @@ class StillnessWatch:
         if index == 0:
             self._episode, self._image, self._proprioception = episode_id, image(), proprioception
             self._changed = False
-        elif episode_id != self._episode:
+        elif self._image is None or episode_id != self._episode:
             return True
         elif not self._changed:
             self._changed = self._moved(proprioception) or self._looks_different(image())

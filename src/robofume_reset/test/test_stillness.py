@@ -81,3 +81,9 @@ def test_after_the_first_change_no_picture_is_looked_at():
     for index in range(10):
         watch.changed("a", index, moved(0, 0.1 * index), picture)
     assert len(looked) == 1
+
+
+@pytest.mark.parametrize("name", ["", "another"])
+def test_a_step_before_any_first_one_counts_as_changed(name):
+    watch = StillnessWatch(StillnessConfig())
+    assert watch.changed(name, 3, HOME, lambda: SCENE)  # an empty name was taken for the episode that never began
