@@ -13,12 +13,10 @@ import argparse
 import json
 import logging
 import os
-import platform
 import random
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +29,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "src" / "robofume_brin
 from fault_kit.rig import prepare
 from fuzz_kit.boundaries import Boundaries
 from fuzz_kit.nodes import NodeBoundary, node_descriptions, use_domain
+from fuzz_kit.tally import make_case, table
 from random_episodes import random_episode
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.domain import claim_domain
@@ -39,6 +38,11 @@ from robofume_common.files import write_atomically
 RESULTS = Path(__file__).parent / "results"
 SHARES = {"reward_model": 0.1, "checkpoint": 0.3, "weights": 0.5, "switcher": 0.5, "camera": 0.5, "sim": 0.5}
 """Of the cases that the others get: these cost more than ten milliseconds each."""
+REMARK = (
+    "A message counts as refused where it ends the node with a sentence; one that is ignored with a warning counts as "
+    "taken."
+)
+COLUMNS = {"CPU seconds": "seconds"}
 CHUNK = 500
 """Cases between two notes of the progress."""
 
@@ -74,7 +78,7 @@ def main() -> int:
             else:
                 hammer(state, count, lambda dice, name=name: files.case(name, dice), lambda: _save(given, progress))
             print(name, state["cases"], "cases", len(state["broken"]), "broken", flush=True)
-    text = table(given, progress)
+    text = table("Hostile input", f"python benchmarks/fuzz.py --cases {given.cases}", REMARK, progress, COLUMNS)
     given.output.write_text(text, encoding="utf-8")
     print(text)
     return 1 if any(state["broken"] for state in progress.values()) else 0
@@ -86,13 +90,7 @@ def hammer(
     """The cases of one boundary from where it stands up to `count`; the seed of a case is its number."""
     begin = time.process_time()
     for seed in range(state["cases"], count):
-        try:
-            state["refused"] += case(random.Random(seed))
-        except Exception as error:  # noqa: BLE001  this is what is looked for
-            place = [frame for frame in traceback.extract_tb(error.__traceback__) if "robofume_" in frame.filename][-1]
-            what = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}: {str(error)[:150]}"
-            state["broken"].setdefault(what, seed)
-        state["cases"] = seed + 1
+        make_case(state, case, random.Random(seed), seed)
         if state["cases"] % CHUNK == 0:
             state["seconds"] += time.process_time() - begin
             begin = time.process_time()
@@ -104,31 +102,6 @@ def hammer(
 def _save(given: argparse.Namespace, progress: dict[str, Any]) -> None:
     if given.progress:
         write_atomically(given.progress, json.dumps(progress, indent=1).encode())
-
-
-def table(given: argparse.Namespace, progress: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    total = sum(state["cases"] for state in progress.values())
-    broken = [(name, what, seed) for name, state in progress.items() for what, seed in state["broken"].items()]
-    return "\n".join(
-        [
-            "# Hostile input",
-            "",
-            f"`python benchmarks/fuzz.py --cases {given.cases}`: {total} cases, {len(broken)} kinds of answers that "
-            f"were neither taken nor refused in one sentence, {sum(s['seconds'] for s in progress.values()):.0f} CPU "
-            f"seconds, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
-            "",
-            *(f"- {name}, case {seed}: {what}" for name, what, seed in broken),
-            "",
-            "A message counts as refused where it ends the node with a sentence; one that is ignored with a warning "
-            "counts as taken.",
-            "",
-            "| boundary | cases | refused | CPU seconds |",
-            "|---|---|---|---|",
-            *(f"| {n} | {s['cases']} | {s['refused']} | {s['seconds']:.0f} |" for n, s in progress.items()),
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

@@ -15,14 +15,11 @@ import argparse
 import json
 import logging
 import os
-import platform
 import random
 import re
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 import warnings
 import zlib
 from collections.abc import Callable
@@ -33,7 +30,11 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "src" / "robofume_bringup" / "test"))
 
+from fuzz_kit.tally import make_case, table
+
 RESULTS = Path(__file__).parent / "results"
+REMARK = "Edges: branches of this suite's code that the first inputs reached, and all of them."
+COLUMNS = {"edges, first": "first", "edges, in the end": "reached"}
 OURS = tuple(f"robofume_{part}" for part in ("bringup", "common", "data", "policy", "reset", "reward", "robot", "sim"))
 LONGEST = 2048
 """Bytes of one input: some five hundred throws; then a generator seeded with them goes on."""
@@ -81,7 +82,8 @@ def main() -> int:
         for name in names:
             found[name] = _explored(name, corpus, given.seconds)
             print(name, found[name]["cases"], "cases", len(found[name]["broken"]), "broken", flush=True)
-    text = table(given, found)
+    command = f"python benchmarks/fuzz_guided.py --seconds {given.seconds}"
+    text = table("Hostile input, guided by coverage", command, REMARK, found, COLUMNS)
     given.output.write_text(text, encoding="utf-8")
     print(text)
     return 1 if any(state["broken"] for state in found.values()) else 0
@@ -154,13 +156,7 @@ def explore(name: str, corpus: Path, seconds: int) -> None:
     notes = corpus / name / "notes.json"
 
     def once(data: bytes) -> None:
-        try:
-            state["refused"] += case(ByteDice(data))
-        except Exception as error:  # noqa: BLE001  this is what is looked for
-            place = [frame for frame in traceback.extract_tb(error.__traceback__) if "robofume_" in frame.filename][-1]
-            what = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}: {str(error)[:150]}"
-            state["broken"].setdefault(what, data.hex()[:200])
-        state["cases"] += 1
+        make_case(state, case, ByteDice(data), data.hex()[:200])
         if state["cases"] % NOTE_EVERY == 0 or state["cases"] == 1:
             notes.write_text(json.dumps(state))
 
@@ -175,30 +171,6 @@ def explore(name: str, corpus: Path, seconds: int) -> None:
     ]
     atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={corpus / name}/", str(inputs)], once)
     atheris.Fuzz()
-
-
-def table(given: argparse.Namespace, found: dict[str, dict[str, Any]]) -> str:
-    """The results as Markdown."""
-    total = sum(state["cases"] for state in found.values())
-    broken = [(name, what, data) for name, state in found.items() for what, data in state["broken"].items()]
-    return "\n".join(
-        [
-            "# Hostile input, guided by coverage",
-            "",
-            f"`python benchmarks/fuzz_guided.py --seconds {given.seconds}`: {total} cases, {len(broken)} kinds of "
-            f"answers that were neither taken nor refused in one sentence; Python {platform.python_version()}, "
-            f"{time.strftime('%Y-%m-%d')}.",
-            "",
-            *(f"- {name}, {data}: {what}" for name, what, data in broken),
-            "",
-            "Edges: branches of this suite's code that the first inputs reached, and all of them.",
-            "",
-            "| boundary | cases | refused | edges, first | edges, in the end |",
-            "|---|---|---|---|---|",
-            *(f"| {n} | {s['cases']} | {s['refused']} | {s['first']} | {s['reached']} |" for n, s in found.items()),
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":
