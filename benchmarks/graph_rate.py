@@ -57,6 +57,7 @@ def loop_rate(agent: TrainedAgent, task: str, image_size: int, steps: int) -> fl
     policy = load_policy(agent.weights()[0])
     environment = RobofumeEnv(task, image_size=image_size, reset_free=True)
     embeddings = InstructionEncoder(agent.language)
+    embeddings(environment.instruction)  # loads the model, which is not part of the rate
     random = np.random.default_rng(0)
     direction, done = Direction.FORWARD, 0
     observation, _ = environment.reset(seed=0, options={"direction": direction})

@@ -1,4 +1,4 @@
-"""Starts one node's module in this process: `python -m robofume_bringup.child NICE SCHEDULING MODULE [ARGUMENTS...]`.
+"""Starts one node's module in this process: `child NICE SCHEDULING PROCESSOR MODULE [ARGUMENTS...]`.
 
 The kernel is asked to kill this process when the runner that started it is gone, whatever the reason (even
 SIGKILL): a node without its runner would keep a robot moving with nobody to stop it.
@@ -47,16 +47,18 @@ def be_nice(niceness: int) -> None:
 
 
 def main() -> None:
-    """Read the arguments, take the given niceness and scheduling, and run the module as `__main__`."""
+    """Read the arguments, take the given niceness, scheduling and processor, and run the module as `__main__`."""
     die_with_parent(int(os.environ[RUNNER_PID]))
     for number in (signal.SIGINT, signal.SIGTERM):  # while the imports run, before the node listens itself
         signal.signal(number, lambda _number, _frame: sys.exit(0))
-    niceness, scheduling, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    niceness, scheduling, processor, module = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
     if niceness:
         be_nice(niceness)
     if scheduling == "batch" and hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    sys.argv = [module, *sys.argv[4:]]
+    if processor.isdecimal():
+        os.sched_setaffinity(0, {int(processor)})
+    sys.argv = [module, *sys.argv[5:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

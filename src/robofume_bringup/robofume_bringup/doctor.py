@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from robofume_bringup.processors import LATENCY, may_keep_awake
+
 WHEELS = "PyPI wheels"
 GRAPHICS_BACKENDS = ("egl", "osmesa")
 GRAPHICS_ADVICE = "`sudo apt-get install libegl1 libgl1 libgl1-mesa-dri`, or `sudo apt-get install libosmesa6`"
@@ -76,6 +78,8 @@ class Machine:
     """Names in the ament index."""
     graphics_backend: str | None
     accelerator: str | None
+    stays_awake: bool
+    """Whether the runner may keep the processors awake."""
     graph_robots: frozenset[str]
     """Robots that this version's graph can start."""
 
@@ -182,6 +186,7 @@ def examine(environment: Mapping[str, str] | None = None) -> Machine:
         ros_packages=_ros_packages(environment),
         graphics_backend=backend,
         accelerator=_accelerator(),
+        stays_awake=may_keep_awake(),
         graph_robots=frozenset(ROBOTS),
     )
 
@@ -237,6 +242,8 @@ def describe(machine: Machine) -> str:
         ("ROS 2", ros),
         ("drawing", machine.graphics_backend or f"no back end works: {GRAPHICS_ADVICE}"),
         ("graphics card", machine.accelerator or "none: everything runs on the processor"),
+        ("processors", "kept awake while the simulation runs" if machine.stays_awake else
+         f"may sleep between two messages, and the simulated graph is slower: let this user write {LATENCY}"),
     ]
     rows += [(name, machine.distributions.get(name, "not installed")) for name in DISTRIBUTIONS]
     rows += [

@@ -107,6 +107,11 @@ LOST_WITH_THEIR_PROCESS = ("sim", "switcher", "interbotix", "replay")
 is forgotten, or the real arm may have lost its torque and needs a person."""
 
 
+LANES = {"sim": 0, "reward": 0, "switcher": 0, "camera": 1, "policy": 1, "arm": 1}
+"""Which nodes share a processor in lockstep. From picture to command the world waits, and so does its processor: what
+follows a step there (verdict, permit) is out of the way of the command."""
+
+
 def build_graph(settings: GraphSettings) -> list[NodeDescription]:
     """Describe every node of the graph, in the order in which they are started.
 
@@ -125,6 +130,7 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
         )
     parameters = _replay(settings, task) if settings.mode == "replay" else _living(settings, task)
     remappings = _remappings(settings)
+    hurried = settings.waits and "learner" not in parameters
     nodes = [
         replace(
             known[name],
@@ -132,7 +138,8 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
             remappings=remappings.get(name, {}),
             use_sim_time=settings.simulated_time,
             restarts=0 if name in LOST_WITH_THEIR_PROCESS else settings.restarts,
-            batch=settings.waits and "learner" not in parameters,
+            batch=hurried,
+            lane=LANES.get(name) if hurried else None,
         )
         for name, values in parameters.items()
     ]

@@ -38,6 +38,8 @@ class NodeDescription:
     batch: bool = False
     """Scheduled as batch work: it does not interrupt the node that sent it a message, and starts when that one waits.
     About a tenth faster in lockstep, and slower where something else keeps a core busy. Only the runner does it."""
+    lane: int | None = None
+    """Stays on one processor, with the other nodes of this lane (`processors.processor`). Only the runner does it."""
     part: str = "learning"
     """One of PARTS."""
     program: str = ""

@@ -19,6 +19,7 @@ from robofume_common.parent import RUNNER_PID
 
 from robofume_bringup.network import network_environment
 from robofume_bringup.node_table import NodeDescription
+from robofume_bringup.processors import Awake, processor
 from robofume_bringup.run_directory import DOMAIN_FILE
 from robofume_bringup.security import secured, security_environment
 
@@ -100,6 +101,7 @@ class GraphRunner:
         self.domain, self._domain_lock = claim_domain(str(log_directory.resolve()))
         self._environment = {**node_environment(self.domain), **self.security, **(environment or {})}
         self._processes: dict[str, _Process] = {}
+        self._awake = Awake()
         self.hurried = lambda: False
         """Called while stopping; true when the person asked a second time."""
 
@@ -124,13 +126,16 @@ class GraphRunner:
         except OSError as error:
             raise RobofumeError(f"{error.filename} cannot be written to ({error.strerror}).") from error
         (self.log_directory / DOMAIN_FILE).write_text(f"{self.domain}\n")
+        if any(node.parameters.get("lockstep") for node in self.nodes):
+            self._awake.begin()
         for node in self.nodes:
             self._processes[node.name] = self._launch(node)
 
     def command(self, node: NodeDescription) -> list[str]:
         """Command line of a node; writes its parameter file."""
-        scheduling = "batch" if node.batch else "normal"
-        command = [sys.executable, "-m", "robofume_bringup.child", str(node.niceness), scheduling, node.module]
+        place = None if node.lane is None else processor(node.lane, self.domain)
+        how = [str(node.niceness), "batch" if node.batch else "normal", "any" if place is None else str(place)]
+        command = [sys.executable, "-m", "robofume_bringup.child", *how, node.module]
         arguments = ["-r", f"__node:={node.name}"]
         if self.namespace:
             arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
@@ -218,6 +223,7 @@ class GraphRunner:
             group = [p for p in self._processes.values() if p.description.stop_order == order]
             notes += self._stop_group(group)
         self._processes.clear()
+        self._awake.end()
         (self.log_directory / DOMAIN_FILE).unlink(missing_ok=True)
         if self._domain_lock is not None:
             self._domain_lock.close()

@@ -20,6 +20,7 @@ EVERYTHING = doctor.Machine(
     ros_packages=frozenset({"interbotix_xsarm_sim", "interbotix_xs_sdk"}),
     graphics_backend="egl",
     accelerator=None,
+    stays_awake=True,
     graph_robots=frozenset({"mujoco", "gazebo", "widowx"}),
 )
 
@@ -64,11 +65,14 @@ def test_each_missing_thing_takes_its_robot_away():
 
 def test_nothing_found_is_said_with_what_to_do():
     nothing: frozenset[str] = frozenset()
-    machine = doctor.Machine("3.11.7", "Linux x86_64", None, None, {}, nothing, nothing, nothing, None, None, nothing)
+    machine = doctor.Machine(
+        "3.11.7", "Linux x86_64", None, None, {}, nothing, nothing, nothing, None, None, False, nothing
+    )
     text = doctor.describe(machine)
     assert usable(machine) == set()
     assert "ROS 2          not found" in text
     assert "libegl1" in text
+    assert "let this user write /dev/cpu_dma_latency" in text
     assert "torch          not installed" in text
 
 

@@ -187,6 +187,15 @@ def test_nodes_are_batch_work_only_where_the_world_waits_and_nobody_learns():
     assert batch(mode="evaluate", robot="widowx") == {False}
 
 
+def test_nodes_keep_to_a_processor_only_where_the_world_waits_and_nobody_learns():
+    def lanes(mode, **settings):
+        return {node.name: node.lane for node in graph(mode, **settings) if node.lane is not None}
+
+    assert lanes(mode="evaluate") == {"sim": 0, "reward": 0, "switcher": 0, "camera": 1, "policy": 1, "arm": 1}
+    assert lanes(mode="practice") == {}, "the learner takes what is left, wherever that is"
+    assert lanes(mode="evaluate", robot="widowx") == {}
+
+
 def test_bags_go_where_the_run_directory_says():
     run = RunDirectory(Path("/run"))
     for mode, kind in (("collect", "demos"), ("practice", "practice"), ("evaluate", "evaluate")):

@@ -114,6 +114,16 @@ def test_a_stubborn_node_gets_sigterm_then_sigkill(make_runner):
     assert {"slow SIGTERM", "stubborn SIGTERM"} <= set(lines(runner))
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor")
+def test_a_node_with_a_lane_stays_on_one_processor(make_runner):
+    runner = make_runner({"name": "sim", "lane": 0}, {"name": "policy", "lane": 1}, {"name": "reward"})
+    runner.start()
+    wait_for(lambda: len(lines(runner)) == 3 or runner.check())
+    sim, policy, reward = (os.sched_getaffinity(runner.pid(name)) for name in ("sim", "policy", "reward"))
+    assert len(sim) == len(policy) == 1 and sim != policy
+    assert reward == os.sched_getaffinity(0)
+
+
 def test_children_of_a_node_end_with_it(make_runner):
     runner = make_runner({"name": "parent", "behaviour": "with_child", "stop_deadline": 0.3})
     runner.start()
