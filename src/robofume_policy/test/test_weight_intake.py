@@ -11,7 +11,7 @@ from robofume_common.errors import RobofumeError
 from robofume_policy.agents import create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, NetworkConfig
-from robofume_policy.exploration import Exploration
+from robofume_policy.exploration import Exploration, Explorer
 from robofume_policy.networks import Policy
 from robofume_policy.nodes.policy import PolicyNode, PolicyNodeConfig
 from robofume_policy.policy_network import architecture_hash, serialise_policy
@@ -107,3 +107,17 @@ def test_weights_of_a_language_model_that_is_not_there_are_refused(tmp_path, mon
     node._on_weights(PolicyWeights(version=3))
     assert len(told) == 1 and "language model" in told[0]
     assert (node._policy, node._language) == before, "it goes on with what it has"
+
+
+def test_new_weights_go_on_with_the_noise_of_the_old_ones():
+    node, used = PolicyNode.__new__(PolicyNode), []
+    node._config, node._policy, node._publish = PolicyNodeConfig(), None, used.append
+    node._actor = SimpleNamespace(set_policy=lambda _act, version: version)
+    first, second, other = check(weights()), check(weights()), check(weights())
+    other.explorer = Explorer(Exploration(std=0.5))
+    node._use(first, 1)
+    noise = first.explorer
+    node._use(second, 2)
+    assert used == [1, 2] and node._policy is second and second.explorer is noise
+    node._use(other, 3)
+    assert other.explorer is not noise, "another noise begins anew"

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from robofume_common.errors import RobofumeError
+from robofume_common.files import write_atomically
 
 from robofume_robot.camera_config import CameraConfig
 from robofume_robot.image_pipeline import Image, crop_and_resize, crop_window
@@ -103,6 +104,6 @@ def write_crop(task_file: Path, crop: Sequence[int]) -> None:
     if not count:
         changed = f"{text.rstrip()}\n{line}\n"
     try:
-        task_file.write_text(changed, encoding="utf-8")
+        write_atomically(task_file.resolve(), changed.encode())  # a link stays one
     except OSError as error:
         raise RobofumeError(f"Cannot write the task file {task_file}: {error.strerror}.") from error

@@ -54,6 +54,10 @@ def test_the_task_file_keeps_everything_else(tmp_path):
     file.write_text(text)
     write_crop(file, (1, 2, 3, 4))
     assert file.read_text() == text + "crop: [1, 2, 3, 4]\n"
+    link = tmp_path / "installed.yaml"
+    link.symlink_to(file)
+    write_crop(link, (5, 6, 7, 8))
+    assert link.is_symlink() and "[5, 6, 7, 8]" in file.read_text()
     with pytest.raises(RobofumeError, match="Cannot read the task file"):
         write_crop(tmp_path / "none.yaml", (1, 2, 3, 4))
 

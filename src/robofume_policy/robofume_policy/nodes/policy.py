@@ -99,6 +99,8 @@ class PolicyNode(GraphNode):
     def _use(self, policy: Any, version: int) -> None:
         if self._config.exploration_std >= 0.0:
             policy.explorer = Explorer(replace(policy.explorer.settings, std=self._config.exploration_std))
+        if self._policy is not None and self._policy.explorer.settings == policy.explorer.settings:
+            policy.explorer = self._policy.explorer  # new weights do not interrupt a noise that lasts several steps
         self._policy = policy
         self._publish(self._actor.set_policy(self._act, version))
 
