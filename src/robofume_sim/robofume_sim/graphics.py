@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -28,10 +29,19 @@ def load_mujoco() -> ModuleType:
 def make_renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
     """A renderer of `width` by `height` pixels. RobofumeError where nothing can draw."""
     module = load_mujoco()
+    _load_triton()
     try:
         return module.Renderer(model, height=height, width=width)
     except Exception as error:
         raise _missing(error) from error
+
+
+def _load_triton() -> None:
+    """Before Mesa's software renderer: both bring an LLVM, and Mesa makes the symbols of its own known to all that is
+    loaded later. Triton, which torch's builds for CUDA bring and which transformers imports, would end this process
+    with a segmentation fault (seen with Triton 3.7; the other way round both work)."""
+    with contextlib.suppress(ImportError):  # torch's builds for the processor come without
+        import triton  # noqa: F401
 
 
 def _missing(error: Exception) -> RobofumeError:
