@@ -20,141 +20,41 @@ with the same command.
 """
 
 import argparse
-import csv
 import dataclasses
-import gc
-import resource
-import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
+from judge_latency import latency
+from judge_scenes import adversarial_pictures, labelled_scenes, looks, scenes
+from judge_tables import (
+    DIRECTIONS,
+    RESULTS,
+    Table,
+    ask,
+    called,
+    decided,
+    figures,
+    final_verdicts,
+    knowing_opposites,
+    knowing_scenes,
+)
+from robofume_common.enums import Outcome, Verdict
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
-from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.evaluation import Judge, verdicts_from_home
-from robofume_reward.judge import opposite_probabilities
-from robofume_reward.measures import measure
-from robofume_reward.model import ModelConfig, RewardModel
-from robofume_reward.saved import Calibration
+from robofume_reward.model import RewardModel
 from robofume_reward.training import TrainingConfig
-from robofume_sim.arm_driver import ArmDriver
-from robofume_sim.scene import Appearance
-from robofume_sim.tasks import TASKS
-from robofume_sim.world import World, WorldConfig
 
-from robofume_reward import baselines, familiarity, mining, tiny_model, training
+from robofume_reward import baselines, mining, training
 
-RESULTS = Path(__file__).parent / "results"
 PARTS = ("practice", "shift", "familiarity", "labels", "adversarial", "blind_spot", "latency")
-DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 LABELLED = (2, 5, 10, 20, 50)
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
 """How a trained tiny model is fine-tuned on: a fifth of the first training's peak learning rate."""
-
-
-class Table:
-    """A CSV file of rows, each written when it is measured; `keys` name a row."""
-
-    def __init__(self, name: str, keys: tuple[str, ...]) -> None:
-        self.path = RESULTS / f"{name}.csv"
-        self.keys = keys
-        self.rows = list(csv.DictReader(self.path.open())) if self.path.is_file() else []
-
-    def has(self, **values: Any) -> bool:
-        """Whether the row with these keys is measured."""
-        return any(all(row[key] == str(values[key]) for key in self.keys) for row in self.rows)
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Keeps a row and shows it."""
-        print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        self.rows.append({key: str(value) for key, value in row.items()})
-        names = list(dict.fromkeys(name for known in self.rows for name in known))
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        partial.replace(self.path)
-
-
-def figures(probabilities: np.ndarray, truths: np.ndarray, verdicts: np.ndarray) -> dict[str, Any]:
-    """The measures that the tables show."""
-    values = measure(probabilities, truths, verdicts)
-    chosen = ("true_positives", "false_positives", "false_negatives", "true_negatives", "unknown_positives",
-              "unknown_negatives", "precision", "recall", "area_under_curve", "calibration_error")  # fmt: skip
-    rounded = {name: round(values[name], 4) if isinstance(values[name], float) else values[name] for name in chosen}
-    low, high = values["precision_interval"]
-    return {**rounded, "precision_95": f"{low:.3f}-{high:.3f}"}
-
-
-def ask(judge: Judge, images: np.ndarray, instruction: str) -> tuple[np.ndarray, np.ndarray]:
-    """P(success) (B,) of images from home, and that of the opposite instruction; a model that looks at several gets
-    the same one in each place.
-    """
-    if judge.view.frames > 1:
-        images = images[:, None].repeat(judge.view.frames, 1)
-    own, opposite = [], []
-    for start in range(0, len(images), 64):
-        chunk = images[start : start + 64]
-        asked = [instruction] * len(chunk)
-        own.append(judge.calibration.probabilities(judge.log_odds(chunk, asked)))
-        opposite.append(opposite_probabilities(judge, chunk, asked))
-    return np.concatenate(own), np.concatenate(opposite)
-
-
-def knowing_opposites(judge: Judge, task: str) -> Judge:
-    """The judge with the pair of instructions, which models of earlier runs were saved without."""
-    if not judge.opposites:
-        description = TASKS[task].description
-        first, second = (description.instruction(number) for number in DIRECTIONS.values())
-        judge.opposites = {first: second, second: first}
-    return judge
-
-
-def knowing_scenes(judge: RewardModel, run: Path) -> RewardModel:
-    """The judge with what is familiar to it, which models of earlier runs were saved without: that takes the pictures
-    that it was trained on, and no training.
-    """
-    if not len(judge.familiarity.centres):
-        summary = training.read_summary(run / "reward")
-        recorded = list(read_episodes(sorted((run / "bags" / "demos").glob("*.mcap"))))
-        learnt, held = (
-            np.concatenate([episode.images for episode in recorded if episode.episode_id in set(summary[part])])
-            for part in ("trained_on", "held_out_episodes")
-        )
-        judge.familiarity = familiarity.fit(learnt, held, learnt[:0], AugmentationConfig(), summary["options"]["seed"])
-    return judge
-
-
-def decided(run: Path) -> list[EpisodeData]:
-    """The episodes of a run's practice on whose end the judge was asked, whatever it said."""
-    asked = (Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.UNKNOWN)
-    return [episode for episode in read_episodes([run / "bags" / "practice"]) if episode.outcome in asked]
-
-
-def final_verdicts(judge: Judge, episodes: Sequence[EpisodeData]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-    """The figures of each direction for the last pictures of episodes: by the own question alone, and by the rule of
-    the loop, which asks both.
-    """
-    judge = knowing_opposites(judge, episodes[0].task)
-    for name, direction in DIRECTIONS.items():
-        chosen = [episode for episode in episodes if episode.direction == direction]
-        if chosen:
-            images = np.stack([episode.images[-1] for episode in chosen])
-            truths = np.array([bool(episode.truth[-1]) for episode in chosen])
-            own, opposite = ask(judge, images, chosen[0].instruction)
-            rows = {}
-            for asked, other in (("own", np.zeros_like(own)), ("both", opposite)):
-                verdicts = verdicts_from_home(judge.calibration, own, other, judge.familiarity.strange(images))
-                rows[asked] = {"questions": asked, **figures(own, truths, verdicts)}
-            yield name, rows
 
 
 def practice(runs: Sequence[Path], with_baselines: bool) -> None:
@@ -225,52 +125,6 @@ def labels(runs: Sequence[Path], counts: Sequence[int], chosen_by: str) -> None:
                 table.add({**row_key, "direction": direction, **rows["both"], "wrong_among_labelled": wrong})
 
 
-# Scenes
-
-
-def looks() -> dict[str, Appearance]:
-    """The shifts that are asked for, one at a time."""
-    plain = Appearance()
-    camera, target = np.array(plain.camera_position), np.array(plain.camera_target)
-    angle = np.radians(5)
-    sight = target - camera
-    cosine, sine = np.cos(angle), np.sin(angle)
-    turned = camera + (cosine * sight[0] - sine * sight[1], sine * sight[0] + cosine * sight[1], sight[2])
-
-    def point(values: np.ndarray) -> tuple[float, float, float]:
-        x, y, z = (float(value) for value in values)
-        return x, y, z
-
-    return {
-        "plain": plain,
-        "light": dataclasses.replace(plain, light=0.6, light_position=(0.1, -0.6, 1.2)),
-        "background": dataclasses.replace(plain, background=(0.35, 0.3, 0.25), table=(0.66, 0.72, 0.62)),
-        "colours": dataclasses.replace(plain, object=(0.95, 0.7, 0.1), tray=(0.25, 0.6, 0.35)),
-        "camera": dataclasses.replace(
-            plain, camera_position=point(camera + (0.0, 0.03, 0.0)), camera_target=point(turned + (0.0, 0.03, 0.0))
-        ),
-    }
-
-
-def scenes(task: str, look: Appearance, count: int, seed: int, size: int = 64) -> dict[str, Any]:
-    """Pictures from home (count, size, size, 3) with the object in the places of both starts, and the truth (count,)
-    for each direction.
-    """
-    world = World(task, WorldConfig(appearance=look))
-    images, truths = [], []
-    for number in range(count):
-        world.reset(Direction.FORWARD if number % 2 else Direction.BACKWARD, seed=seed * 10_000 + number)
-        image = cv2.resize(world.render(), (size, size), interpolation=cv2.INTER_AREA)
-        truth = world.truth()
-        images.append(image)
-        truths.append((truth.forward_success, truth.backward_success))
-    description, home = world.task.description, ArmDriver(world).proprioception()
-    world.close()
-    forward, backward = np.array(truths).T
-    return {"images": np.stack(images), "forward": forward, "backward": backward, "description": description,
-            "home": home}  # fmt: skip
-
-
 def shift(runs: Sequence[Path], task: str, count: int, repaired: Sequence[str]) -> None:
     """Gate: precision at least 0.90, or more abstention; then 20 labelled pictures repair it."""
     table = Table("reward_shift", ("run", "look", "labelled", "direction"))
@@ -285,7 +139,7 @@ def shift(runs: Sequence[Path], task: str, count: int, repaired: Sequence[str]) 
                 seen = scenes(task, appearance, count, seed=1)
                 judge = knowing_scenes(RewardModel.load(run / "reward"), run)
                 if labelled:
-                    judge = tuned(run, _labelled_scenes(scenes(task, appearance, labelled, seed=2), task), seed=0)
+                    judge = tuned(run, labelled_scenes(scenes(task, appearance, labelled, seed=2), task), seed=0)
                 judge = knowing_opposites(judge, task)
                 for direction, number in DIRECTIONS.items():
                     own, opposite = ask(judge, seen["images"], seen["description"].instruction(number))
@@ -336,34 +190,12 @@ def familiar(runs: Sequence[Path], count: int) -> None:
             note(look, seen["images"], f"{2 * count - right} of {2 * count}")
 
 
-def _labelled_scenes(seen: dict[str, Any], task: str) -> list[EpisodeData]:
-    """Single pictures with a person's answer to both questions, as episodes without an action."""
-    episodes = []
-    for place, image in enumerate(seen["images"]):
-        for direction, number in DIRECTIONS.items():
-            good = bool(seen[direction][place])
-            episodes.append(
-                EpisodeData(
-                    episode_id=f"labelled-{place}-{direction}", task=task,
-                    instruction=seen["description"].instruction(number), phase=Phase(number), direction=number,
-                    outcome=Outcome.SUCCESS if good else Outcome.TIMEOUT, success_index=0 if good else -1,
-                    assisted_reset_before=True, images=image[None], proprioception=seen["home"][None],
-                    actions=np.zeros((0, 7), np.float32), actors=np.zeros(0, np.uint8),
-                    policy_versions=np.zeros(1, np.uint64), stamps=np.zeros(1, np.int64),
-                    verdicts=np.array([Verdict.SUCCESS if good else Verdict.FAILURE], np.uint8),
-                    probabilities=np.array([float(good)], np.float32),
-                    sources=np.array([RewardSource.HUMAN], np.uint8),
-                )
-            )  # fmt: skip
-    return episodes
-
-
 def adversarial(runs: Sequence[Path], task: str, count: int) -> None:
     """What must not be called a success, by kind of picture; the frozen camera shows the episode's first picture."""
     table = Table("reward_adversarial", ("run", "kind", "direction"))
     for run in runs:
         judge = knowing_opposites(RewardModel.load(run / "reward"), task)
-        for kind, images, description in _adversarial_pictures(task, count):
+        for kind, images, description in adversarial_pictures(task, count):
             for direction, number in DIRECTIONS.items():
                 if table.has(run=run.name, kind=kind, direction=direction):
                     continue
@@ -377,20 +209,10 @@ def adversarial(runs: Sequence[Path], task: str, count: int) -> None:
                            "mean_probability": round(float(own.mean()), 4)})  # fmt: skip
 
 
-def called(judge: Judge, own: np.ndarray, opposite: np.ndarray, images: np.ndarray) -> dict[str, int]:
-    """How many pictures are called a success from home, and how many unknown, by the own question and by both."""
-    strange = judge.familiarity.strange(images)
-    alone = verdicts_from_home(judge.calibration, own, np.zeros_like(own), strange).tolist()
-    loop = verdicts_from_home(judge.calibration, own, opposite, strange).tolist()
-    return {"called_success_own_question": alone.count(Verdict.SUCCESS),
-            "called_success_from_home": loop.count(Verdict.SUCCESS),
-            "unknown_from_home": loop.count(Verdict.UNKNOWN)}  # fmt: skip
-
-
 def blind_spot(runs: Sequence[Path], task: str, count: int, models: Path) -> None:
     """What counterexamples change, on demonstrations of the same seed: pictures that show no success, and practice."""
     table = Table("reward_blind_spot", ("run", "counterexamples", "kind", "direction"))
-    pictures = list(_adversarial_pictures(task, count))
+    pictures = list(adversarial_pictures(task, count))
     for run in runs:
         episodes = decided(run)
         for made in ("no", "yes"):
@@ -428,172 +250,6 @@ def _trained_as(run: Path, counterexamples: bool, models: Path) -> RewardModel:
         models.mkdir(parents=True, exist_ok=True)
         print(training.train(sorted((run / "bags" / "demos").glob("*.mcap")), folder, options)["counterexamples"])
     return RewardModel.load(folder)
-
-
-def _adversarial_pictures(task: str, count: int, size: int = 64) -> Iterator[tuple[str, Any, Any]]:
-    world = World(task)
-    arm = ArmDriver(world)
-    description = world.task.description
-    generator = np.random.default_rng(0)
-
-    def picture() -> np.ndarray:
-        return cv2.resize(world.render(), (size, size), interpolation=cv2.INTER_AREA)
-
-    def place(position: np.ndarray) -> None:
-        world.reset(Direction.FORWARD, seed=0, start={world.task.object_names[0]: position})
-        arm.forget()
-
-    objects = np.isin(world.model.geom_bodyid, [world.model.body(name).id for name in world.task.object_names])
-    objects &= world.model.geom_rgba[:, 3] == 1.0
-    half, covered, empty = [], [], []
-    starts = {name: [] for name in DIRECTIONS}
-    for number in range(count):
-        world.reset(Direction.FORWARD, seed=number)
-        start = next(iter(world.scene_state().objects.values())).position.copy()
-        middle = np.array([start[0], generator.uniform(-0.014, 0.014), start[2]])
-        place(middle)
-        truth = world.truth()
-        if not (truth.forward_success or truth.backward_success):
-            half.append(picture())
-        place(start)
-        arm.step(np.array([*(start[:2] - arm.proprioception()[:2]).clip(-0.05, 0.05), -0.05, 0, 0, 0, 1], np.float32))
-        for _ in range(4):
-            gap = start[:2] - arm.proprioception()[:2]
-            arm.step(np.array([*gap.clip(-0.05, 0.05), -0.02, 0, 0, 0, 1], np.float32))
-        if not world.truth().backward_success:
-            covered.append(picture())
-        world.model.geom_rgba[objects, 3] = 0.0
-        place(start)
-        empty.append(picture())
-        world.model.geom_rgba[objects, 3] = 1.0
-        for name, direction in DIRECTIONS.items():
-            world.reset(direction, seed=number)
-            starts[name].append(picture())
-    world.close()
-    yield "object half-way", np.stack(half), description
-    if covered:
-        yield "arm over the object", np.stack(covered), description
-    yield "empty table", np.stack(empty), description
-    yield "black camera", np.zeros((1, size, size, 3), np.uint8), description
-    yield "white camera", np.full((1, size, size, 3), 255, np.uint8), description
-    yield "noise", generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8), description
-    yield "frozen camera", {name: np.stack(images) for name, images in starts.items()}, description
-
-
-# Cost
-
-
-def latency(devices: Sequence[str]) -> None:
-    """Median seconds of a batch, processor included, and the memory it takes."""
-    table = Table("reward_latency", ("model", "device", "dtype", "batch"))
-    models = (("tiny", 64, None), ("smolvlm_256m", 512, _smolvlm_256m), ("qwen2_5_vl_2b", 224, _qwen_2b))
-    for model, image, builder in models:
-        for device in devices:
-            dtypes = ("float32",) if model == "tiny" else ("bfloat16",)
-            for dtype in dtypes:
-                wanted = [b for b in (1, 16) if not table.has(model=model, device=device, dtype=dtype, batch=b)]
-                if not wanted:
-                    continue
-                reward, parameters = _random_model(builder, device, dtype)
-                for batch in wanted:
-                    row = _time(reward, image, batch, device)
-                    table.add({"model": model, "parameters_million": round(parameters / 1e6, 1), "device": device,
-                               "dtype": dtype, "batch": batch, "image": image, **row})  # fmt: skip
-                del reward
-                gc.collect()
-
-
-def _random_model(builder: Any, device: str, dtype: str) -> tuple[RewardModel, int]:
-    config = ModelConfig(device=device, dtype=dtype, threads=1)
-    if builder is None:
-        folder = Path(tempfile.mkdtemp())
-        tiny_model.save(folder, tiny_model.TinyModelConfig(), seed=0)
-        reward = RewardModel.load(folder, config)
-        shutil.rmtree(folder)
-    else:
-        torch.set_num_threads(1)
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(getattr(torch, dtype))
-        try:
-            model, processor = builder()
-        finally:
-            torch.set_default_dtype(before)
-        reward = RewardModel(model.to(device), processor, config, Calibration(), "random")
-    return reward, sum(parameter.numel() for parameter in reward.model.parameters())
-
-
-def _time(reward: RewardModel, size: int, batch: int, device: str) -> dict[str, Any]:
-    images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-    asked = ["put the pot into the tray"] * batch
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-    reward.log_odds(images, asked)
-    times: list[float] = []
-    end = time.monotonic() + 20
-    while len(times) < 3 or (len(times) < 50 and time.monotonic() < end):
-        start = time.monotonic()
-        reward.log_odds(images, asked)
-        times.append(time.monotonic() - start)
-    memory = torch.cuda.max_memory_allocated() if device.startswith("cuda") else (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )  # fmt: skip
-    return {"median_seconds": round(float(np.median(times)), 5), "slowest_seconds": round(max(times), 5),
-            "repeats": len(times), "peak_memory_mib": round(memory / 2**20)}  # fmt: skip
-
-
-def _words(*special: str) -> Any:
-    """A tokenizer in the size of these benchmarks' needs: the tiny model's, with the family's special tokens."""
-    tokenizer = tiny_model.build_tokenizer(tiny_model.TinyModelConfig())
-    tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
-    return tokenizer
-
-
-def _smolvlm_256m() -> tuple[Any, Any]:
-    """The shape of SmolVLM-256M: a SigLIP base tower at 512 pixels and a 30-layer text model of width 576."""
-    from transformers import Idefics3Processor, LlamaConfig, SmolVLMConfig, SmolVLMForConditionalGeneration
-    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
-
-    words = _words("<fake_token_around_image>", "<end_of_utterance>", "<global-img>", "<|im_start|>")
-    image_processor = SmolVLMImageProcessorPil(size={"longest_edge": 512}, max_image_size={"longest_edge": 512})
-    text = LlamaConfig(
-        vocab_size=49280, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-        num_key_value_heads=3, max_position_embeddings=8192, tie_word_embeddings=True,
-    )  # fmt: skip
-    config = SmolVLMConfig(
-        vision_config={
-            "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
-            "patch_size": 16, "image_size": 512,
-        },
-        text_config=text, scale_factor=4, image_token_id=words.convert_tokens_to_ids("<image>"),
-        pad_token_id=words.pad_token_id, tie_word_embeddings=True,
-    )  # fmt: skip
-    return SmolVLMForConditionalGeneration(config), Idefics3Processor(image_processor, words, image_seq_len=64)
-
-
-def _qwen_2b() -> tuple[Any, Any]:
-    """Qwen2.5-VL's architecture at two thousand million parameters."""
-    from robofume_reward.families import image_only_qwen
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-    names = ("im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad")
-    words = _words(*(f"<|{name}|>" for name in names))
-    tokens = {
-        f"{key}_token_id": words.convert_tokens_to_ids(f"<|{name}|>")
-        for key, name in (("image", "image_pad"), ("video", "video_pad"), ("vision_start", "vision_start"),
-                          ("vision_end", "vision_end"))
-    }  # fmt: skip
-    config = Qwen2_5_VLConfig(
-        vision_config={"depth": 24, "hidden_size": 1024, "intermediate_size": 2736, "num_heads": 16,
-                       "out_hidden_size": 1536},
-        text_config={
-            "vocab_size": 151936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
-            "num_attention_heads": 12, "num_key_value_heads": 2, "tie_word_embeddings": True,
-            "rope_parameters": {"mrope_section": [16, 24, 24], "rope_type": "default", "rope_theta": 1000000.0},
-        },
-        tie_word_embeddings=True, **tokens,
-    )  # fmt: skip
-    return Qwen2_5_VLForConditionalGeneration(config), image_only_qwen(Qwen2VLImageProcessorPil(), words, None)
 
 
 def main() -> None:
