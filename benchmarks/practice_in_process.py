@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import yaml
-from robofume_common.enums import Actor, Direction, Outcome, Phase, RewardSource, Verdict
+from robofume_bringup.in_process import InProcessRobot, Judge, true_judge
+from robofume_common.enums import Actor, Direction, Outcome, Phase
 from robofume_common.parameters import from_dict, to_dict
 from robofume_data.episode import EpisodeData
 from robofume_policy.config import AgentConfig, OnlineConfig, PretrainingConfig, ProgressConfig, ReplayConfig
@@ -30,12 +30,8 @@ from robofume_policy.language import InstructionEncoder
 from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.policy_network import ActingPolicy, load_policy
 from robofume_policy.pretraining import pretrain
-from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig
 from robofume_sim.world import World
-
-Judge = Callable[[np.ndarray, str, bool], bool]
-"""Called with (policy image, instruction, ground truth): whether this is a success."""
 
 
 @dataclass(frozen=True)
@@ -51,79 +47,14 @@ class Protocol:
     successes_shown: int = 3
 
 
-class Bench:
-    """One simulated robot in this process."""
+class Bench(InProcessRobot):
+    """One simulated robot in this process, and what its policy needs besides."""
 
     def __init__(self, task: str, protocol: Protocol) -> None:
-        self.world = World(task)
-        self.arm = ArmDriver(self.world)
-        self.description = self.world.task.description
+        super().__init__(World(task), protocol.image_size, protocol.min_episode_steps)
         self.space = self.description.action_space
         self.protocol = protocol
-        self.clock = 0
         self.language = InstructionEncoder()
-
-    def observe(self) -> tuple[np.ndarray, np.ndarray]:
-        """Policy image and proprioception."""
-        size = self.protocol.image_size
-        image = cv2.resize(self.world.render(), (size, size), interpolation=cv2.INTER_AREA)
-        return image, self.arm.proprioception()
-
-    def reset(self, direction: Direction, seed: int | None = None) -> None:
-        """Put the scene where `direction` starts."""
-        self.world.reset(direction, seed)
-        self.arm.forget()
-
-    def run_episode(
-        self,
-        name: str,
-        direction: Direction,
-        act: Callable[[np.ndarray, np.ndarray, str], np.ndarray],
-        judge: Judge,
-        phase: Phase,
-        actor: Actor,
-        each_step: Callable[[], None] = lambda: None,
-        successes_shown: int = 1,
-    ) -> EpisodeData:
-        """Home, then act until `successes_shown` in a row or the step limit; `act` returns a physical action (7,)."""
-        self.arm.home()
-        instruction = self.description.instruction(direction)
-        images, states, actions, verdicts, truths = [], [], [], [], []
-        success_index, run = -1, 0
-        while True:
-            image, state = self.observe()
-            truth = self.world.truth()
-            images.append(image)
-            states.append(state)
-            truths.append((truth.forward_success, truth.backward_success))
-            index = len(images) - 1
-            # the verdict on step i comes after the action of step i has been sent
-            last = success_index >= 0 or index == self.description.steps_allowed(demonstrating=actor == Actor.SCRIPT)
-            if not last:
-                actions.append(act(image, state, instruction))
-                self.arm.step(actions[-1])
-                each_step()
-            good = judge(image, instruction, truth.success(direction))
-            verdicts.append(Verdict.SUCCESS if good else Verdict.FAILURE)
-            run = run + 1 if good else 0
-            if run >= successes_shown and success_index < 0 and index >= self.protocol.min_episode_steps:
-                success_index = index - successes_shown + 1
-            if last:
-                break
-        count = len(images)
-        self.clock += count
-        forward, backward = np.array(truths).T
-        return EpisodeData(
-            episode_id=name, task=self.description.name, instruction=instruction, phase=phase, direction=direction,
-            outcome=Outcome.SUCCESS if success_index >= 0 else Outcome.TIMEOUT, success_index=success_index,
-            assisted_reset_before=False, images=np.stack(images), proprioception=np.stack(states),
-            actions=np.array(actions, np.float32).reshape(-1, 7), actors=np.full(len(actions), actor, np.uint8),
-            policy_versions=np.zeros(count, np.uint64), stamps=np.arange(self.clock - count, self.clock) * 200_000_000,
-            verdicts=np.array(verdicts, np.uint8),
-            probabilities=np.array([v == Verdict.SUCCESS for v in verdicts], np.float32),
-            sources=np.full(count, RewardSource.GROUND_TRUTH, np.uint8),
-            forward_success=forward, backward_success=backward,
-        )  # fmt: skip
 
 
 class Switching:
@@ -149,11 +80,6 @@ class Switching:
             self.resets, self.failures, self.repeats = self.resets + 1, 0, 0
 
 
-def truth_judge(_image: np.ndarray, _instruction: str, truth: bool) -> bool:
-    """A judge that is always right."""
-    return truth
-
-
 def noisy_judge(false_positive: float, false_negative: float, seed: int) -> Judge:
     """A judge that errs at random at these rates per step."""
     random = np.random.default_rng(seed)
@@ -171,7 +97,7 @@ def collect(bench: Bench, config: DemonstratorConfig) -> list[EpisodeData]:
         script.begin(direction)
         episode = bench.run_episode(
             f"demo-{len(episodes)}", direction, lambda *_: script.act(bench.world.scene_state()),
-            truth_judge, Phase.FORWARD if direction == Direction.FORWARD else Phase.BACKWARD, Actor.SCRIPT,
+            true_judge, Phase.FORWARD if direction == Direction.FORWARD else Phase.BACKWARD, Actor.SCRIPT,
             successes_shown=bench.protocol.successes_shown,
         )  # fmt: skip
         episodes.append(episode)
@@ -189,7 +115,7 @@ def evaluate(bench: Bench, policy: ActingPolicy, trials: int, seed: int) -> dict
         for trial in range(trials):
             bench.reset(direction, seed + trial)
             act = policy_actor(bench, policy, random, noise=False)
-            episode = bench.run_episode("trial", direction, act, truth_judge, Phase.EVALUATION, Actor.POLICY)
+            episode = bench.run_episode("trial", direction, act, true_judge, Phase.EVALUATION, Actor.POLICY)
             wins += episode.outcome == Outcome.SUCCESS
         result[direction.name.lower()] = wins / trials
     result["mean"] = 0.5 * (result["forward"] + result["backward"])
@@ -356,7 +282,7 @@ def main() -> None:
                     folder, demonstrations, replace(online, seed=seed), replay,
                     progress=replace(progress, progress_weight=progress.progress_weight if arm == "dense" else 0.0),
                 )  # fmt: skip
-                judge = truth_judge
+                judge = true_judge
                 if given.false_positive or given.false_negative:
                     judge = noisy_judge(given.false_positive, given.false_negative, seed)
                 practise(bench, learner, given.steps, judge, seed, given.evaluate_every, given.trials,

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from robofume_bringup.cli import commands, importing
+from robofume_bringup.cli import commands, importing, prior
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import POLICIES
 from robofume_bringup.task_files import ROBOTS
@@ -358,6 +358,7 @@ def build_parser() -> argparse.ArgumentParser:
     tasks = add("tasks", commands.tasks, "list the tasks", "robofume tasks --robot widowx")
     tasks.add_argument("--robot", choices=ROBOTS, default="mujoco", help="default: mujoco")
     importing.add_parser(add)
+    prior.add_parser(add)
     importing.add_export_parser(add)
     add(
         "doctor",

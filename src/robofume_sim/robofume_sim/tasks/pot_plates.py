@@ -42,7 +42,7 @@ class PotPlates(PotPickAndPlace):
 
     def bodies(self, appearance: scene.Appearance) -> str:
         """The pot of pot pick-and-place, and two plates, which are painted on the table."""
-        plates = _plate(MIDDLE, scene.rgba(appearance.tray)) + _plate(LEFT, scene.rgba(appearance.edge))
+        plates = plate(MIDDLE, scene.rgba(appearance.tray)) + plate(LEFT, scene.rgba(appearance.edge))
         return plates + self.pot(appearance)
 
 
@@ -52,7 +52,8 @@ class _ToTheLeft(PotPlates):
     zones = (MIDDLE, LEFT)
 
 
-def _plate(zone: Zone, colour: str) -> str:
+def plate(zone: Zone, colour: str) -> str:
+    """MJCF of a plate, painted on the table, that reaches a little beyond its zone; `colour` as `scene.rgba` has it."""
     (x0, y0), (x1, y1) = zone
     size = f"{(x1 - x0) / 2 + RIM} {(y1 - y0) / 2 + RIM} .0005"
     return (
