@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -40,8 +41,8 @@ def _load_triton() -> None:
     """Before Mesa's software renderer: both bring an LLVM, and Mesa makes the symbols of its own known to all that is
     loaded later. Triton, which torch's builds for CUDA bring and which transformers imports, would end this process
     with a segmentation fault (seen with Triton 3.7; the other way round both work)."""
-    with contextlib.suppress(ImportError):  # torch's builds for the processor come without
-        import triton  # noqa: F401
+    with contextlib.suppress(ImportError):  # torch's builds for the processor come without: it is no need of ours
+        importlib.import_module("triton")
 
 
 def _missing(error: Exception) -> RobofumeError:
