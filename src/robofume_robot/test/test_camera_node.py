@@ -118,8 +118,9 @@ def test_a_file_plays_through_and_then_the_camera_has_stopped(graph, camera, tmp
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 20.0, (120, 90))
     if not writer.isOpened():
         pytest.skip("this OpenCV cannot write MJPG")
-    for index in range(60):
-        writer.write(np.full((90, 120, 3), (index * 4, 0, 255 - index * 4), np.uint8))
+    for index in range(160):  # eight seconds: a busy machine takes some until the two nodes know one another
+        blue = index % 60 * 4
+        writer.write(np.full((90, 120, 3), (blue, 0, 255 - blue), np.uint8))
     writer.release()
     process = graph.start("camera", source=path, image_deadline=2.0)
     assert graph.until(lambda: len(camera.images) > 5)
