@@ -6,6 +6,7 @@ SIGKILL): a node without its runner would keep a robot moving with nobody to sto
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import signal
@@ -57,7 +58,8 @@ def main() -> None:
     if scheduling == "batch" and hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     if processor.isdecimal():
-        os.sched_setaffinity(0, {int(processor)})
+        with contextlib.suppress(OSError):  # it was taken from us just now: then any other
+            os.sched_setaffinity(0, {int(processor)})
     sys.argv = [module, *sys.argv[5:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -1,4 +1,4 @@
-"""`robofume prior`: scripted episodes of other tasks than the run's, as if another institution had recorded it."""
+"""`robofume prior`: scripted episodes of other tasks than the run's, as if another laboratory had recorded them."""
 
 from __future__ import annotations
 
