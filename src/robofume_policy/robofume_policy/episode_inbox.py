@@ -60,7 +60,8 @@ class EpisodeInbox:
             if entry.num_steps < 0:
                 continue
             whole = self._assembler.is_whole(episode_id)
-            judged = entry.judged.issuperset(range(entry.num_steps + 1))
+            # Counted first: Python 3.10 makes a set of the range, and a message may claim any number of steps.
+            judged = len(entry.judged) > entry.num_steps and entry.judged.issuperset(range(entry.num_steps + 1))
             if not (whole and judged) and now - entry.ended_at < self.deadline:
                 continue
             try:

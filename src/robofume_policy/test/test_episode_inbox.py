@@ -1,5 +1,6 @@
 """Episodes from messages, and the count of steps."""
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -94,3 +95,14 @@ def test_steps_are_counted_once_over_messages_bags_and_checkpoints():
     count.restored(steps=20, in_bags=12)  # eight of them were in episodes that never ended
     count.saw("c", 1)
     assert count.total == 21
+
+
+def test_an_end_that_claims_any_number_of_steps_takes_no_memory():
+    inbox = EpisodeInbox(10.0)
+    fill(inbox)
+    inbox.add_end(end("a", 2**32 - 1), 0.0)
+    tracemalloc.start()
+    assert inbox.take(1.0) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000, "Python 3.10 made a set of all their numbers"
