@@ -11,7 +11,7 @@ import numpy as np
 
 from robofume_sim import scene
 from robofume_sim.scene import Appearance, Colour, Point
-from robofume_sim.tasks.pot_pick_and_place import BELLY_HEIGHT, POT, RADIUS, PotPickAndPlace, Zone
+from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace, Zone
 from robofume_sim.tasks.pot_plates import plate
 from robofume_sim.world import World, WorldConfig
 
@@ -139,13 +139,7 @@ class PriorTask(PotPickAndPlace):
         if self.variant.thing == "pot":
             return self.pot(appearance)
         colour, rim = scene.rgba(appearance.object), scene.rgba(appearance.object, 0.7)
-        belly = f'size="{RADIUS}" pos="0 0 {BELLY_HEIGHT}"'
-        geoms = f"""
-<geom class="object" type="sphere" {belly} rgba="{colour}"/>
-<geom class="grip" type="sphere" {belly}/>
-<geom class="object" type="cylinder" size=".017 .004" pos="0 0 .004" rgba="{rim}"/>
-{THINGS[self.variant.thing](colour, rim)}"""
-        return scene.movable(POT, geoms, mass=0.06, centre_of_mass_z=0.012, radius=RADIUS, righting=0.03)
+        return self.weighted(appearance, THINGS[self.variant.thing](colour, rim))
 
 
 def look(variant: Variant, seed: int) -> Appearance:

@@ -60,18 +60,23 @@ class PotPickAndPlace(CarryingTask):
         """Tray, divider and the pot."""
         return scene.half_plate(appearance) + scene.divider(appearance) + self.pot(appearance)
 
-    @staticmethod
-    def pot(appearance: scene.Appearance) -> str:
+    def pot(self, appearance: scene.Appearance) -> str:
         """A round weighted belly on a flat foot, a rim and a dark mouth."""
+        rim = scene.rgba(appearance.object, 0.8)
+        return self.weighted(appearance, f"""
+<geom class="visual" type="cylinder" size=".0175 .0035" pos="0 0 {HEIGHT - 0.0035}" rgba="{rim}"/>
+<geom class="visual" type="cylinder" size=".0145 .0005" pos="0 0 {HEIGHT}" rgba=".12 .04 .04 1"/>""")
+
+    @staticmethod
+    def weighted(appearance: scene.Appearance, drawn: str) -> str:
+        """What the fingers close on, a round weighted belly on a flat foot, and what is `drawn` around it (MJCF)."""
         colour, rim = scene.rgba(appearance.object), scene.rgba(appearance.object, 0.8)
         # Spheres and planes have exact, cheap contacts. Fingers that miss slide off the round belly.
         belly = f'size="{RADIUS}" pos="0 0 {BELLY_HEIGHT}"'
         geoms = f"""
 <geom class="object" type="sphere" {belly} rgba="{colour}"/>
 <geom class="grip" type="sphere" {belly}/>
-<geom class="object" type="cylinder" size=".017 .004" pos="0 0 .004" rgba="{rim}"/>
-<geom class="visual" type="cylinder" size=".0175 .0035" pos="0 0 {HEIGHT - 0.0035}" rgba="{rim}"/>
-<geom class="visual" type="cylinder" size=".0145 .0005" pos="0 0 {HEIGHT}" rgba=".12 .04 .04 1"/>"""
+<geom class="object" type="cylinder" size=".017 .004" pos="0 0 .004" rgba="{rim}"/>{drawn}"""
         return scene.movable(POT, geoms, mass=0.06, centre_of_mass_z=0.012, radius=RADIUS, righting=0.03)
 
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
