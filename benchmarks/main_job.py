@@ -83,6 +83,8 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> list[dict]:
     name = f"{task}_{seed}"
     common = ["--runs", runs, "--task", task, "--seed", seed]
     settings = [word for item in arguments.set for word in ("--set", item)]
+    settings += ["--in-process"] if arguments.in_process else []
+    settings += ["--failures", arguments.failures] if arguments.failures is not None else []
     main = runs / name
     started = time.monotonic()
     if not (main / "report.html").is_file():
@@ -125,6 +127,8 @@ def main() -> None:
     parser.add_argument("--baselines", nargs="*", default=["offline", "bc"], choices=["offline", "bc"])
     parser.add_argument("--runs", type=Path, default=Path("runs/main_job"))
     parser.add_argument("--set", action="append", default=[], metavar="COMPONENT.SETTING=VALUE")
+    parser.add_argument("--in-process", action="store_true", help="each run in one process, on one processor")
+    parser.add_argument("--failures", type=int, help="deliberately bad attempts (default: the command's)")
     arguments = parser.parse_args()
     if shutil.which("robofume") is None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")

@@ -66,7 +66,7 @@ def _start(context: LaunchContext, parts: tuple[str, ...]) -> list[Any]:
     settings = join_run(settings_from_arguments(values))
     nodes = [node for node in build_graph(settings) if node.part in parts]
     for node in nodes:
-        node.check_parameters()
+        node.settings()
     require_packages(nodes)
     environment = {LAUNCH_PID: str(os.getpid()), **network_environment()}
     if values["security"] == "true":

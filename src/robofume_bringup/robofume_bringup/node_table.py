@@ -72,13 +72,16 @@ class NodeDescription:
         """Everything that the node is given: its settings, and whether it lives by simulated time."""
         return {**self.parameter_values(), **({"use_sim_time": True} if self.use_sim_time else {})}
 
-    def check_parameters(self) -> None:
-        """Raise RobofumeError for a parameter that the node does not have or that does not fit."""
+    def settings(self) -> Any:
+        """The node's settings, an instance of `config`; None where that is not known.
+
+        Raises RobofumeError for a parameter that the node does not have or that does not fit.
+        """
         if not self.config:
-            return
+            return None
         module, _, name = self.config.partition(":")
         try:
-            from_dict(getattr(import_module(module), name), self.parameter_values())
+            return from_dict(getattr(import_module(module), name), self.parameter_values())
         except RobofumeError as error:
             raise RobofumeError(f"Settings of the {self.name} node: {error}") from error
 
@@ -95,7 +98,7 @@ NODES: dict[str, NodeDescription] = {
     node.name: node
     for node in (
         NodeDescription("robofume_sim", "sim", "robofume_sim.nodes.sim",
-                        "robofume_sim.nodes.sim:SimConfig", part="robot", stop_order=4),
+                        "robofume_sim.sim_config:SimConfig", part="robot", stop_order=4),
         NodeDescription("robofume_sim", "gazebo_scene", "robofume_sim.nodes.gazebo_scene",
                         "robofume_sim.gazebo:GazeboSceneConfig", part="robot", stop_order=4),
         NodeDescription("robofume_sim", "gazebo_arm", "robofume_sim.nodes.gazebo_arm",

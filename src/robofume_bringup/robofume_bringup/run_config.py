@@ -41,6 +41,9 @@ class RunConfig:
     restarts: int = _setting(
         0, "times that a node that died is started again before the run ends; never the simulation or the switcher"
     )
+    in_process: bool = _setting(
+        False, "the whole graph of the embedded simulation in one process: on one processor, and the same each time"
+    )
     prior: Sequence[str] = field(
         default=(),
         metadata={
@@ -68,6 +71,8 @@ class RunConfig:
             raise RobofumeError(f"settings must hold values by component and setting, not {given!r}.")
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
+            if item.type == "bool" and not isinstance(value, bool):
+                raise RobofumeError(f"{item.name} must be true or false, not {value!r}.")
             if item.type == "str" and not isinstance(value, str):
                 raise RobofumeError(f"{item.name} must be a text, not {value!r}.")
             if item.type == "int" and (not isinstance(value, int) or value < item.metadata["minimum"]):

@@ -42,7 +42,7 @@ def test_settings_class_is_what_the_node_declares(name):
 def test_parameters_fit_the_nodes(mode, robot):
     for lockstep in (True, False):
         for node in graph(mode, robot=robot, lockstep=lockstep, use_rviz=True, extra_cameras=("wrist",)):
-            node.check_parameters()
+            node.settings()
             assert node.part in PARTS
 
 
@@ -210,7 +210,7 @@ def test_overrides_reach_the_node_and_wrong_ones_are_named():
         graph("evaluate", overrides={"leg": {}})
     wrong = {n.name: n for n in graph("evaluate", overrides={"policy": {"sed": 7}})}["policy"]
     with pytest.raises(RobofumeError, match=r"policy node.*sed"):
-        wrong.check_parameters()
+        wrong.settings()
 
 
 def test_restarts_are_for_nodes_whose_restart_continues_the_run():

@@ -85,7 +85,7 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_pat
             GraphSettings("pot_lid", mode, run_directory=directory.path, overrides=overrides or {}, **settings)
         )
         (sim,) = (node for node in nodes if node.name == "sim")
-        sim.check_parameters()
+        sim.settings()
         worlds.append(sim.parameters.get("variations"))
         won = 4 if len(worlds) == 1 else 1
         outcome = [i < won for i in range(4)]

@@ -16,11 +16,13 @@ from robofume_sim.world import World
 class ArmDriver:
     """End-effector deltas in, motions of the world out: what the arm node and the sim node do between two images."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, config: ArmConfig | None = None) -> None:
+        """`config`: of the arm; without it, that of the task."""
         task = world.task.description
         self.world = world
         self.arm = Arm(
-            ArmConfig(
+            config
+            or ArmConfig(
                 workspace_minimum=task.workspace_minimum,
                 workspace_maximum=task.workspace_maximum,
                 home_joint_positions=task.home_joint_positions,

@@ -419,6 +419,12 @@ def add_run_options(
             help=f"{field.metadata['meaning']} (default: {field.default})",
         )
     run.add_argument(
+        "--in-process",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help=f"{fields['in_process'].metadata['meaning']} (default: no)",
+    )
+    run.add_argument(
         "--set",
         action="append",
         default=[],

@@ -15,8 +15,10 @@ from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner
+from robofume_bringup.task_files import task_description
 
 if TYPE_CHECKING:
+    from robofume_bringup.in_process_session import InProcessSession
     from robofume_bringup.robot_session import RobotSession
 
 
@@ -39,7 +41,7 @@ class StageContext:
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         secure: bool = False,
         **settings: Any,
-    ) -> Iterator[RobotSession]:
+    ) -> Iterator[RobotSession | InProcessSession]:
         """A running graph that is ready; leaving the block stops it.
 
         Arguments:
@@ -68,7 +70,15 @@ class StageContext:
             )
         )
         for node in nodes:
-            node.check_parameters()
+            node.settings()
+        if self.config.in_process and not secure:
+            from robofume_bringup.in_process_session import InProcessSession
+
+            task = task_description(self.config.robot, self.config.task)
+            log = self.directory.logs / "in_process.log"
+            with InProcessSession(nodes, task, log, self.interruption) as alone:
+                yield alone
+            return
         from robofume_bringup.robot_session import RobotSession
 
         keystore = self.directory.keystore if secure else None

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from robofume_common.precision import has_bfloat16
 from torch import Tensor
 
 from robofume_policy.config import AgentConfig, NetworkConfig
@@ -36,6 +37,7 @@ class Agent(ABC):
         self.network_config = network
         self.config = config
         self.device = torch.device(device)
+        self._halved = config.mixed_precision and has_bfloat16(device)
         self.team = current_team()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -87,7 +89,7 @@ class Agent(ABC):
         tensors = {
             name: torch.from_numpy(value[rows]).to(self.device, non_blocking=True) for name, value in arrays.items()
         }
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halved):
             loss, metrics = self.loss(tensors)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

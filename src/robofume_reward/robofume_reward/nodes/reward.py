@@ -31,8 +31,9 @@ from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth, Label, Reward, Step, Task
 from robofume_interfaces.srv import LabelStep
 
+from ..asking import Answer, VerdictConfig, ask, says
 from ..frame_history import FrameHistory
-from ..judge import EpisodeJudge, JudgeConfig, opposite_probabilities
+from ..judge import EpisodeJudge, JudgeConfig
 from ..labels import LabelBook
 from ..model_watch import ModelWatch
 from ..picture_check import PictureCheck
@@ -48,7 +49,7 @@ STRANGE = (
 
 
 @dataclass(frozen=True)
-class RewardNodeConfig:
+class RewardNodeConfig(VerdictConfig):
     """Settings of the reward node."""
 
     judge: str = setting("vlm", "Who judges", choices=("vlm", "ground_truth"))
@@ -57,19 +58,6 @@ class RewardNodeConfig:
     dtype: str = setting("float32", "Precision of the model", choices=("float32", "bfloat16"))
     threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0, maximum=256)
     allow_download: bool = setting(False, "Fetch a hub name from the network")
-    threshold: float = setting(
-        0.0, "P(yes) that a success needs; 0 takes the one saved with the model", minimum=0.0, maximum=1.0
-    )
-    home_threshold: float = setting(
-        0.0,
-        "P(yes) that a success needs on the first and the last step of an episode, which the loop lets the arm show "
-        "from home; 0 takes the one for all steps",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    abstain: bool = setting(
-        True, "Between the calibrated thresholds of success and failure the verdict is unknown; false: failure"
-    )
     every: int = setting(
         1, "Steps of an episode of which one is judged, besides the last; the others are unknown at once", minimum=1
     )
@@ -174,7 +162,7 @@ class RewardNode(GraphNode):
             stamp=to_nanoseconds(message.stamp),
             images=self._history.add(message.episode_id, message.index, message.image),
             arrived=time.monotonic(),
-            from_home=self.config.home_threshold > 0 and (is_last or message.index == 0),
+            from_home=self.config.is_from_home(message.index, is_last),
         )
         with self._lock:
             self._labels.saw_step(step.episode_id, step.index, is_last)
@@ -239,7 +227,7 @@ class RewardNode(GraphNode):
         for step in self._waiting.take_where(lambda step: self._truth(step) is not None):
             forward, backward = self._truth(step) or (False, False)
             known = {Direction.FORWARD: forward, Direction.BACKWARD: backward}.get(Direction(step.direction))
-            self._answer(step, None if known is None else float(known))
+            self._answer(step, None if known is None else Answer(float(known)))
 
     def _truth(self, step: WaitingStep) -> tuple[bool, bool] | None:
         """The truth about a step's task; where nobody has named that, of a scene that has one task only."""
@@ -299,10 +287,9 @@ class RewardNode(GraphNode):
         while batch := self._waiting.take(self.config.batch_limit):
             try:
                 self._swap_model()
-                for steps, *answers in self._ask(batch):
-                    for step, probability, opposite, strange in zip(steps, *answers, strict=True):
-                        if self._waiting.finish(step):
-                            self._answer(step, float(probability), float(opposite), bool(strange))
+                for step, answer in zip(batch, self._ask(batch), strict=True):
+                    if self._waiting.finish(step):
+                        self._answer(step, answer)
                 self._note_failure("")
             except Exception as error:  # noqa: BLE001  whatever the model raises, the loop goes on with unknown
                 self._note_failure(f"The reward model fails, steps stay unknown: {error}")
@@ -316,41 +303,23 @@ class RewardNode(GraphNode):
             self._take_over(newer)
             self.get_logger().info(f"Judging by the newer {self.model_version} from now on.")
 
-    def _ask(self, batch: list[WaitingStep]) -> list[tuple[list[WaitingStep], Any, Any, Any]]:
-        """Steps with their probabilities, those of the opposite question where the picture is one from home, and
-        whether the picture is strange; images of one size go through the model together.
-        """
-        by_shape: dict[tuple[int, ...], list[tuple[WaitingStep, np.ndarray]]] = {}
+    def _ask(self, batch: list[WaitingStep]) -> list[Answer]:
+        clips = []
         for step in batch:
             images = [image_to_array(image) for image in step.images]
-            clip = np.stack(images) if len(images) > 1 else images[0]
-            by_shape.setdefault(clip.shape, []).append((step, clip))
-        answers = []
-        for group in by_shape.values():
-            steps = [step for step, _ in group]
-            images = np.stack([image for _, image in group])
-            asked = [step.instruction for step in steps]
-            opposites = np.zeros(len(steps))
-            home = [place for place, step in enumerate(steps) if step.from_home]
-            if home:
-                opposites[home] = opposite_probabilities(self._model, images[home], [asked[place] for place in home])
-            strange = self._model.familiarity.strange(images)
-            answers.append((steps, self._model.probabilities(images, asked), opposites, strange))
-        return answers
+            clips.append(np.stack(images) if len(images) > 1 else images[0])
+        return ask(self._model, clips, [step.instruction for step in batch], [step.from_home for step in batch])
 
-    def _answer(
-        self, step: WaitingStep, probability: float | None, opposite: float = 0.0, strange: bool = False
-    ) -> None:
-        """Publishes the verdict on a step; probability None or NaN means no answer. `opposite`, `strange`: see
-        Calibration.
-        """
-        if probability is not None and not math.isfinite(probability):
-            probability = None
+    def _answer(self, step: WaitingStep, answer: Answer | None) -> None:
+        """Publishes the verdict on a step; None means that there is no answer."""
+        if answer is not None and not math.isfinite(answer.probability):
+            answer = None
+        strange = answer is not None and answer.strange
         with self._lock:
             if self._labels.verdict(step.episode_id, step.index) is not None:
                 return
-            says = Verdict.UNKNOWN if strange else self._says(probability, step.from_home, opposite)
-            verdict = self._judge.verdict(step.episode_id, step.index, says)
+            alone = says(self._model, self.config, answer, step.from_home)
+            verdict = self._judge.verdict(step.episode_id, step.index, alone)
             vlm = self.config.judge == "vlm"
             source = RewardSource.VLM if vlm else RewardSource.GROUND_TRUTH
             latency = time.monotonic() - step.arrived
@@ -360,14 +329,14 @@ class RewardNode(GraphNode):
             self._counts["strange"] += strange
             if strange and not self._strange:
                 self.get_logger().warning(f"{STRANGE}.")
-            self._strange = strange if probability is not None else self._strange
+            self._strange = strange if answer is not None else self._strange
             self._latencies.append(latency)
         self._publish(
             step.episode_id,
             step.index,
-            math.nan if probability is None else probability,
+            math.nan if answer is None else answer.probability,
             verdict,
-            RewardSource.NONE if probability is None else source,
+            RewardSource.NONE if answer is None else source,
             self.model_version,
             latency,
         )
@@ -377,15 +346,6 @@ class RewardNode(GraphNode):
         if failure and not self._failure:
             self.get_logger().error(failure)
         self._failure = failure
-
-    def _says(self, probability: float | None, from_home: bool, opposite: float) -> Verdict:
-        if probability is None:
-            return Verdict.UNKNOWN
-        if self._model is None:
-            return Verdict.SUCCESS if probability > 0.5 else Verdict.FAILURE
-        threshold = self.config.home_threshold if from_home else self.config.threshold
-        verdict: Verdict = self._model.calibration.verdict(probability, threshold, from_home, opposite)
-        return Verdict.FAILURE if verdict == Verdict.UNKNOWN and not self.config.abstain else verdict
 
     def _publish(
         self,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import sys
 import time
-from dataclasses import dataclass
 
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
@@ -18,7 +17,7 @@ from robofume_common.diagnostics import OK, WARN, Diagnostics
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
-from robofume_common.parameters import declare, setting
+from robofume_common.parameters import declare
 from robofume_robot.kinematics import JOINT_NAMES
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -28,31 +27,8 @@ from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth
 from robofume_interfaces.srv import ResetScene
 from robofume_sim.nodes.ground_truth import truth_message
-from robofume_sim.variations import KINDS, LOOK, varied
-from robofume_sim.world import SERVO_PERIOD, World, WorldConfig
-
-
-@dataclass(frozen=True)
-class SimConfig:
-    """Settings of the sim node."""
-
-    task: str = setting("pot_pick_and_place", "Which simulated task")
-    seed: int = setting(0, "Places of the objects follow from it, and the look where it varies", minimum=0)
-    start_direction: int = setting(1, "Direction that starts where the scene is at first: 1 forward, 2 backward",
-                                   choices=(1, 2))  # fmt: skip
-    start_task: str = setting("", "Of several tasks in the scene, the one that starts there; empty: the first")
-    image_width: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1920)
-    image_height: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1080)
-    control_period: float = setting(0.2, "Time between two images", unit="s", minimum=0.02, maximum=2.0)
-    lockstep: bool = setting(True, "Wait for the answer to each image; false: move by the wall clock")
-    speed: float = setting(1.0, "Simulated seconds per wall second, without lockstep", minimum=0.01, maximum=100.0)
-    repeat_after: float = setting(
-        1.0, "Wall time without an answer after which an image is shown again, in lockstep", unit="s", minimum=0.1
-    )
-    variation: float = setting(
-        0.0, "How far the world is from the plain one in what `variations` names", minimum=0.0, maximum=1.0
-    )
-    variations: tuple[str, ...] = setting(LOOK, f"What varies, of: {', '.join(KINDS)}")
+from robofume_sim.sim_config import SimConfig, make_world
+from robofume_sim.world import SERVO_PERIOD
 
 
 class SimNode(GraphNode):
@@ -61,21 +37,7 @@ class SimNode(GraphNode):
     def __init__(self) -> None:
         super().__init__("sim")
         self._config = config = declare(self, SimConfig)
-        look, build = varied(config.variations if config.variation > 0.0 else (), config.seed, config.variation)
-        self._world = World(
-            config.task,
-            WorldConfig(
-                control_period=config.control_period,
-                image_width=config.image_width,
-                image_height=config.image_height,
-                seed=config.seed,
-                appearance=look,
-                build=build,
-            ),
-        )
-        self._world.task.pair(config.start_task)  # or one sentence
-        if config.start_task not in ("", config.task) or config.start_direction != Direction.FORWARD:
-            self._world.reset(Direction(config.start_direction), task=config.start_task)
+        self._world = make_world(config)
         self._counters = {"images": 0, "repeated": 0, "refused_trajectories": 0, "scene_resets": 0, "objects_lost": 0}
         self._diagnostics = Diagnostics(self, self._counters)
         self._clock_publisher = self.create_publisher(Clock, "/clock", qos.CLOCK)

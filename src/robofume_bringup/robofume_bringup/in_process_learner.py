@@ -1,0 +1,106 @@
+"""Learning between the steps of a graph in one process: what the learner node does beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robofume_data.bag_reader import find_bags, read_episodes
+from robofume_data.episode import EpisodeData, Outcome, Phase
+from robofume_policy.checkpoint import read_version, write_version
+from robofume_policy.metrics import MetricsWriter, check_finite
+from robofume_policy.online_learner import OnlineLearner
+from robofume_policy.policy_network import ActingPolicy, load_policy
+from robofume_policy.replay_cache import ReplayCache
+
+
+class InProcessLearner:
+    """Updates in blocks, as the steps allow them; checkpoints and metrics like those of the learner node.
+
+    `config`: that node's settings; `note` takes a sentence for the log. A checkpoint that cannot be written ends
+    learning with a RobofumeError, since nothing else is at stake here: the episodes are in their bags.
+    """
+
+    def __init__(self, config: Any, note: Callable[[str], None]) -> None:
+        self._config = config
+        bags = find_bags(config.demonstrations)
+        self._learner = learner = OnlineLearner.from_pretrained(
+            config.pretrained, read_episodes(bags), config, config, novelty=config,
+            cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
+            progress=config,
+        )  # fmt: skip
+        restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
+        found = sum(self._read_back(learner))
+        learner.note_steps(max(0, found - learner.steps))
+        if restored or found:
+            note(f"Continuing with {learner.updates} updates, {learner.steps} steps, {learner.online.episodes} episodes.")
+        self._version = read_version(config.checkpoints) if config.checkpoints else 0
+        self._metrics = (
+            MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
+        )
+        self._rows: list[tuple[int, dict[str, float]]] = []
+
+    def _read_back(self, learner: OnlineLearner) -> list[int]:
+        """Take in what this run has practised already; the steps of each episode."""
+        places = [Path(place) for place in self._config.practice if Path(place).exists()]
+        bags = sorted(bag for place in places for bag in place.rglob("*.mcap"))
+        steps = []
+        for episode in read_episodes(bags, phases=(Phase.FORWARD, Phase.BACKWARD)):
+            learner.add_episode(episode)
+            steps.append(episode.length)
+        return steps
+
+    @property
+    def updates(self) -> int:
+        """Of practice."""
+        return self._learner.updates
+
+    def note_step(self) -> None:
+        """A control step was taken."""
+        self._learner.note_steps(1)
+
+    def add_episode(self, episode: EpisodeData) -> None:
+        """Learn from an ended episode, without the simulation's truth; an aborted one is left out."""
+        if episode.phase in (Phase.FORWARD, Phase.BACKWARD) and episode.outcome != Outcome.ABORTED:
+            self._learner.add_episode(dataclasses.replace(episode, forward_success=None, backward_success=None))
+
+    def policy(self) -> tuple[ActingPolicy, int]:
+        """The policy that acts from now on, and its version."""
+        if self._config.checkpoints:
+            write_version(self._config.checkpoints, self._version + 1)
+        self._version += 1
+        return load_policy(*self._learner.weights()), self._version
+
+    def train(self) -> bool:
+        """Make the updates that are due, once they fill a block; whether the policy is to be taken anew."""
+        learner, config = self._learner, self._config
+        if learner.updates_due() < config.update_block:
+            return False
+        due_every, renewed = (config.publish_every, config.checkpoint_every), False
+        while due := learner.updates_due():
+            before = learner.updates
+            # Blocks end at the numbers at which something is due, so that a restart does the same at the same numbers.
+            block = min(due, config.update_block, *(number - before % number for number in due_every))
+            metrics = learner.train(block)
+            check_finite(metrics)
+            self._keep_metrics(block, metrics)
+            renewed = renewed or learner.updates % config.publish_every == 0
+            if config.checkpoints and learner.updates % config.checkpoint_every == 0:
+                learner.save(config.checkpoints)
+        return renewed
+
+    def _keep_metrics(self, block: int, metrics: dict[str, float]) -> None:
+        self._rows.append((block, metrics))
+        total = sum(count for count, _ in self._rows)
+        if self._metrics is None or total < self._config.metrics_every:
+            return
+        mean = {name: sum(count * row[name] for count, row in self._rows) / total for name in metrics}
+        self._rows.clear()
+        self._metrics.write(self._learner.updates, mean)
+
+    def close(self) -> None:
+        """Keep what was learnt."""
+        if self._config.checkpoints:
+            self._learner.save(self._config.checkpoints)
