@@ -34,8 +34,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "src" / "robofume_brin
 
 import numpy as np
 import rclpy
+from demonstrations import demonstrations
 from fault_kit.rig import prepare
-from practice_in_process import Bench, Protocol, collect
 from rclpy.executors import SingleThreadedExecutor
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.interruption import Interruption, Stopped
@@ -44,7 +44,6 @@ from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner
 from robofume_common.conversion import to_nanoseconds
 from robofume_policy.config import AgentConfig, NetworkConfig
-from robofume_sim.demonstrator import DemonstratorConfig
 from sensor_msgs.msg import Image
 from soak import append_row, memory
 from trajectory_msgs.msg import JointTrajectory
@@ -144,8 +143,7 @@ def main() -> int:
     given = parser.parse_args()
     directory = RunDirectory(given.folder or Path(tempfile.mkdtemp(prefix="deadlines_")))
     if not directory.pretrained.exists():
-        demonstrations = collect(Bench(TASK, Protocol(demonstrations=8)), DemonstratorConfig())
-        prepare(directory, demonstrations, updates=50, network=NetworkConfig(), agent=AgentConfig())
+        prepare(directory, demonstrations(TASK), updates=50, network=NetworkConfig(), agent=AgentConfig())
     table = given.output.with_suffix(".csv")
     table.unlink(missing_ok=True)
     rows = []

@@ -25,13 +25,12 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "src" / "robofume_bringup" / "test"))
 
+from demonstrations import demonstrations
 from fault_kit.deck import deck
 from fault_kit.rig import Log, Rig, prepare
 from fault_kit.verdict import Kept, compare
 from fault_kit.witness import Witness
-from practice_in_process import Bench, Protocol, collect
 from robofume_bringup.run_directory import RunDirectory
-from robofume_sim.demonstrator import DemonstratorConfig
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -49,8 +48,7 @@ def main() -> int:
     folder = given.folder or Path(tempfile.mkdtemp(prefix="faults_"))
     directory = RunDirectory(folder)
     if not directory.pretrained.exists():
-        bench = Bench("pot_pick_and_place", Protocol(demonstrations=8))
-        prepare(directory, collect(bench, DemonstratorConfig(seed=given.seed)), updates=400)
+        prepare(directory, demonstrations("pot_pick_and_place", seed=given.seed), updates=400)
     faults = deck(given.seed, tuple(given.kinds))
     pauses = random.Random(given.seed + 1)
     begin = time.monotonic()

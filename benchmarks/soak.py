@@ -35,8 +35,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 import rclpy
+from demonstrations import demonstrations
 from fault_kit.rig import prepare
-from practice_in_process import Bench, Protocol, collect
 from rclpy.executors import SingleThreadedExecutor
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.interruption import Interruption, Stopped
@@ -44,7 +44,6 @@ from robofume_bringup.robot_session import RobotSession
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner
 from robofume_common.conversion import to_nanoseconds
-from robofume_sim.demonstrator import DemonstratorConfig
 from sensor_msgs.msg import Image
 
 from robofume_common import qos
@@ -107,7 +106,7 @@ def main() -> int:
     folder = given.folder or Path(tempfile.mkdtemp(prefix="soak_"))
     directory = RunDirectory(folder)
     if not directory.pretrained.exists():
-        prepare(directory, collect(Bench(TASK, Protocol(demonstrations=8)), DemonstratorConfig()), updates=400)
+        prepare(directory, demonstrations(TASK), updates=400)
     table = folder / "soak.csv"
     soak(directory, given, table)
     shutil.copyfile(table, output)

@@ -80,6 +80,8 @@ class Machine:
     accelerator: str | None
     stays_awake: bool
     """Whether the runner may keep the processors awake."""
+    bfloat16: bool
+    """Whether the processor computes in bfloat16; training takes float32 otherwise."""
     graph_robots: frozenset[str]
     """Robots that this version's graph can start."""
 
@@ -168,6 +170,16 @@ def _accelerator() -> str | None:
     return ", ".join(names) if done.returncode == 0 and names else None
 
 
+def _has_bfloat16() -> bool:
+    """Whether torch finds it here, asked in a process of its own: its import takes seconds and memory."""
+    program = "import sys; from robofume_common.precision import has_bfloat16; sys.exit(not has_bfloat16())"
+    try:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+        return done.returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
 def examine(environment: Mapping[str, str] | None = None) -> Machine:
     """Look at this machine; takes a few seconds, as it draws a picture."""
     environment = os.environ if environment is None else environment
@@ -187,6 +199,7 @@ def examine(environment: Mapping[str, str] | None = None) -> Machine:
         graphics_backend=backend,
         accelerator=_accelerator(),
         stays_awake=may_keep_awake(),
+        bfloat16=_has_bfloat16(),
         graph_robots=frozenset(ROBOTS),
     )
 
@@ -245,6 +258,8 @@ def describe(machine: Machine) -> str:
         ("processors", "kept awake while the simulation runs" if machine.stays_awake else
          f"may sleep between two messages, and the simulated graph is slower: let this user write {LATENCY}"),
     ]
+    if not machine.bfloat16:
+        rows.append(("training", "in float32, twice as long: the processor has neither AVX512-BF16 nor AMX"))
     rows += [(name, machine.distributions.get(name, "not installed")) for name in DISTRIBUTIONS]
     rows += [
         ("ros2 launch", "yes" if "launch_ros" in machine.modules and "ros2" in machine.programs

@@ -112,8 +112,9 @@ LANES = {"sim": 0, "reward": 0, "switcher": 0, "camera": 1, "policy": 1, "arm": 
 follows a step there (verdict, permit) is out of the way of the command."""
 
 
-def build_graph(settings: GraphSettings) -> list[NodeDescription]:
-    """Describe every node of the graph, in the order in which they are started.
+def build_graph(settings: GraphSettings, task: TaskDescription | None = None) -> list[NodeDescription]:
+    """Describe every node of the graph, in the order in which they are started; `task`, where it is none of the robot's
+    own.
 
     Raises RobofumeError for an unknown robot, mode or task, and for overrides of a node that does not exist.
     """
@@ -121,7 +122,7 @@ def build_graph(settings: GraphSettings) -> list[NodeDescription]:
         raise RobofumeError(f"There is no mode {settings.mode!r}; choose one of: {', '.join(MODES)}.")
     if settings.demonstrator not in DEMONSTRATORS:
         raise RobofumeError(f"The demonstrator is one of {', '.join(DEMONSTRATORS)}, not {settings.demonstrator!r}.")
-    task = task_description(settings.robot, settings.task)
+    task = task or task_description(settings.robot, settings.task)
     known = {**NODES, **{name: replace(NODES["camera"], name=name) for name in _extra_cameras(settings)}}
     unknown = sorted(set(settings.overrides) - set(known))
     if unknown:

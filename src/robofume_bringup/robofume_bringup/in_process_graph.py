@@ -47,6 +47,7 @@ from robofume_robot.image_pipeline import crop_and_resize
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.demonstrator import Demonstrator
 from robofume_sim.sim_config import make_world
+from robofume_sim.world import World
 
 STANDSTILL = 0.001
 """s between two looks at the deadlines where the loop waits for something, which it should not."""
@@ -108,10 +109,11 @@ class InProcessGraph:
     """Runs the episodes of one plan after the other.
 
     Arguments:
-        configs: settings by node name, of at least sim, camera, policy, reward and switcher; with a demonstrator it acts.
+        configs: settings by node name, of sim, camera, arm, policy, reward and switcher; with a demonstrator it acts.
         task: what the scene's pairs of instructions and the arm's limits are.
         judge: see InProcessJudge.
         note: takes a sentence for the log.
+        world: where it is another than that of the sim node's settings.
 
     Set `on_step` (a step was taken, with its record) and `on_episode` (one was closed) to listen.
     Raises RobofumeError for settings that the simulation does not know.
@@ -123,10 +125,11 @@ class InProcessGraph:
         task: TaskDescription,
         judge: InProcessJudge,
         note: Callable[[str], None] = lambda _sentence: None,
+        world: World | None = None,
     ) -> None:
         self.configs, self.task, self.note, self._judge = configs, task, note, judge
         policy, switcher = configs["policy"], configs["switcher"]
-        self.world = make_world(configs["sim"])
+        self.world = world or make_world(configs["sim"])
         self.arm = ArmDriver(self.world, configs["arm"])
         self.action_space = ActionSpace(policy.translation_limit, policy.rotation_limit, policy.action_mask)
         self.actor = Actor(

@@ -35,7 +35,8 @@ class InProcessLearner:
         found = sum(self._read_back(learner))
         learner.note_steps(max(0, found - learner.steps))
         if restored or found:
-            note(f"Continuing with {learner.updates} updates, {learner.steps} steps, {learner.online.episodes} episodes.")
+            held = f"{learner.updates} updates, {learner.steps} steps, {learner.online.episodes} episodes"
+            note(f"Continuing with {held}.")
         self._version = read_version(config.checkpoints) if config.checkpoints else 0
         self._metrics = (
             MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
@@ -73,10 +74,12 @@ class InProcessLearner:
         self._version += 1
         return load_policy(*self._learner.weights()), self._version
 
-    def train(self) -> bool:
-        """Make the updates that are due, once they fill a block; whether the policy is to be taken anew."""
+    def train(self, at_least: int = 0) -> bool:
+        """Make the updates that are due, once they are `at_least` so many (0: a block of the settings); whether the
+        policy is to be taken anew.
+        """
         learner, config = self._learner, self._config
-        if learner.updates_due() < config.update_block:
+        if learner.updates_due() < (at_least or config.update_block):
             return False
         due_every, renewed = (config.publish_every, config.checkpoint_every), False
         while due := learner.updates_due():

@@ -1,4 +1,4 @@
-"""What RobotSession is to the graph's processes, for the graph in this process: the same goals, feedback and results."""
+"""What RobotSession is to the graph's processes, for a graph in this one: the same goals, feedback and results."""
 
 from __future__ import annotations
 
@@ -149,6 +149,8 @@ class InProcessSession:
                 self._graph.cancel()
 
         self._graph.run(plan, between)
+        if self._learner is not None and not stopping:
+            self._learner.train(at_least=1)
         tell()
         if stopping:
             raise Stopped

@@ -21,6 +21,7 @@ EVERYTHING = doctor.Machine(
     graphics_backend="egl",
     accelerator=None,
     stays_awake=True,
+    bfloat16=True,
     graph_robots=frozenset({"mujoco", "gazebo", "widowx"}),
 )
 
@@ -31,6 +32,11 @@ def usable(machine: doctor.Machine) -> set[str]:
 
 def test_every_robot_is_ready_where_everything_is_installed():
     assert usable(EVERYTHING) == {"mujoco", "gazebo", "widowx"}
+
+
+def test_a_processor_without_bfloat16_is_told():
+    assert "float32" not in doctor.describe(EVERYTHING)
+    assert "in float32, twice as long" in doctor.describe(dataclasses.replace(EVERYTHING, bfloat16=False))
 
 
 def test_the_wheels_alone_run_the_simulation_only():
@@ -66,7 +72,7 @@ def test_each_missing_thing_takes_its_robot_away():
 def test_nothing_found_is_said_with_what_to_do():
     nothing: frozenset[str] = frozenset()
     machine = doctor.Machine(
-        "3.11.7", "Linux x86_64", None, None, {}, nothing, nothing, nothing, None, None, False, nothing
+        "3.11.7", "Linux x86_64", None, None, {}, nothing, nothing, nothing, None, None, False, False, nothing
     )
     text = doctor.describe(machine)
     assert usable(machine) == set()

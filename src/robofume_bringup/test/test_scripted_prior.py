@@ -44,13 +44,16 @@ def test_what_cannot_be_is_one_sentence(tmp_path, capsys, words, sentence):
 
 
 def test_what_was_stopped_leaves_no_part_of_a_bag(tmp_path, capsys, monkeypatch):
-    whole = prior_command._episodes
+    whole = prior_command._demonstrate
 
-    def stopped(variant, options):
-        yield next(whole(variant, options))
-        raise KeyboardInterrupt
+    def stopped(variant, options, keep):
+        def keep_and_stop(episode):
+            keep(episode)
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(prior_command, "_episodes", stopped)
+        whole(variant, options, keep_and_stop)
+
+    monkeypatch.setattr(prior_command, "_demonstrate", stopped)
     with pytest.raises(KeyboardInterrupt):
         main(["prior", "--output", str(tmp_path), "--tasks", "blue_block_left", "--episodes", "2"])
     assert list(tmp_path.iterdir()) == []

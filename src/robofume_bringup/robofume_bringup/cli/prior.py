@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,6 @@ from robofume_bringup.interruption import Interruption
 if TYPE_CHECKING:
     from robofume_data.episode import EpisodeData
     from robofume_sim.prior_tasks import Variant
-
-SUCCESSES_SHOWN = 3
-"""Steps in a row that must show the success before a demonstration ends, as in `robofume demos`."""
-
 
 def add_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
     """The command and its options."""
@@ -76,38 +72,42 @@ def _record(variant: Variant, folder: Path, options: argparse.Namespace) -> None
             tqdm(total=options.episodes, desc=variant.name, unit="episode", dynamic_ncols=True, mininterval=0.5) as bar,
         ):
             episodes = EpisodeWriter(writer)
-            for episode in _episodes(variant, options):
+
+            def keep(episode: EpisodeData) -> None:
+                nonlocal successes, steps
                 episodes.add(episode, commit=False)
                 successes, steps = successes + episode.is_success, steps + episode.length
                 bar.update()
+
+            _demonstrate(variant, options, keep)
         unfinished.rename(bag)
     finally:
         unfinished.unlink(missing_ok=True)
     print(f"{bag}: {options.episodes} episodes, {successes} successful, {steps} steps.")
 
 
-def _episodes(variant: Variant, options: argparse.Namespace) -> Iterator[EpisodeData]:
-    """Forward and backward in turn, without resets, as a person would."""
-    from robofume_common.enums import Actor, Direction, Phase
-    from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig
+def _demonstrate(variant: Variant, options: argparse.Namespace, keep: Callable[[EpisodeData], None]) -> None:
+    """Collect as `robofume demos` does, reset-free; `keep` is given each episode."""
+    from robofume_reset.switching import PracticeGoal, PracticePlan
     from robofume_sim.prior_tasks import make_world
 
-    from robofume_bringup.in_process import InProcessRobot, true_judge
+    from robofume_bringup.graph import GraphSettings, build_graph
+    from robofume_bringup.in_process_graph import InProcessGraph, InProcessJudge
 
     world = make_world(variant, options.seed)
+    task = world.task.description
+    settings = GraphSettings(
+        task.name, "collect", seed=options.seed, image_size=options.image_size, record=False,
+        overrides={
+            "demonstrator": {"failure_share": options.failure_share},
+            "switcher": {"session": f"prior-{variant.name}-{options.seed}"},
+        },
+    )  # fmt: skip
+    configs = {node.name: node.settings() for node in build_graph(settings, task)}
+    graph = InProcessGraph(configs, task, InProcessJudge(configs["reward"], None), world=world)
+    graph.on_episode = keep
     try:
-        robot = InProcessRobot(world, options.image_size)
-        hand = Demonstrator(world.task, DemonstratorConfig(failure_share=options.failure_share, seed=options.seed))
-        direction = Direction.FORWARD
-        for number in range(options.episodes):
-            hand.begin(direction)
-            yield robot.run_episode(
-                f"prior-{variant.name}-{options.seed}-{number}", direction,
-                lambda *_: hand.act(world.scene_state()), true_judge,
-                Phase.FORWARD if direction == Direction.FORWARD else Phase.BACKWARD, Actor.SCRIPT,
-                successes_shown=SUCCESSES_SHOWN,
-            )  # fmt: skip
-            if world.truth().success(direction):
-                direction = direction.opposite
+        plan = PracticePlan(PracticeGoal(episodes=options.episodes), graph.state.alternation, paced=False)
+        graph.run(plan)
     finally:
-        world.close()
+        graph.close()

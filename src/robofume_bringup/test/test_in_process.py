@@ -1,0 +1,154 @@
+"""The graph in one process: the same commands, the same bags, the same course each time, and no rclpy node."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from fault_kit.rig import prepare
+from robofume_bringup.cli import main
+from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.in_process_session import InProcessSession
+from robofume_bringup.interruption import Interruption
+from robofume_bringup.run_config import open_run, parse_settings
+from robofume_bringup.run_directory import RunDirectory
+from robofume_common.enums import Actor, Outcome, RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_data.bag_reader import read_episodes
+from robofume_sim.tasks import TASKS
+
+TASK = "pot_pick_and_place"
+COMMON = ("--in-process", "--task", TASK)
+PRACTICE = ("reward.judge=ground_truth", "learner.warm_up_steps=50", "learner.publish_every=10",
+            "learner.checkpoint_every=20")  # fmt: skip
+
+
+def demonstrate(runs, name: str, *more: str) -> RunDirectory:
+    words = ("demos", "--runs", str(runs), "--run", name, *COMMON, "--demonstrations", "2", "--failures", "1", *more)
+    assert main(list(words)) == 0
+    return RunDirectory(runs / name)
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory) -> RunDirectory:
+    return demonstrate(tmp_path_factory.mktemp("runs"), "one")
+
+
+def practising(directory: RunDirectory, collected: RunDirectory) -> list[str]:
+    """A run with a small policy, and the words that let it practise, judged by the truth."""
+    open_run(directory, {"task": TASK, "in_process": True, "settings": parse_settings(PRACTICE)})
+    prepare(directory, list(read_episodes(collected.bag_files("demos"))))
+    directory.reward.mkdir()
+    return ["practice", "--runs", str(directory.path.parent), "--run", directory.name]
+
+
+def test_the_same_seed_gives_the_same_demonstrations_and_another_seed_others(collected, tmp_path):
+    again = demonstrate(tmp_path, "again")
+    first, second = (list(read_episodes(run.bag_files("demos"))) for run in (collected, again))
+    assert [e.episode_id for e in first] == [e.episode_id for e in second]
+    for a, b in zip(first, second, strict=True):
+        assert np.array_equal(a.images, b.images) and np.array_equal(a.actions, b.actions)
+        assert np.array_equal(a.stamps, b.stamps) and a.outcome == b.outcome
+    other = list(read_episodes(demonstrate(tmp_path, "other", "--seed", "7").bag_files("demos")))
+    assert not np.array_equal(first[0].images[0], other[0].images[0])
+
+
+def test_demonstrations_are_whole_episodes_judged_by_the_truth(collected):
+    episodes = list(read_episodes(collected.bag_files("demos")))
+    assert sum(e.outcome == Outcome.SUCCESS for e in episodes) >= 4
+    for episode in episodes:
+        episode.validate()
+        assert (episode.actors == Actor.SCRIPT).all()
+        assert (episode.sources == RewardSource.GROUND_TRUTH).all()
+        assert ((episode.verdicts == Verdict.SUCCESS) == episode.truth).all()
+        assert (np.diff(episode.stamps) > 0).all()
+        limit = TASKS[TASK].description.steps_allowed(demonstrating=True)
+        assert episode.length <= limit
+        if episode.outcome == Outcome.SUCCESS:  # three in a row, as the graph's switcher asks for
+            assert episode.truth[episode.success_index : episode.success_index + 3].all()
+        else:
+            assert episode.length == limit
+    assert not collected.parameters.exists(), "no node was started"
+
+
+def test_practice_learns_records_and_continues(collected, tmp_path, capsys):
+    directory = RunDirectory(tmp_path / "small")
+    words = practising(directory, collected)
+    assert main([*words, "--practice-steps", "110"]) == 0
+    assert "Practice: " in capsys.readouterr().out
+    episodes = list(read_episodes(directory.bag_files("practice")))
+    steps = sum(episode.length for episode in episodes)
+    assert steps >= 110
+    assert max(int(path.name) for path in directory.checkpoints.glob("[0-9]*")) == steps - 50
+    assert len({int(version) for e in episodes for version in e.policy_versions}) > 2, "newer weights act"
+    assert main([*words, "--practice-steps", "160"]) == 0
+    more = list(read_episodes(directory.bag_files("practice")))
+    assert len(directory.bag_files("practice")) == 2
+    ids = [episode.episode_id for episode in more]
+    assert len(set(ids)) == len(ids) > len(episodes)
+    total = sum(episode.length for episode in more)
+    assert max(int(path.name) for path in directory.checkpoints.glob("[0-9]*")) == total - 50
+    log = (directory.logs / "in_process.log").read_text()
+    assert f"Continuing with {steps - 50} updates, {steps} steps, {len(episodes)} episodes" in log
+
+
+def test_a_killed_practice_loses_the_open_episode_at_most(collected, tmp_path):
+    directory = RunDirectory(tmp_path / "killed")
+    words = [sys.executable, "-m", "robofume_bringup", *practising(directory, collected), "--practice-steps"]
+    process = subprocess.Popen([*words, "100000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while len(list(read_episodes(directory.bag_files("practice")))) < 3:
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.2)
+    finally:
+        process.kill()
+        process.wait()
+    before = list(read_episodes(directory.bag_files("practice")))
+    steps = sum(episode.length for episode in before)
+    assert main([*words[3:], str(steps + 20)]) == 0
+    after = list(read_episodes(directory.bag_files("practice")))
+    assert [e.episode_id for e in after[: len(before)]] == [e.episode_id for e in before]
+    assert len({e.episode_id for e in after}) == len(after)
+    newest = max(int(path.name) for path in directory.checkpoints.glob("[0-9]*"))
+    assert newest == sum(e.length for e in after) - 50
+
+
+def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
+    directory = RunDirectory(tmp_path / "stopped")
+    words = [sys.executable, "-m", "robofume_bringup", *practising(directory, collected), "--practice-steps", "100000"]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    end = time.monotonic() + 120
+    while not list(read_episodes(directory.bag_files("practice"))):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert list(read_episodes(directory.bag_files("practice")))[-1].outcome == Outcome.ABORTED
+    assert list(directory.checkpoints.glob("[0-9]*"))
+
+
+def test_evaluation_is_the_same_each_time(collected, tmp_path):
+    directory = RunDirectory(tmp_path / "evaluated")
+    practising(directory, collected)
+    words = ["evaluate", "--runs", str(tmp_path), "--run", "evaluated", "--weights", "pretrained", "--trials", "2"]
+    records = []
+    for _ in range(2):
+        assert main(words) == 0
+        record = (directory.evaluations / "before.json").read_text().splitlines()
+        records.append([line for line in record if '"started"' not in line and '"duration"' not in line])
+    assert records[0] == records[1]
+    assert sum("true" in line or "false" in line for line in records[0]) == 4
+
+
+def test_what_cannot_run_so_is_one_sentence(tmp_path):
+    nodes = build_graph(GraphSettings(TASK, "collect", robot="gazebo", record=False))
+    with pytest.raises(RobofumeError, match="Only the embedded simulation can run in one process, and not gazebo_"):
+        InProcessSession(nodes, TASKS[TASK].description, tmp_path / "log", Interruption())
