@@ -61,6 +61,15 @@ class Familiarity:
         """Which (B,) of the images are unlike those of the training; the arguments are those of `distances`."""
         return self.distances(images) > 1.0
 
+    def new_scenes(self, images: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
+        """Places of those images (B, H, W, 3) that belong to each group but the first, that of what was recorded."""
+        if len(self.centres) < 2 or not len(images):
+            return []
+        described = describe(images)
+        strange = _nearest(described, self.centres[:1], self.metrics[:1])[0] > 1.0
+        nearest = _nearest(described, self.centres[1:], self.metrics[1:])[1]
+        return [np.flatnonzero(strange & (nearest == group)) for group in range(len(self.centres) - 1)]
+
     def __repr__(self) -> str:
         """Every number, since a model's version is made of it."""
         return f"Familiarity({self.centres.tolist()}, {self.metrics.tolist()})"

@@ -28,7 +28,7 @@ from robofume_common.parameters import setting
 from robofume_common.precision import has_bfloat16
 from robofume_data.bag_reader import read_episodes
 
-from . import counterexamples, dataset, evaluation, familiarity, mining, questions, tiny_model, worst_frames
+from . import counterexamples, dataset, evaluation, familiarity, mining, questions, relighting, tiny_model, worst_frames
 from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
@@ -72,6 +72,10 @@ class TrainingConfig:
         "objects, and what is no picture of it; 0: none are made",
         minimum=0.0,
         maximum=0.5,
+    )
+    relight: bool = setting(
+        True,
+        "Ask about the recorded pictures in the light of a new scene too, where a person has labelled pictures of one",
     )
     hard_share: float = setting(0.5, "Questions drawn by how badly they are still answered", minimum=0.0, maximum=1.0)
     pose_weight: float = setting(
@@ -157,9 +161,12 @@ def train_on_episodes(
     held = dataset.held_out(episodes, options.held_out_share, options.seed)
     training = labelled.select(~held[labelled.episodes])
     checking = labelled.select(held[labelled.episodes])
-    taken, made = training, counterexamples.Made()
+    known = _familiarity(training, checking, augmentation, options.seed)
+    taken, made, relit = training, counterexamples.Made(), 0
     if options.counterexample_share > 0:
         training, made = counterexamples.add(training, options.seed)
+    if options.relight:
+        training, relit = relighting.add(training, _new_scenes(taken, known), options.seed)
 
     output = Path(output_directory)
     partial = output.with_name(output.name + ".partial")
@@ -180,7 +187,7 @@ def train_on_episodes(
     from_home = reward.calibration.probabilities(evaluation.log_odds(reward, at_home))
     home_threshold = choose_home_failure_threshold(from_home, at_home.labels, options.target_precision)
     reward.calibration = dataclasses.replace(reward.calibration, home_failure_threshold=home_threshold)
-    reward.familiarity = _familiarity(taken, checking, augmentation, options.seed)
+    reward.familiarity = known
     measured = evaluation.evaluate_episodes(reward, held_episodes)
     summary = {
         "options": asdict(options),
@@ -193,6 +200,7 @@ def train_on_episodes(
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
         "training_questions": len(taken),
         "counterexamples": made.as_dict(),
+        "relit_questions": relit,
         "held_out_questions": len(checking),
         "mined_questions": int(taken.mined.sum()),
         "agreed_episodes": sorted(agreed),
@@ -378,6 +386,12 @@ def _familiarity(
     recorded, held = (np.unique(frames.frames[~frames.mined]) for frames in (training, checking))
     images = training.images
     return familiarity.fit(images[recorded], images[held], images[labelled], augmentation, seed)
+
+
+def _new_scenes(frames: LabelledFrames, known: familiarity.Familiarity) -> list[list[int]]:
+    """The labelled pictures, as indices, of each scene that is strange to the recorded ones."""
+    labelled = np.unique(frames.frames[frames.mined])
+    return [labelled[places].tolist() for places in known.new_scenes(frames.images[labelled])]
 
 
 def _prepare(reward: RewardModel, frames: LabelledFrames) -> torch.Tensor | None:

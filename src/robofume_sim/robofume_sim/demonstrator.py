@@ -48,8 +48,8 @@ class DemonstratorConfig:
     )
     half_way_share: float = setting(
         0.4,
-        "Share of those failures that end half-way, neither goal reached, in a task where the object stays so: what no "
-        "success shows, and a judge must have seen",
+        "Share of those failures that end just short of the goal, in a task where the object stays so: what no success "
+        "shows, and a judge must have seen",
         minimum=0.0,
         maximum=1.0,
     )
@@ -80,7 +80,7 @@ class Demonstrator:
         fails = self._rng.random() < self.config.failure_share
         self.mishap = Mishap(int(self._rng.integers(1, 5))) if fails else None
         if fails and isinstance(self.task, CarryingTask) and self._rng.random() < self.config.half_way_share:
-            between = self.task.half_way_point(self._rng)
+            between = self.task.half_way_point(direction, self._rng)
             if between is not None:
                 self.mishap, place = Mishap.HALF_WAY, between
         miss = self._rng.uniform(0.05, 0.08) if self.mishap is Mishap.MISS else 0.0

@@ -120,6 +120,7 @@ class PriorTask(PotPickAndPlace):
     in_gazebo = False
     start_margin = CLOSE
     leaning = 0.0
+    border_share = 0.0  # a painted plate has no edge that holds anything
 
     def __init__(self, variant: Variant) -> None:
         self.variant = variant

@@ -62,8 +62,36 @@ def test_some_failures_end_half_way_where_the_object_stays_so():
     assert np.mean(ends) > 0.4  # a lid that slides off, or on, is what may happen to anybody
 
 
+def test_the_pot_is_put_down_on_both_sides_of_the_border_with_the_right_outcome():
+    task = make_task("pot_pick_and_place")
+    rng = np.random.default_rng(0)
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
+        side = 1.0 if direction == Direction.FORWARD else -1.0  # the tray is on the left
+        places = np.array([task.place_point(direction, rng) for _ in range(300)])
+        short = np.array([task.half_way_point(direction, rng) for _ in range(300)])
+        assert (side * places[:, 1] >= 0.028).all() and (side * short[:, 1] <= -0.028).all()
+        beside = side * places[:, 1] < 0.043  # no other place is as close
+        assert 0.15 < beside.mean() < 0.35
+        assert np.abs(short[:, 1]).max() <= 0.048 and np.ptp(short[:, 0]) > 0.18 and np.ptp(places[beside, 0]) > 0.17
+    script = Demonstrator(task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0))
+    world, short_of_it = World("pot_pick_and_place"), []
+    arm = ArmDriver(world)
+    for number in range(12):
+        direction = Direction.FORWARD if number % 2 == 0 else Direction.BACKWARD
+        world.reset(direction, seed=number)
+        arm.forget()
+        script.begin(direction)
+        for _ in range(40):
+            arm.step(script.act(world.scene_state()))
+        arm.home()
+        begin, end = (np.array(zone) for zone in (task.zones if direction == Direction.FORWARD else task.zones[::-1]))
+        y = world.scene_state().objects["pot"].position[1]
+        short_of_it.append(not world.truth().success(direction) and abs(y - np.clip(y, *begin[:, 1])) < 0.02)
+    assert np.mean(short_of_it) > 0.5
+
+
 def test_nothing_ends_half_way_where_it_does_not_stay_or_is_not_asked_for():
-    for task, share in (("pot_pick_and_place", 1.0), ("pot_lid", 0.0)):
+    for task, share in (("pot_plates", 1.0), ("pot_lid", 0.0)):
         script = Demonstrator(make_task(task), DemonstratorConfig(failure_share=1.0, half_way_share=share))
         mishaps = set()
         for _ in range(40):

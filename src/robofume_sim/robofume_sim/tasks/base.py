@@ -187,9 +187,9 @@ class CarryingTask(SimulatedTask):
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """How a script would carry the object now."""
 
-    def half_way_point(self, rng: np.random.Generator) -> Vector | None:  # noqa: ARG002  for those that have one
-        """Where (3,) [m] the gripper lets go of an object that is to stay between the two goals, neither of them
-        reached; None where nothing stays so.
+    def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector | None:  # noqa: ARG002
+        """Where (3,) [m] the gripper lets go of an object that is to end just short of the goal; None where nothing
+        stays so.
         """
         return None
 

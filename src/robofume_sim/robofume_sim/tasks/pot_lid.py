@@ -112,7 +112,7 @@ class PotLid(CarryingTask):
             return np.array([*POT_PLACE, POT_HEIGHT + GRASP_HEIGHT + 0.003])
         return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
 
-    def half_way_point(self, rng: np.random.Generator) -> Vector:
+    def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector:  # noqa: ARG002  the same
         """So far beside the pot's axis that the lid lies off-centre on it, or askew on its rim."""
         angle, apart = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(*HALF_WAY)
         x, y = POT_PLACE[0] + apart * np.cos(angle), POT_PLACE[1] + apart * np.sin(angle)

@@ -33,7 +33,8 @@ GRASP_HEIGHT = 0.026
 TRAY_MIN, TRAY_MAX = (0.190, 0.028), (0.380, 0.130)
 TABLE_MIN, TABLE_MAX = (0.190, -0.130), (0.380, -0.028)
 LEANING = 0.010  # a pot that stands and leans on the divider is this far [m] from its zone; it counts as inside
-START_MARGIN = 0.015  # starts and places keep this far [m] inside their zone
+START_MARGIN = 0.015  # starts, and most places, keep this far [m] inside their zone
+BORDER = 0.020  # how far [m] from the border something is put down that is carried no further than it must be
 
 
 class PotPickAndPlace(CarryingTask):
@@ -55,6 +56,9 @@ class PotPickAndPlace(CarryingTask):
     """Where forward starts, and where it ends."""
     start_margin = START_MARGIN
     leaning = LEANING
+    border_share = 0.3
+    """Of the places that a script chooses: how many are just behind the border, in corners too. The shortest way ends
+    there, so a policy finds these places, and a judge has to know both sides of the border."""
 
     def bodies(self, appearance: scene.Appearance) -> str:
         """Tray, divider and the pot."""
@@ -99,9 +103,29 @@ class PotPickAndPlace(CarryingTask):
         )
 
     def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
-        """Anywhere well inside the zone where the direction ends."""
-        lower, upper = self.zones[direction == Direction.FORWARD]
-        return place_within(lower, upper, self.start_margin, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
+        """Anywhere well inside the zone where the direction ends, or just behind its border."""
+        begin, end = self._zones(direction)
+        if rng.random() < self.border_share:
+            return self._beside(end, begin, rng)
+        return place_within(*end, self.start_margin, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.002)
+
+    def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector | None:
+        """Just before the border; None where there is none."""
+        begin, end = self._zones(direction)
+        return self._beside(begin, end, rng) if self.border_share > 0.0 else None
+
+    def _zones(self, direction: Direction) -> tuple[Zone, Zone]:
+        """Where the direction begins, and where it ends."""
+        first, second = self.zones
+        return (first, second) if direction == Direction.FORWARD else (second, first)
+
+    @staticmethod
+    def _beside(zone: Zone, other: Zone, rng: np.random.Generator) -> Vector:
+        """A place inside a zone, at most `BORDER` from the edge that the `other` one is behind."""
+        edge = np.clip(rng.uniform(*other), *zone)
+        inwards = np.where(np.greater(other[0], zone[1]), -1.0, np.where(np.less(other[1], zone[0]), 1.0, 0.0))
+        x, y = edge + inwards * rng.uniform(0.0, BORDER)
+        return np.array([x, y, GRASP_HEIGHT + 0.002])
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:  # noqa: ARG002  same both ways
         """Close around the middle of the pot."""

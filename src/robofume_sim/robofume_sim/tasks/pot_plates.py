@@ -34,6 +34,7 @@ class PotPlates(PotPickAndPlace):
     zones = (TABLE, MIDDLE)
     start_margin = 0.012
     leaning = 0.0
+    border_share = 0.0  # a painted plate has no edge that holds anything
 
     @property
     def pairs(self) -> tuple[SimulatedTask, ...]:
