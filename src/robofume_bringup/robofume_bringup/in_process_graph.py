@@ -66,7 +66,7 @@ class _Recorded:
 
     steps: list[StepRecord] = field(default_factory=list)
     judged: list[_Judged] = field(default_factory=list)
-    truths: list[dict[str, tuple[bool, bool]]] = field(default_factory=list)
+    truths: list[tuple[bool, bool]] = field(default_factory=list)
 
 
 class InProcessJudge:
@@ -277,7 +277,9 @@ class InProcessGraph:
         recorded.judged.append(judged)
         recorded.truths.append(truths)
         changed = self._stillness.changed(step.episode_id, step.index, step.proprioception, lambda: step.image)
-        let_go = not has_action or lets_go(step.action, step.proprioception, switcher.open_gripper)
+        let_go = step.action is None or lets_go(
+            step.action.tolist(), step.proprioception.tolist(), switcher.open_gripper
+        )
         self.on_step(step)
         self._handle(
             self.loop.on_step(

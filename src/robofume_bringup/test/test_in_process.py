@@ -95,6 +95,18 @@ def test_practice_learns_records_and_continues(collected, tmp_path, capsys):
     assert f"Continuing with {steps - 50} updates, {steps} steps, {len(episodes)} episodes" in log
 
 
+def test_the_same_practice_again_is_the_same(collected, tmp_path):
+    courses = []
+    for name in ("one", "two"):
+        directory = RunDirectory(tmp_path / name)
+        assert main([*practising(directory, collected), "--practice-steps", "80"]) == 0
+        courses.append(list(read_episodes(directory.bag_files("practice"))))
+    assert len(courses[0]) == len(courses[1]) > 2
+    for a, b in zip(*courses, strict=True):
+        assert np.array_equal(a.actions, b.actions) and np.array_equal(a.images, b.images)
+        assert np.array_equal(a.policy_versions, b.policy_versions) and a.outcome == b.outcome
+
+
 def test_a_killed_practice_loses_the_open_episode_at_most(collected, tmp_path):
     directory = RunDirectory(tmp_path / "killed")
     words = [sys.executable, "-m", "robofume_bringup", *practising(directory, collected), "--practice-steps"]

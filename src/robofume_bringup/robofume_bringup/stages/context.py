@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.interruption import Interruption
+from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner
@@ -35,13 +36,32 @@ class StageContext:
         tqdm.write(sentence)
 
     @contextmanager
+    def robot(
+        self, mode: str, overrides: Mapping[str, Mapping[str, Any]] | None = None, **settings: Any
+    ) -> Iterator[RobotSession | InProcessSession]:
+        """A robot that practises and evaluates: the running graph, or that in this process where the run says so.
+
+        The arguments are those of `graph`.
+        """
+        if not self.config.in_process:
+            with self.graph(mode, overrides, **settings) as session:
+                yield session
+            return
+        from robofume_bringup.in_process_session import InProcessSession
+
+        task = task_description(self.config.robot, self.config.task)
+        log = self.directory.logs / "in_process.log"
+        with InProcessSession(self._nodes(mode, overrides, settings), task, log, self.interruption) as alone:
+            yield alone
+
+    @contextmanager
     def graph(
         self,
         mode: str,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         secure: bool = False,
         **settings: Any,
-    ) -> Iterator[RobotSession | InProcessSession]:
+    ) -> Iterator[RobotSession]:
         """A running graph that is ready; leaving the block stops it.
 
         Arguments:
@@ -50,6 +70,20 @@ class StageContext:
             secure: with SROS2 and the run's keystore.
             settings: further fields of GraphSettings.
         """
+        nodes = self._nodes(mode, overrides, settings)
+        from robofume_bringup.robot_session import RobotSession
+
+        keystore = self.directory.keystore if secure else None
+        runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs, keystore=keystore)
+        runner.hurried = lambda: self.interruption.requests > 1
+        with runner, RobotSession(runner, self.interruption, say=self.say) as session:
+            session.wait_until_ready()
+            yield session
+
+    def _nodes(
+        self, mode: str, overrides: Mapping[str, Mapping[str, Any]] | None, settings: Mapping[str, Any]
+    ) -> list[NodeDescription]:
+        """The nodes of a graph, their settings checked."""
         merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (overrides or {}).items()}
         for name, values in self.config.settings.items():
             if name not in COMPONENTS:
@@ -71,22 +105,7 @@ class StageContext:
         )
         for node in nodes:
             node.settings()
-        if self.config.in_process and not secure:
-            from robofume_bringup.in_process_session import InProcessSession
-
-            task = task_description(self.config.robot, self.config.task)
-            log = self.directory.logs / "in_process.log"
-            with InProcessSession(nodes, task, log, self.interruption) as alone:
-                yield alone
-            return
-        from robofume_bringup.robot_session import RobotSession
-
-        keystore = self.directory.keystore if secure else None
-        runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs, keystore=keystore)
-        runner.hurried = lambda: self.interruption.requests > 1
-        with runner, RobotSession(runner, self.interruption, say=self.say) as session:
-            session.wait_until_ready()
-            yield session
+        return nodes
 
     def _next_start(self, mode: str) -> dict[str, Any]:
         """What the switcher goes on with: a simulation that starts anew must fit to it."""

@@ -51,7 +51,7 @@ def _record(
     seed = context.config.seed + (CLUMSY_SEED if clumsy else 0) + before
     total = episodes if clumsy else 2 * successes_per_direction
     with (
-        context.graph("collect", clumsy=clumsy, scene_seed=seed) as session,
+        context.robot("collect", clumsy=clumsy, scene_seed=seed) as session,
         context.bar(f"Collecting {what}", total, "episode" if clumsy else "success") as bar,
     ):
 

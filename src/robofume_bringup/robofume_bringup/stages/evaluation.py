@@ -39,7 +39,7 @@ def evaluate_policy(
     sim = {"sim": {"variation": 1.0, "variations": (variation,)}} if variation != PLAIN else {}
     with (
         context.timed(stage),
-        context.graph("evaluate", sim, weights=weights) as session,
+        context.robot("evaluate", sim, weights=weights) as session,
         context.bar(f"Evaluating ({name})", 2 * trials, "trial") as bar,
     ):
 

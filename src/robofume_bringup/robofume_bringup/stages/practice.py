@@ -48,7 +48,7 @@ def _practise(context: StageContext, done: int) -> None:
     total = context.config.practice_steps
     scene_seed = context.config.seed * 1000 + len(context.directory.bag_files("practice"))
     with (
-        context.graph("practice", scene_seed=scene_seed) as session,
+        context.robot("practice", scene_seed=scene_seed) as session,
         context.bar("Practising", total, "step", initial=done) as bar,
     ):
 
