@@ -84,7 +84,9 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> list[dict]:
     common = ["--runs", runs, "--task", task, "--seed", seed]
     settings = [word for item in arguments.set for word in ("--set", item)]
     settings += ["--in-process"] if arguments.in_process else []
-    settings += ["--failures", arguments.failures] if arguments.failures is not None else []
+    for amount in ("failures", "demonstrations"):
+        if getattr(arguments, amount) is not None:
+            settings += [f"--{amount}", getattr(arguments, amount)]
     main = runs / name
     started = time.monotonic()
     if not (main / "report.html").is_file():
@@ -129,6 +131,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="COMPONENT.SETTING=VALUE")
     parser.add_argument("--in-process", action="store_true", help="each run in one process, on one processor")
     parser.add_argument("--failures", type=int, help="deliberately bad attempts (default: the command's)")
+    parser.add_argument("--demonstrations", type=int, help="successful ones per direction (default: the command's)")
     arguments = parser.parse_args()
     if shutil.which("robofume") is None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
