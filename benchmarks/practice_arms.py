@@ -1,0 +1,127 @@
+"""What each part earns: the same demonstrations, judge and pre-trained policy, practised in several ways.
+
+Each seed has one run that is prepared once (demonstrations, reward model, pre-training) and one copy of it for each
+arm, which is practised in one process and evaluated. What an arm changes in pre-training is pre-trained anew.
+
+- `practice`: as `robofume demo` does it, judged by the vision-language model alone;
+- `ground_truth`: judged by the simulation's truth, the upper reference for the judge;
+- `dense`: with progress as a potential (docs/architecture.md);
+- `cql`, `iql`: another offline and online learner in Cal-QL's place;
+- `no_imitation`, `no_shift`, `half_updates`: without the behaviour-cloning term, without the random shift of the
+  pictures, with half as many updates per step;
+- `offline`: no practice, as many more offline updates.
+
+A stopped benchmark continues with the same command; every finished arm is a row of the CSV at once:
+
+    python benchmarks/practice_arms.py --runs RUNS --seeds 0 1 2 --arms practice ground_truth
+
+Writes benchmarks/results/practice_arms_<task>.csv.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from judge_tables import Table
+from main_job import evaluation, practice_figures, robofume
+from robofume_bringup.run_config import parse_settings
+from robofume_bringup.run_directory import RunDirectory
+from robofume_policy.config import OnlineConfig
+
+PREPARED = ("bags/demos", "reward")
+ARMS: dict[str, tuple[str, ...]] = {
+    "practice": (),
+    "ground_truth": ("reward.judge=ground_truth",),
+    "dense": ("learner.progress_weight=10",),
+    "cql": ("agent.algorithm=cql",),
+    "iql": ("agent.algorithm=iql",),
+    "no_imitation": ("agent.imitation_weight=0.0",),
+    "no_shift": ("agent.random_shift=0",),
+    "half_updates": ("learner.updates_per_step=0.5",),
+    "offline": (),
+}
+
+
+def prepare(given: argparse.Namespace, seed: int) -> RunDirectory:
+    """The run that the arms of a seed begin from."""
+    directory = RunDirectory(given.runs / f"{given.task}_{seed}")
+    common = ("--runs", given.runs, "--run", directory.name)
+    amounts = ("--demonstrations", given.demonstrations, "--failures", given.failures)
+    robofume("demos", *common, "--task", given.task, "--seed", seed, "--in-process", *amounts)
+    robofume("reward", "train", *common)
+    pretrain(directory, given, given.pretraining_updates)
+    return directory
+
+
+def pretrain(directory: RunDirectory, given: argparse.Namespace, updates: int) -> None:
+    """Train offline and evaluate; nothing where that is finished."""
+    if not (directory.evaluations / "before.json").is_file():
+        common = ("--runs", given.runs, "--run", directory.name)
+        robofume("pretrain", *common, "--pretraining-updates", updates)
+        robofume("evaluate", *common, "--weights", "pretrained", "--trials", given.trials)
+
+
+def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace, arm: str) -> None:
+    """A copy of the prepared run with the arm's settings; whole or not there."""
+    if directory.config_file.exists():
+        return
+    config = base.read_config() | {"settings": parse_settings(ARMS[arm]), "practice_steps": given.steps}
+    shutil.rmtree(directory.path, ignore_errors=True)
+    directory.prepare()
+    kept = PREPARED if arm == "offline" or "agent" in config["settings"] else (*PREPARED, "pretrained", "evaluations")
+    if arm == "offline":
+        kept = (*kept, "pretrained")
+    for part in kept:
+        shutil.copytree(base.path / part, directory.path / part, dirs_exist_ok=True)
+    for stage in ("demos", "reward"):
+        directory.note(stage, **base.stage_record(stage))
+    directory.write_config(config)
+
+
+def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, table: Table) -> None:
+    """One arm of one seed."""
+    directory = RunDirectory(given.runs / f"{given.task}_{seed}_{arm}")
+    begin(directory, base, given, arm)
+    figures: dict = {}
+    if arm == "offline":
+        made = given.steps - OnlineConfig().warm_up_steps
+        pretrain(directory, given, given.pretraining_updates + made)
+        before, after = evaluation(base.path, "before"), evaluation(directory.path, "before")
+    else:
+        pretrain(directory, given, given.pretraining_updates)
+        common = ("--runs", given.runs, "--run", directory.name)
+        robofume("practice", *common, "--practice-steps", given.steps)
+        robofume("evaluate", *common, "--trials", given.trials)
+        before, after = evaluation(directory.path, "before"), evaluation(directory.path, "after")
+        figures = practice_figures(directory.path)
+    started = {f"{name}_before": before[name] for name in ("forward", "backward", "mean")}
+    table.add({"task": given.task, "seed": seed, "arm": arm, **started, **after, **figures})
+
+
+def main() -> None:
+    """Every arm of every seed that is not in the table yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="pot_pick_and_place")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=["practice", "ground_truth"], choices=ARMS)
+    parser.add_argument("--runs", type=Path, default=Path("runs/practice_arms"))
+    parser.add_argument("--demonstrations", type=int, default=50)
+    parser.add_argument("--failures", type=int, default=60)
+    parser.add_argument("--pretraining-updates", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=14_000, help="control steps of practice")
+    parser.add_argument("--trials", type=int, default=50, help="each way, before and after")
+    given = parser.parse_args()
+    if shutil.which("robofume") is None:
+        sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
+    table = Table(f"practice_arms_{given.task}", ("seed", "arm"))
+    for seed in given.seeds:
+        missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm)]
+        base = prepare(given, seed) if missing else None
+        for arm in missing:
+            assert base is not None
+            run(given, base, seed, arm, table)
+
+
+if __name__ == "__main__":
+    main()
