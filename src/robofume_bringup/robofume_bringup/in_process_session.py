@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any
@@ -84,13 +85,12 @@ class InProcessSession:
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if self._writer is not None:
-                self._writer.close()
+        with ExitStack() as ends:  # each of them, whatever becomes of the others
+            ends.callback(self._graph.close)
             if self._learner is not None:
-                self._learner.close()
-        finally:
-            self._graph.close()
+                ends.callback(self._learner.close)
+            if self._writer is not None:
+                ends.callback(self._writer.close)
 
     def practice(
         self,
