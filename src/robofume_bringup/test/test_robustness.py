@@ -80,7 +80,7 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_pat
     worlds, said = [], []
 
     @contextmanager
-    def graph(mode, overrides=None, **settings):
+    def robot(mode, overrides=None, **settings):
         nodes = build_graph(
             GraphSettings("pot_lid", mode, run_directory=directory.path, overrides=overrides or {}, **settings)
         )
@@ -101,7 +101,7 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_pat
         yield SimpleNamespace(update=lambda _: None, n=0)
 
     context = SimpleNamespace(
-        directory=directory, config=RunConfig(task="pot_lid", trials=4), graph=graph, timed=nothing, bar=nothing,
+        directory=directory, config=RunConfig(task="pot_lid", trials=4), robot=robot, timed=nothing, bar=nothing,
         say=said.append,
     )  # fmt: skip
     evaluate_robustness(context, "pretrained", "before", ["light", "camera", "texture"])
