@@ -21,7 +21,7 @@ class Model:
 
     calibration = Calibration()
     familiarity = Familiarity()
-    opposites = {"put it in": "take it out"}  # noqa: RUF012
+    opposites = {"put it in": "take it out"}
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, ...]] = []
