@@ -168,14 +168,9 @@ class InProcessGraph:
 
     def use(self, policy: Any, version: int) -> None:
         """Act with an `ActingPolicy` from the next step on."""
-        from robofume_policy.exploration import Explorer
         from robofume_policy.language import InstructionEncoder
 
-        std = self.configs["policy"].exploration_std
-        if std >= 0.0:
-            policy.explorer = Explorer(replace(policy.explorer.settings, std=std))
-        if self._policy is not None and self._policy.explorer.settings == policy.explorer.settings:
-            policy.explorer = self._policy.explorer  # new weights do not interrupt a noise that lasts several steps
+        policy.succeed(self._policy, self.configs["policy"].exploration_std)
         if self._language is None or self._language.model_name != policy.language:
             self._language = InstructionEncoder(policy.language)
         self._policy = policy

@@ -10,7 +10,7 @@ from typing import Any
 from robofume_data.bag_reader import find_bags, read_episodes
 from robofume_data.episode import EpisodeData, Outcome, Phase
 from robofume_policy.checkpoint import read_version, write_version
-from robofume_policy.metrics import MetricsWriter, check_finite
+from robofume_policy.metrics import MetricsMean, MetricsWriter, check_finite
 from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.policy_network import ActingPolicy, load_policy
 from robofume_policy.replay_cache import ReplayCache
@@ -41,7 +41,7 @@ class InProcessLearner:
         self._metrics = (
             MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
         )
-        self._rows: list[tuple[int, dict[str, float]]] = []
+        self._mean = MetricsMean(config.metrics_every)
 
     def _read_back(self, learner: OnlineLearner) -> list[int]:
         """Take in what this run has practised already; the steps of each episode."""
@@ -82,26 +82,16 @@ class InProcessLearner:
         if learner.updates_due() < (at_least or config.update_block):
             return False
         due_every, renewed = (config.publish_every, config.checkpoint_every), False
-        while due := learner.updates_due():
-            before = learner.updates
-            # Blocks end at the numbers at which something is due, so that a restart does the same at the same numbers.
-            block = min(due, config.update_block, *(number - before % number for number in due_every))
+        while block := learner.next_block(config.update_block, due_every):
             metrics = learner.train(block)
             check_finite(metrics)
-            self._keep_metrics(block, metrics)
+            mean = self._mean.add(block, metrics)
+            if self._metrics is not None and mean is not None:
+                self._metrics.write(learner.updates, mean)
             renewed = renewed or learner.updates % config.publish_every == 0
             if config.checkpoints and learner.updates % config.checkpoint_every == 0:
                 learner.save(config.checkpoints)
         return renewed
-
-    def _keep_metrics(self, block: int, metrics: dict[str, float]) -> None:
-        self._rows.append((block, metrics))
-        total = sum(count for count, _ in self._rows)
-        if self._metrics is None or total < self._config.metrics_every:
-            return
-        mean = {name: sum(count * row[name] for count, row in self._rows) / total for name in metrics}
-        self._rows.clear()
-        self._metrics.write(self._learner.updates, mean)
 
     def close(self) -> None:
         """Keep what was learnt."""

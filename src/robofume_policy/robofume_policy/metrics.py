@@ -15,6 +15,24 @@ from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
 
+class MetricsMean:
+    """Gathers the metrics of blocks of updates until they are so many that a row of their mean is due."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._rows: list[tuple[int, Mapping[str, float]]] = []
+
+    def add(self, updates: int, metrics: Mapping[str, float]) -> dict[str, float] | None:
+        """Take the mean metrics of `updates` more updates; returns that of all since the last row, where one is due."""
+        self._rows.append((updates, metrics))
+        total = sum(count for count, _ in self._rows)
+        if total < self._every:
+            return None
+        mean = {name: sum(count * row[name] for count, row in self._rows) / total for name in metrics}
+        self._rows.clear()
+        return mean
+
+
 class MetricsWriter:
     """Writes rows of named numbers to `<directory>/<name>.csv` and, where installed, to TensorBoard.
 

@@ -130,6 +130,13 @@ class OnlineLearner:
         """Updates that are allowed and not yet made, at least 0."""
         return max(0, self.target_updates - self.updates)
 
+    def next_block(self, most: int, due_every: Iterable[int]) -> int:
+        """How many updates to make now, at most so many, 0 where none is due.
+
+        Blocks end at the multiples of each of `due_every`, so that a restart does the same at the same numbers.
+        """
+        return min(self.updates_due(), most, *(number - self.updates % number for number in due_every))
+
     def add_episode(self, episode: EpisodeData) -> int:
         """Take in an ended episode; returns its number of transitions (0: not used, or held already)."""
         transitions = self._converter(episode)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -56,6 +57,16 @@ class ActingPolicy:
         self.architecture = architecture_hash(config)
         self.explorer = Explorer(exploration)
         self.language = language
+
+    def succeed(self, before: "ActingPolicy | None", std: float = -1.0) -> None:
+        """Act in the place of an earlier policy: new weights do not interrupt a noise that lasts several steps.
+
+        `std`: deviation of the noise, below 0 as the weights say.
+        """
+        if std >= 0.0:
+            self.explorer = Explorer(replace(self.explorer.settings, std=std))
+        if before is not None and before.explorer.settings == self.explorer.settings:
+            self.explorer = before.explorer
 
     def act(
         self,

@@ -30,7 +30,7 @@ from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Rewar
 from robofume_policy.checkpoint import read_version, write_version
 from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
-from robofume_policy.metrics import MetricsWriter, check_finite
+from robofume_policy.metrics import MetricsMean, MetricsWriter, check_finite
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.write_patience import WritePatience
 
@@ -191,7 +191,7 @@ class LearnerNode(GraphNode):
         self._metrics = (
             MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
         )
-        self._metric_rows: list[tuple[int, dict[str, float]]] = []
+        self._metrics_mean = MetricsMean(config.metrics_every)
         self._learner = learner
         if restored or found:
             held = f"{learner.updates} updates, {self._count.total} steps, {learner.online.episodes} episodes"
@@ -236,8 +236,8 @@ class LearnerNode(GraphNode):
         self._news.clear()
         self._take_in()
         learner, config = self._learner, self._config
-        due = learner.updates_due()
-        if due == 0:
+        block = learner.next_block(config.update_block, self._due_every)
+        if block == 0:
             message = "waiting for steps" if learner.target_updates else "warming up"
             self._set_status(LearnerStatus.STATE_WAITING, message)
             self._publish_status()
@@ -245,9 +245,6 @@ class LearnerNode(GraphNode):
             self._news.wait(0.5)
             self._ending.wait(0.02)
             return
-        before = learner.updates
-        # Blocks end at the numbers at which something is due, so that a restart does the same at the same numbers.
-        block = min(due, config.update_block, *(n - before % n for n in self._due_every))
         started = time.monotonic()
         metrics = learner.train(block)
         rate = block / max(1e-9, time.monotonic() - started)
@@ -283,12 +280,9 @@ class LearnerNode(GraphNode):
 
     def _write_metrics(self, updates: int, block: int, metrics: dict[str, float]) -> None:
         """A row every `metrics_every` updates: the mean over them."""
-        self._metric_rows.append((block, metrics))
-        total = sum(count for count, _ in self._metric_rows)
-        if self._metrics is None or total < self._config.metrics_every:
+        mean = self._metrics_mean.add(block, metrics)
+        if self._metrics is None or mean is None:
             return
-        mean = {name: sum(count * row[name] for count, row in self._metric_rows) / total for name in metrics}
-        self._metric_rows.clear()
         writer = self._metrics
         self._try_to_keep("metrics", lambda: writer.write(updates, mean), "the rows wait in memory.", ends=False)
 

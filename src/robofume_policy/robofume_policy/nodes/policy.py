@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from robofume_common import qos
 from robofume_interfaces.msg import ArmCommand, ArmStatus, PolicyWeights, Step, StepPermit
 from robofume_interfaces.msg import Task as TaskMessage
 from robofume_policy.actor import Actor, ActorConfig, Command, Output, StepRecord, Task
-from robofume_policy.exploration import Explorer
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,7 @@ class PolicyNode(GraphNode):
             settle()
 
     def _use(self, policy: Any, version: int) -> None:
-        if self._config.exploration_std >= 0.0:
-            policy.explorer = Explorer(replace(policy.explorer.settings, std=self._config.exploration_std))
-        if self._policy is not None and self._policy.explorer.settings == policy.explorer.settings:
-            policy.explorer = self._policy.explorer  # new weights do not interrupt a noise that lasts several steps
+        policy.succeed(self._policy, self._config.exploration_std)
         self._policy = policy
         self._publish(self._actor.set_policy(self._act, version))
 
