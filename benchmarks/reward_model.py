@@ -4,6 +4,7 @@ Parts, each with a file of its own in benchmarks/results/:
 
 - `practice`: precision and recall of the final verdict, seen from home, on the practice of finished runs of the main
   job, by the simulation's ground truth; with `--baselines` also those of the CNN, the linear probe and the base model;
+- `places`: the same question with the object everywhere on a grid, up to the walls and both sides of the border;
 - `shift`: the same question in scenes with another light, background, colours and a moved camera, with abstention;
   then again after fine-tuning on 20 labelled pictures of the new scene;
 - `familiarity`: which pictures of practice, and of such scenes, are strange to the model, and how wrong it would be;
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from judge_latency import latency
-from judge_scenes import adversarial_pictures, labelled_scenes, looks, scenes
+from judge_scenes import adversarial_pictures, labelled_scenes, looks, places, scenes
 from judge_tables import (
     DIRECTIONS,
     RESULTS,
@@ -51,7 +52,7 @@ from robofume_reward.training import TrainingConfig
 
 from robofume_reward import baselines, mining, training
 
-PARTS = ("practice", "shift", "familiarity", "labels", "adversarial", "blind_spot", "latency")
+PARTS = ("practice", "places", "shift", "familiarity", "labels", "adversarial", "blind_spot", "latency")
 LABELLED = (2, 5, 10, 20, 50)
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
 """How a trained tiny model is fine-tuned on: a fifth of the first training's peak learning rate."""
@@ -73,6 +74,19 @@ def practice(runs: Sequence[Path], with_baselines: bool) -> None:
                     key = {"run": run.name, "judge": name, "direction": direction}
                     if not table.has(**key, questions=row["questions"]):
                         table.add({**key, **row})
+
+
+def everywhere(runs: Sequence[Path], task: str) -> None:
+    """What the judge does not know of the places where the object can be."""
+    table = Table("reward_places", ("run", "direction"))
+    seen = places(task)
+    for run in runs:
+        judge = knowing_opposites(RewardModel.load(run / "reward"), task)
+        for direction, number in DIRECTIONS.items():
+            if not table.has(run=run.name, direction=direction):
+                own, opposite = ask(judge, seen["images"], seen["description"].instruction(number))
+                said = verdicts_from_home(judge.calibration, own, opposite, judge.familiarity.strange(seen["images"]))
+                table.add({"run": run.name, "direction": direction, **figures(own, seen[direction], said)})
 
 
 def _judge(run: Path, name: str) -> Judge:
@@ -272,6 +286,8 @@ def main() -> None:
     runs = [options.runs / name for name in options.names]
     if options.part == "practice":
         practice(runs, options.baselines)
+    elif options.part == "places":
+        everywhere(runs, options.task)
     elif options.part == "labels":
         labels(runs, options.labelled, options.chosen_by)
     elif options.part == "shift":
