@@ -5,6 +5,7 @@ model. Random shifts, which need pictures, are left out.
 """
 
 from functools import lru_cache
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from robofume_common.errors import RobofumeError
 
 CHUNK = 32
 """Pictures that go through the model together."""
+PICTURE_PARTS = ("vision_model", "vision_tower")
+"""What the picture side of a model of pictures and text is called in transformers."""
 
 
 class FrozenEncoder:
-    """A vision model of transformers, by directory or hub name: ViT, DINOv2, SigLIP, the picture side of CLIP, ResNet.
+    """A vision model of transformers, by directory or hub name: ViT, DINOv2, SigLIP, ResNet, FocalNet, or the picture
+    side of CLIP, LLaVA, SmolVLM and their like, a reward model of this suite among them.
 
     `cells` x `cells` means over the picture are kept of its last layer, since where something is matters as much as
     what it is.
@@ -47,8 +51,8 @@ class FrozenEncoder:
         pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255.0
         pixels = F.interpolate(pixels, size=(self._size, self._size), mode="bilinear", antialias=True)
         states = self._model(pixel_values=(pixels - self._mean) / self._std).last_hidden_state
-        if states.ndim == 3:  # tokens: those of the patches are the last ones, in rows
-            side = self._size // int(self._vision.patch_size)
+        if states.ndim == 3:  # tokens: those of the patches are the last ones, in rows; a hierarchical model has fewer
+            side = min(self._size // int(self._vision.patch_size), isqrt(states.shape[1]))
             states = states[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
         pooled = F.adaptive_avg_pool2d(states.float(), self.cells)
         return pooled.flatten(1).clamp(-6e4, 6e4).to(torch.float16).numpy()
@@ -90,7 +94,12 @@ def _load(name: str) -> tuple[Any, Any, dict[str, Any]]:
         model = AutoModel.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _cannot_load(name, error) from error
-    model = getattr(model, "vision_model", model).eval().requires_grad_(False)
+    parts = [part for name in PICTURE_PARTS if (part := getattr(model, name, None)) is not None]
+    if not parts and hasattr(model.config, "vision_config"):
+        raise RobofumeError(
+            f"A {model.config.model_type} model keeps its picture side to itself: name a vision model such as a ViT."
+        )
+    model = (parts[0] if parts else model).eval().requires_grad_(False)
     try:
         shown, _ = ImageProcessingMixin.get_image_processor_dict(name)
     except (OSError, ValueError):  # saved without its processor

@@ -28,6 +28,14 @@ def make(family: str, folder) -> str:
         vision = transformers.CLIPVisionConfig(**SMALL, **PICTURE)
         both = transformers.CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict())
         model = transformers.CLIPModel(both)
+    elif family == "llava":
+        vision = transformers.FocalNetConfig(image_size=32, patch_size=4, embed_dim=8, hidden_sizes=[8, 16],
+                                             depths=[1, 1], focal_levels=[1, 1], focal_windows=[3, 3],
+                                             hidden_size=16)  # fmt: skip
+        text = transformers.LlamaConfig(**SMALL, vocab_size=64)
+        model = transformers.LlavaForConditionalGeneration(
+            transformers.LlavaConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), image_token_index=1)
+        )
     elif family == "resnet":
         config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
         model = transformers.ResNetModel(config)
@@ -43,7 +51,7 @@ def make(family: str, folder) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("family", ["vit", "dinov2", "siglip", "clip", "resnet"])
+@pytest.mark.parametrize("family", ["vit", "dinov2", "siglip", "clip", "llava", "resnet"])
 def test_features_tell_what_is_where(tmp_path, family: str) -> None:
     encoder = FrozenEncoder(make(family, tmp_path), cells=2)
     images = np.zeros((3, 40, 40, 3), np.uint8)
@@ -81,6 +89,16 @@ def test_a_vision_model_that_is_not_there_is_named(tmp_path, name: str) -> None:
     network = replace(NETWORK, encoder="frozen", frozen_model=name and str(tmp_path / name))
     with pytest.raises(RobofumeError, match="vision model"):
         pretrain([make_episode()], tmp_path, action_space=SPACE, network=network, agent=AGENT, config=UPDATES)
+
+
+def test_a_model_without_a_picture_side_of_its_own_is_refused(tmp_path) -> None:
+    config = transformers.Qwen2VLConfig(
+        text_config={**SMALL, "vocab_size": 64},
+        vision_config={"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2},
+    )
+    transformers.Qwen2VLModel(config).save_pretrained(tmp_path)
+    with pytest.raises(RobofumeError, match="picture side to itself"):
+        FrozenEncoder(str(tmp_path), 2)
 
 
 def test_a_model_of_sentences_is_refused(tmp_path) -> None:
