@@ -7,10 +7,13 @@ defaults of `robofume_policy.config`, theirs the settings of d3rlpy's own script
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from peer_worlds import Array, Recording
+
+if TYPE_CHECKING:
+    from robofume_policy.replay import Batch
 
 BATCH, DISCOUNT, HIDDEN = 256, 0.99, 256
 ONLINE_SHARE = 0.5
@@ -35,17 +38,21 @@ class Learner(Protocol):
 class Ours:
     """An agent of robofume_policy on states alone."""
 
-    def __init__(self, algorithm: str, observations: int, actions: int, seed: int, capacity: int) -> None:
+    def __init__(
+        self, algorithm: str, observations: int, actions: int, seed: int, capacity: int, **settings: Any
+    ) -> None:
+        """`settings` replace those of `AgentConfig` that are the same for all learners."""
         from robofume_policy.agents import create_agent
         from robofume_policy.config import AgentConfig, NetworkConfig
         from robofume_policy.replay import ReplayMemory
 
-        network = NetworkConfig(
+        self.network = NetworkConfig(
             encoder="none", action_dimension=actions, proprioception_dimension=observations, instruction_dimension=1,
             instruction_features=1, hidden_size=HIDDEN,
         )  # fmt: skip
-        self.config = AgentConfig(algorithm=algorithm, batch_size=BATCH, discount=DISCOUNT, sampled_actions=10)
-        self.agent = create_agent(network, self.config, seed=seed)
+        common = {"batch_size": BATCH, "discount": DISCOUNT, "sampled_actions": 10}
+        self.config = AgentConfig(algorithm=algorithm, **(common | settings))
+        self.agent = create_agent(self.network, self.config, seed=seed)
         self.memories = ReplayMemory(capacity), ReplayMemory(capacity)
         self.online = False
         self.count = 0
@@ -58,9 +65,9 @@ class Ours:
         steps = len(recording.actions)
         known = np.ones(steps, bool)
         rewards, discounts, offset = n_step_targets(
-            steps, recording.success, known, DISCOUNT, self.config.n_step
+            steps, recording.success, known, self.config.discount, self.config.n_step
         )
-        returns = monte_carlo_returns(steps, recording.success, DISCOUNT)
+        returns = monte_carlo_returns(steps, recording.success, self.config.discount)
         imitation = np.full(steps, float(recording.success), np.float32)
         self.count += 1
 
@@ -83,18 +90,17 @@ class Ours:
 
     def update(self) -> None:
         """One update, half of it online data where there is some."""
-        from robofume_policy.replay import Batch
+        self.agent.update(self.sample())
+
+    def sample(self, bonus_weight: float = 0.0) -> Batch:
+        """The batch of an update."""
+        from robofume_policy.replay import sample_mixed
 
         offline, online = self.memories
         if self.agent.updates == 0:
             self.agent.fit_inputs(*offline.statistics())
-        random = self.agent.random
-        if self.online and len(online):
-            new = int(BATCH * ONLINE_SHARE)
-            batch = Batch.concatenate(offline.sample(BATCH - new, random), online.sample(new, random))
-        else:
-            batch = offline.sample(BATCH, random)
-        self.agent.update(batch)
+        share = 1.0 - ONLINE_SHARE if self.online else 1.0
+        return sample_mixed(offline, online, share, self.config.batch_size, self.agent.random, bonus_weight)
 
     def act(self, observation: Array, explore: bool) -> Array:
         """The averaged policy's mean; with noise where it explores."""
