@@ -23,7 +23,7 @@ from robofume_common.errors import RobofumeError
 from robofume_common.task import TaskDescription
 from robofume_data.episode import EpisodeData
 from robofume_policy.actor import Actor, Command, Output, StepRecord, Task
-from robofume_reset.episode_loop import ERROR_CANCELED, EpisodeLoop
+from robofume_reset.episode_loop import EpisodeLoop
 from robofume_reset.events import (
     AskPerson,
     Event,
@@ -36,6 +36,7 @@ from robofume_reset.events import (
     ResetScene,
 )
 from robofume_reset.grip import lets_go
+from robofume_reset.loop_config import ERROR_CANCELED
 from robofume_reset.state import load_state, save_state
 from robofume_reset.stillness import StillnessWatch
 from robofume_reset.switching import Plan

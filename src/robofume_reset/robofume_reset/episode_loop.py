@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
-from robofume_common.parameters import setting
 from robofume_common.stamps import RESTART_JUMP
 from robofume_common.task import TaskDescription
 
-from robofume_reset.escalation import PersonConfig
+from robofume_reset.episode_end import Due, judge_episode
 from robofume_reset.events import (
     AskPerson,
     Episode,
@@ -26,57 +25,22 @@ from robofume_reset.events import (
     ResetScene,
     StopAsking,
 )
+from robofume_reset.loop_config import (
+    ERROR_ARM_STOPPED,
+    ERROR_CANCELED,
+    ERROR_NO_LEARNER,
+    ERROR_NO_OBSERVATIONS,
+    ERROR_NO_VERDICTS,
+    ERROR_NONE,
+    ERROR_RESET_FAILED,
+    LoopConfig,
+)
 from robofume_reset.pacing import LearnerPace, PacingConfig
 from robofume_reset.success_rule import SuccessRule
 from robofume_reset.switching import EpisodePlan, EpisodeResult, Plan
 
-ERROR_NONE = 0
-ERROR_CANCELED = 1
-ERROR_NO_OBSERVATIONS = 2
-ERROR_RESET_FAILED = 3
-ERROR_BUSY = 4
-ERROR_NO_VERDICTS = 5
-ERROR_NO_LEARNER = 6
-ERROR_ARM_STOPPED = 7
-
 NUDGE = "push the objects about"
 """Instruction of an episode that carries out the nudge's script."""
-
-
-@dataclass(frozen=True)
-class LoopConfig(PersonConfig):
-    """Settings of the episode loop."""
-
-    home: bool = setting(True, "bring the arm home before each episode")
-    confirm: bool = setting(
-        False,
-        "end each episode with the arm at home, out of the picture; only the verdict there counts (needs verdicts)",
-    )
-    success_needs_open_gripper: bool = setting(
-        False,
-        "do not count verdicts on what the gripper may still hold: a success needs an open gripper at the step before",
-    )
-    open_gripper: float = setting(
-        0.8, "gripper opening, of 0 to 1, that lets go of everything: wider than any object", minimum=0.0, maximum=1.0
-    )
-    uncalled_is_failure: bool = setting(
-        False, "a person watches and calls the successes: an end that nobody judged is a failure, and not unknown"
-    )
-    start_deadline: float = setting(
-        60.0, "wall time from a goal's first task to its first step", unit="s", minimum=0.1
-    )
-    step_deadline: float = setting(
-        20.0, "wall time to the next step, or through homing to step 0, that ends the goal", unit="s", minimum=0.1
-    )
-    close_deadline: float = setting(
-        5.0, "wall time to the last step of an episode that was ended", unit="s", minimum=0.1
-    )
-    reset_deadline: float = setting(60.0, "wall time for a scene reset", unit="s", minimum=0.1)
-    max_missing_verdicts: int = setting(3, "missing verdicts in a row that end the goal", minimum=1)
-    max_unknown_episodes: int = setting(
-        12, "episodes in a row whose end the judge could not tell that end the goal, resets or not", minimum=1
-    )
-    max_aborts: int = setting(3, "episodes in a row aborted by a restarted policy that end the goal", minimum=1)
 
 
 class EpisodeLoop:
@@ -375,45 +339,19 @@ class EpisodeLoop:
         episode = self._current
         if episode is None:
             return []
-        if episode.phase == Phase.INTERVENTION:
-            return self._judge_nudge(episode, now)
-        seen = episode.steps if episode.last_seen else episode.steps - 1
-        held = episode.gripping if self.config.success_needs_open_gripper else ()
-        verdicts = {index: verdict for index, verdict in episode.verdicts.items() if index not in held}
-        success_index = self.rule.success_index(verdicts, seen)
-        if self.config.confirm:
-            over = success_index >= 0 or episode.steps >= episode.step_limit
-            if over and not episode.last_seen and not episode.going_home:
-                return self._look_from_home(episode, now)
-            # What the arm only lets go of on its way home was not put there by the policy.
-            success = episode.going_home and verdicts.get(episode.steps) == Verdict.SUCCESS
-            success_index = episode.steps if episode.last_seen and success else -1
-        if success_index >= 0:
-            return self._end_current(Outcome.SUCCESS, success_index, now)
-        if not episode.last_seen:
-            return []
-        if episode.steps < episode.step_limit and not episode.going_home:
-            return self._ended_early(episode, now)
-        if not self.pacing.expect_verdicts:
-            return self._end_current(Outcome.TIMEOUT, -1, now)
-        if episode.steps not in episode.verdicts:
-            if now - episode.step_time < self.pacing.verdict_deadline:
-                return []
+        found = judge_episode(episode, self.config, self.pacing, self.rule, now)
+        if found.due == Due.VERDICT_MISSED:
             failure = self._miss_verdict(episode, episode.steps, now)
             if failure:
                 return failure
-        unknown = episode.verdicts[episode.steps] == Verdict.UNKNOWN
-        if self.config.uncalled_is_failure and episode.steps not in episode.called:
-            unknown = False
-        return self._end_current(Outcome.UNKNOWN if unknown else Outcome.TIMEOUT, -1, now)
-
-    def _judge_nudge(self, episode: Episode, now: float) -> list[Event]:
-        """Nobody judges a nudge: it is over with its script."""
-        if not episode.last_seen:
-            return []
-        if episode.steps < episode.step_limit:
+            found = judge_episode(episode, self.config, self.pacing, self.rule, now)
+        if found.due == Due.LOOK_FROM_HOME:
+            return self._look_from_home(episode, now)
+        if found.due == Due.BROKEN_OFF:
             return self._ended_early(episode, now)
-        return self._end_current(Outcome.INTERVENTION, -1, now)
+        if found.due == Due.END:
+            return self._end_current(found.outcome, found.success_index, now)
+        return []
 
     def _ended_early(self, episode: Episode, now: float) -> list[Event]:
         return [Note(f"The policy ended episode {episode.episode_id} early."), *self._abort_current(now)]

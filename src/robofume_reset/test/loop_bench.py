@@ -2,8 +2,9 @@
 
 from robofume_common.enums import Actor, Verdict
 from robofume_common.task import TaskDescription
-from robofume_reset.episode_loop import EpisodeLoop, LoopConfig
+from robofume_reset.episode_loop import EpisodeLoop
 from robofume_reset.events import PublishTask
+from robofume_reset.loop_config import LoopConfig
 from robofume_reset.pacing import PacingConfig
 from robofume_reset.success_rule import SuccessRule
 from robofume_reset.switching import Alternation, EvaluationPlan, PracticeGoal, PracticePlan, SwitchingConfig

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from loop_bench import Bench
 from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
-from robofume_reset.episode_loop import (
+from robofume_reset.events import (
     Episode,
     FindSilent,
     Finished,
@@ -17,7 +17,7 @@ from robofume_reset.episode_loop import (
 from robofume_reset.pacing import LearnerState
 from robofume_reset.success_rule import SuccessRule
 
-from robofume_reset import episode_loop as el
+from robofume_reset import loop_config as el
 
 S, F, U = Verdict.SUCCESS, Verdict.FAILURE, Verdict.UNKNOWN
 

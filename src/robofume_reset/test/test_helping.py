@@ -3,7 +3,6 @@
 import pytest
 from loop_bench import TASK, Bench
 from robofume_common.enums import Actor, Direction, Outcome, Phase, Verdict
-from robofume_reset.episode_loop import ERROR_CANCELED, ERROR_RESET_FAILED
 from robofume_reset.events import (
     AskPerson,
     Finished,
@@ -14,6 +13,7 @@ from robofume_reset.events import (
     ResetScene,
     StopAsking,
 )
+from robofume_reset.loop_config import ERROR_CANCELED, ERROR_RESET_FAILED
 
 NUDGE = (0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0) * 3
 

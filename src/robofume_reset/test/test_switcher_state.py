@@ -5,7 +5,7 @@ import json
 import pytest
 from robofume_common.enums import Direction, Outcome, Phase
 from robofume_common.errors import RobofumeError
-from robofume_reset.episode_loop import Episode
+from robofume_reset.events import Episode
 from robofume_reset.silence import Findings, silence_sentence
 from robofume_reset.state import SwitcherState, load_state, save_state
 from robofume_reset.switching import Alternation, EpisodeResult, SwitchingConfig

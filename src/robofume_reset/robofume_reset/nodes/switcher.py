@@ -31,12 +31,7 @@ from robofume_interfaces.action import Evaluate, Practice
 from robofume_interfaces.msg import ArmStatus, Episode, HelpRequest, LearnerStatus, Reward, Step, StepPermit, Task
 from robofume_interfaces.srv import ResetScene as ResetSceneService
 from robofume_reset.calling import CallingConfig, post, ring
-from robofume_reset.episode_loop import (
-    ERROR_CANCELED,
-    ERROR_NONE,
-    EpisodeLoop,
-    LoopConfig,
-)
+from robofume_reset.episode_loop import EpisodeLoop
 from robofume_reset.events import (
     AskPerson,
     Event,
@@ -50,6 +45,7 @@ from robofume_reset.events import (
     StopAsking,
 )
 from robofume_reset.grip import lets_go
+from robofume_reset.loop_config import ERROR_CANCELED, ERROR_NONE, LoopConfig
 from robofume_reset.nodes.probe import Probe
 from robofume_reset.nodes.switcher_messages import (
     episode_message,
