@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from robofume_common.enums import Direction
 from robofume_common.parameters import setting
 
-from robofume_sim.variations import KINDS, LOOK, varied
+from robofume_sim.variations import KINDS, LARGEST_AMOUNT, LOOK, varied
 from robofume_sim.world import World, WorldConfig
 
 
@@ -29,7 +29,10 @@ class SimConfig:
         1.0, "Wall time without an answer after which an image is shown again, in lockstep", unit="s", minimum=0.1
     )
     variation: float = setting(
-        0.0, "How far the world is from the plain one in what `variations` names", minimum=0.0, maximum=1.0
+        0.0,
+        "How far the world is from the plain one in what `variations` names (1: clearly different)",
+        minimum=0.0,
+        maximum=LARGEST_AMOUNT,
     )
     variations: tuple[str, ...] = setting(LOOK, f"What varies, of: {', '.join(KINDS)}")
 

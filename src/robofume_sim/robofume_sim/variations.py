@@ -35,6 +35,9 @@ LOOK = ("background", "light", "colours", "camera")
 LONGER_FINGERS = 0.005  # m
 BASE_OFFSET = 0.012  # m
 WIDER, TALLER = 0.10, 0.15  # shares
+DARKEST = 0.15  # of the light's strength: there is something to see
+LOWEST_LIGHT = 0.3  # m
+LARGEST_AMOUNT = 3.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def _bound(model: mujoco.MjModel, geom: int) -> None:
 
 
 def varied(kinds: Sequence[str], seed: int, amount: float = 1.0) -> tuple[Appearance, Build]:
-    """Another world, in what `kinds` name, by up to `amount` (1: clearly different, 0: the plain one).
+    """Another world, in what `kinds` name, by `amount` (0: the plain one, 1: clearly different, to LARGEST_AMOUNT).
 
     Raises RobofumeError for a kind that there is not.
     """
@@ -122,7 +125,8 @@ def _vary(
         return float(amount * rng.uniform(-spread, spread))
 
     def colour(base: Colour, spread: float) -> Colour:
-        r, g, b = np.clip(np.asarray(base) + amount * rng.uniform(-spread, spread, 3), 0.0, 1.0)
+        changes = [amount * _away_from_zero(rng, spread) for _ in range(3)]
+        r, g, b = np.clip(np.asarray(base) + changes, 0.0, 1.0)
         return (float(r), float(g), float(b))
 
     def point(base: Point, spread: float) -> Point:
@@ -132,8 +136,9 @@ def _vary(
     if kind == "background":
         look = replace(look, background=colour(look.background, 0.3), table=colour(look.table, 0.2))
     elif kind == "light":
-        strength = look.light * (1.0 + amount * rng.uniform(-0.35, 0.25))
-        look = replace(look, light=float(strength), light_position=point(look.light_position, 0.5))
+        strength = max(DARKEST, look.light * (1.0 + amount * _away_from_zero(rng, 0.3)))
+        x, y, z = point(look.light_position, 0.5)
+        look = replace(look, light=strength, light_position=(x, y, max(LOWEST_LIGHT, z)))
     elif kind == "colours":
         look = replace(
             look,
@@ -143,7 +148,7 @@ def _vary(
         )
     elif kind == "texture":
         pattern = str(rng.choice(TEXTURES[1:]))
-        look = replace(look, texture=pattern if amount else look.texture, texture_contrast=0.35 * amount)
+        look = replace(look, texture=pattern if amount else look.texture, texture_contrast=min(0.9, 0.35 * amount))
     elif kind == "camera":
         look = replace(
             look,
