@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sources", type=Path, default=Path("runs/main_job"), help="where the practised runs are")
     parser.add_argument("--runs", type=Path, default=Path("runs/adaptation"))
-    parser.add_argument("--amount", type=float, default=3.0, help="of the variation; at 1 a practised policy loses nothing")
+    parser.add_argument("--amount", type=float, default=3.0, help="of the variation (a practised policy stands 1)")
     parser.add_argument("--demonstrations", type=int, default=20, help="successful ones per direction and condition")
     parser.add_argument("--updates", type=int, default=2000, help="of an adaptation")
     parser.add_argument("--scratch-updates", type=int, default=6000)
