@@ -7,6 +7,8 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `ground_truth`: judged by the simulation's truth, the upper reference for the judge;
 - `dense`: with progress as a potential (docs/architecture.md);
 - `cql`, `iql`: another offline and online learner in Cal-QL's place;
+- `film_cnn`: judged by a small convolutional classifier that learnt from the same demonstrations;
+- `forward_only`: forward alone, from a scene that is reset before each episode, which practice is to do without;
 - `no_imitation`, `no_shift`, `half_updates`: without the behaviour-cloning term, without the random shift of the
   pictures, with half as many updates per step;
 - `offline`: no practice, as many more offline updates.
@@ -36,6 +38,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "dense": ("learner.progress_weight=10",),
     "cql": ("agent.algorithm=cql",),
     "iql": ("agent.algorithm=iql",),
+    "film_cnn": ("reward_training.method=film_cnn",),
+    "forward_only": ("switcher.forward_only=true",),
     "no_imitation": ("agent.imitation_weight=0.0",),
     "no_shift": ("agent.random_shift=0",),
     "half_updates": ("learner.updates_per_step=0.5",),
@@ -73,9 +77,11 @@ def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace
     if arm == "offline":
         kept = (*kept, "pretrained")
     for part in kept:
-        shutil.copytree(base.path / part, directory.path / part, dirs_exist_ok=True)
-    for stage in ("demos", "reward"):
-        directory.note(stage, **base.stage_record(stage))
+        if part != "reward" or "reward_training" not in config["settings"]:
+            shutil.copytree(base.path / part, directory.path / part, dirs_exist_ok=True)
+            if part in ("bags/demos", "reward"):
+                stage = part.removeprefix("bags/")
+                directory.note(stage, **base.stage_record(stage))
     directory.write_config(config)
 
 
@@ -91,6 +97,7 @@ def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, tabl
     else:
         pretrain(directory, given, given.pretraining_updates)
         common = ("--runs", given.runs, "--run", directory.name)
+        robofume("reward", "train", *common)  # nothing where the base's is taken
         robofume("practice", *common, "--practice-steps", given.steps)
         robofume("evaluate", *common, "--trials", given.trials)
         before, after = evaluation(directory.path, "before"), evaluation(directory.path, "after")

@@ -172,11 +172,12 @@ class InProcessSession:
 
 
 def _reward_model(config: Any) -> Any:
-    from robofume_reward.model import ModelConfig, RewardModel
+    from robofume_reward.loading import load_judge
+    from robofume_reward.model import ModelConfig
 
     if not config.model:
         raise RobofumeError("The judge vlm needs a reward model: run `robofume reward train` first.")
-    return RewardModel.load(
+    return load_judge(
         config.model,
         ModelConfig(
             device=config.device, dtype=config.dtype, threads=config.threads, allow_download=config.allow_download

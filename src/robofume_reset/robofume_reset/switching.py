@@ -18,6 +18,10 @@ class SwitchingConfig(EscalationConfig):
     """Settings of practice without resets."""
 
     reset_every: int = setting(0, "reset the scene after so many episodes without a reset; 0: never", minimum=0)
+    forward_only: bool = setting(
+        False,
+        "practise forward alone, each time from a scene that was reset: what practice without resets is compared with",
+    )
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ class Alternation:
         """The next episode of practice."""
         phase = Phase.FORWARD if self.direction == Direction.FORWARD else Phase.BACKWARD
         trouble = self._trouble()
-        due = 0 < self.config.reset_every <= self.episodes_since_reset
+        every = 1 if self.config.forward_only else self.config.reset_every
+        due = 0 < every <= self.episodes_since_reset
         rung = self.ladder.rung(self._unclear) if trouble else Rung.RESET if due else Rung.NONE
         return EpisodePlan(
             phase,
@@ -163,6 +168,8 @@ class Alternation:
                 self.failures_in_row = 0
                 self.ladder.restart()
             forced = forced or (not moved_on and self.repeats >= self.config.max_repeats)
+        if self.config.forward_only:
+            return False
         if moved_on or forced:
             self.repeats = 0
         elif result.outcome != Outcome.UNKNOWN:
@@ -272,9 +279,10 @@ class PracticeGoal:
     episodes: int = 0
     successes_per_direction: int = 0
 
-    def reached(self, tally: Tally) -> bool:
-        """Whether any limit is reached."""
-        successes = min(tally.forward_successes, tally.backward_successes)
+    def reached(self, tally: Tally, forward_only: bool = False) -> bool:
+        """Whether any limit is reached; `forward_only`: there is one direction, whose successes count."""
+        both = tally.forward_successes, tally.backward_successes
+        successes = both[0] if forward_only else min(both)
         return (
             0 < self.steps <= tally.steps
             or 0 < self.episodes <= tally.episodes
@@ -291,7 +299,7 @@ class PracticePlan:
 
     def done(self) -> bool:
         """Whether a limit of the goal is reached."""
-        return self.goal.reached(self.tally)
+        return self.goal.reached(self.tally, self.alternation.config.forward_only)
 
     def next(self) -> EpisodePlan:
         """The alternation's next episode."""

@@ -68,6 +68,18 @@ def test_failures_in_a_row_ask_for_a_reset_and_a_success_breaks_the_row():
     assert play(Alternation(SwitchingConfig(failures_before_reset=0)), [False] * 50)[1] == []
 
 
+def test_forward_alone_with_a_reset_before_each_episode():
+    config = SwitchingConfig(forward_only=True, failures_before_reset=2, max_repeats=0)
+    successes = [True, False, False, False, True, True]
+    directions, resets = play(Alternation(config), successes)
+    assert directions == [FORWARD] * 6 and resets == [1, 2, 3, 4, 5]
+    plan = PracticePlan(PracticeGoal(successes_per_direction=3), Alternation(config), paced=False)
+    for success in successes:
+        assert not plan.done()
+        plan.on_episode(result(plan.next().direction, success))
+    assert plan.done()
+
+
 def test_an_unknown_end_is_neither_for_any_counter():
     config = SwitchingConfig(max_repeats=1, failures_before_reset=3, unknowns_before_reset=0)
     certain, unsure = Alternation(config), Alternation(config)

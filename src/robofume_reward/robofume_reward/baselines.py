@@ -1,7 +1,6 @@
 """What the fine-tuned vision-language model has to beat, trained on the same frames and measured by the same rules.
 
-- `film_cnn`: a small convolutional classifier, modulated by the words of the instruction (FiLM, Perez et al. 2018,
-  arXiv 1709.07871);
+- `film_cnn`: a small convolutional classifier, modulated by the words of the instruction (`film_cnn.py`);
 - `linear_probe`: logistic regression, one per instruction, on the features of a frozen vision tower: that of the
   base model, or of an untrained one where there is no base model;
 - `training_free`: the base model as it is, asked to call a statement true or false: P("True").
@@ -11,10 +10,7 @@ Each is a Judge as `evaluation` wants it.
 
 from __future__ import annotations
 
-import itertools
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,34 +19,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
-from robofume_common.parameters import setting
 from robofume_data.episode import EpisodeData
 from torch import Tensor, nn
 
 from . import dataset, evaluation, questions, tiny_model
-from .augmentation import AugmentationConfig, augment
 from .calibration import calibrate
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .familiarity import Familiarity
+from .film_cnn import FilmCnn, FilmCnnConfig
 from .model import ModelConfig, RewardModel, answer_tokens
-from .sampling import Sampler
 from .saved import Calibration, View
 from .training import TrainingConfig
 
 NAMES = ("film_cnn", "linear_probe", "training_free")
-_WORDS = 512
-
-
-@dataclass(frozen=True)
-class BaselineConfig:
-    """How the baselines are trained."""
-
-    updates: int = setting(800, "Gradient updates of the convolutional classifier", minimum=1)
-    batch_size: int = setting(64, "Questions per update", minimum=2)
-    learning_rate: float = setting(1e-3, "Peak learning rate", minimum=0.0)
-    image_size: int = setting(64, "Side of the images that it sees", unit="px", minimum=16)
-    width: int = setting(32, "Channels of its first layer", minimum=4)
-    threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0)
 
 
 def train(
@@ -58,15 +39,14 @@ def train(
     training: Sequence[EpisodeData],
     held: Sequence[EpisodeData],
     options: TrainingConfig,
-    config: BaselineConfig | None = None,
+    config: FilmCnnConfig | None = None,
 ) -> evaluation.Judge:
     """A baseline trained on `training` and calibrated on `held`, the episodes that the reward model held out.
 
     `options`: those of the reward model (seed, shares, base model, target precision). RobofumeError for another name.
     """
-    config = config or BaselineConfig()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     opposites = dataset.opposites([*training, *held])
     if name == "training_free":
         free = _training_free(options)
@@ -74,7 +54,9 @@ def train(
         return free
     frames = dataset.label(training, DatasetConfig(), options.seed)
     if name == "film_cnn":
-        judge: FilmCnn | LinearProbe = FilmCnn(frames, options, config)
+        classifier = FilmCnn(config or FilmCnnConfig(), seed=options.seed)
+        classifier.fit(frames, options)
+        judge: FilmCnn | LinearProbe = classifier
     elif name == "linear_probe":
         judge = LinearProbe(frames, options)
     else:
@@ -84,82 +66,6 @@ def train(
     checking = checking.select(checking.own)
     judge.calibration = calibrate(evaluation.log_odds(judge, checking), checking.labels, options.target_precision)
     return judge
-
-
-def words_of(instruction: str) -> list[int]:
-    """Places in a table of words and pairs of words, by their hash."""
-    words = questions.clean(instruction).lower().split()
-    pairs = [f"{first} {second}" for first, second in itertools.pairwise(words)]
-    return [zlib.crc32(text.encode()) % _WORDS for text in words + pairs]
-
-
-class FilmCnn:
-    """The convolutional classifier with language."""
-
-    def __init__(self, frames: LabelledFrames, options: TrainingConfig, config: BaselineConfig) -> None:
-        self.calibration = Calibration()
-        self.view = View()
-        self.opposites: dict[str, str] = {}
-        self.familiarity = Familiarity()
-        self._size = config.image_size
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(options.seed)
-            self._network = _FilmNetwork(config.width)
-            self._fit(frames, options, config)
-
-    def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
-        """Uncalibrated log-odds (B,) for images (B, H, W, 3) and one instruction each."""
-        with torch.inference_mode():
-            odds = self._network(_pixels(images, self._size), [words_of(text) for text in instructions])
-        return odds.double().numpy()
-
-    def _fit(self, frames: LabelledFrames, options: TrainingConfig, config: BaselineConfig) -> None:
-        generator = np.random.default_rng(options.seed)
-        light = torch.Generator().manual_seed(options.seed)
-        sampler = Sampler(frames, options)
-        prepared = _pixels(frames.images, self._size)
-        known = {text: words_of(text) for text in np.unique(frames.instructions)}
-        optimiser = torch.optim.AdamW(self._network.parameters(), lr=config.learning_rate, weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.updates, pct_start=0.1)
-        self._network.train()
-        for _ in range(config.updates):
-            rows = sampler.draw(config.batch_size, generator)
-            pixels = augment(prepared[frames.frames[rows]], AugmentationConfig(), light)
-            odds = self._network(pixels, [known[text] for text in frames.instructions[rows]])
-            wanted = torch.from_numpy(frames.labels[rows].astype(np.float32))
-            losses = nn.functional.binary_cross_entropy_with_logits(odds, wanted, reduction="none")
-            sampler.saw(rows, losses.detach().numpy())
-            optimiser.zero_grad(set_to_none=True)
-            losses.mean().backward()
-            nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-        self._network.eval()
-
-
-class _FilmNetwork(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        channels = (3, width, 2 * width, 2 * width, 2 * width)
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 5 if place == 0 else 3, stride=2, padding=2 if place == 0 else 1)
-            for place, (before, after) in enumerate(itertools.pairwise(channels))
-        )
-        self.norms = nn.ModuleList(nn.GroupNorm(4, after, affine=False) for after in channels[1:])
-        self.words = nn.EmbeddingBag(_WORDS, 64, mode="mean")
-        self.films = nn.ModuleList(nn.Linear(64, 2 * after) for after in channels[1:])
-        self.head = nn.Sequential(nn.LazyLinear(128), nn.ReLU(), nn.Linear(128, 1))
-
-    def forward(self, pixels: Tensor, instructions: list[list[int]]) -> Tensor:
-        offsets = np.cumsum([0, *(len(words) for words in instructions[:-1])])
-        flat = torch.tensor([word for words in instructions for word in words])
-        words = self.words(flat, torch.from_numpy(offsets))
-        features = pixels
-        for convolution, norm, film in zip(self.convolutions, self.norms, self.films, strict=True):
-            scale, offset = film(words)[:, :, None, None].chunk(2, dim=1)
-            features = torch.relu(norm(convolution(features)) * (1 + scale) + offset)
-        answer: Tensor = self.head(features.flatten(1))
-        return answer[:, 0]
 
 
 class LinearProbe:
@@ -261,11 +167,3 @@ def _base_model(options: TrainingConfig) -> RewardModel:
     with TemporaryDirectory() as directory:
         tiny_model.save(Path(directory), tiny_model.TinyModelConfig(), options.seed)
         return RewardModel.load(directory, config)
-
-
-def _pixels(images: NDArray[np.uint8], size: int) -> Tensor:
-    """Images (B, H, W, 3) as (B, 3, size, size) in -1 .. 1."""
-    scaled = torch.from_numpy(np.moveaxis(images, -1, 1).astype(np.float32)) / 127.5 - 1
-    if scaled.shape[-2:] == (size, size):
-        return scaled
-    return nn.functional.interpolate(scaled, (size, size), mode="bilinear", antialias=True, align_corners=False)

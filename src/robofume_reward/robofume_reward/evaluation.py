@@ -26,8 +26,9 @@ from . import dataset, mining, worst_frames
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .familiarity import Familiarity
 from .judge import JudgeConfig, first_success, opposite_probabilities
+from .loading import load_judge
 from .measures import measure, proportion
-from .model import ModelConfig, RewardModel
+from .model import ModelConfig
 from .saved import Calibration, View
 
 EVALUATION_FILE = "evaluation.json"
@@ -62,7 +63,7 @@ def evaluate(
     `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it). `labels`: a
     person's verdicts on recorded episodes.
     """
-    reward = RewardModel.load(model_directory, model)
+    reward = load_judge(model_directory, model)
     episodes = unseen(model_directory, bags, only_held_out, labels)
     result = evaluate_episodes(reward, episodes, judge)
     result["model_version"] = reward.version

@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from . import families, questions
 from .familiarity import Familiarity
-from .saved import Calibration, View, check_manifest, read_opposites, write_manifest, write_opposites
+from .saved import MODEL_FILE, Calibration, View, check_manifest, read_opposites, write_manifest, write_opposites
 
 # Tracing copies the weights, and pays only where the cost of a step is Python rather than arithmetic.
 _TRACE_PARAMETERS = 20_000_000
@@ -86,7 +86,7 @@ class RewardModel:
         config = config or ModelConfig()
         directory = Path(source)
         local = directory.is_dir()
-        if local and not (directory / "config.json").is_file():
+        if local and not (directory / MODEL_FILE).is_file():
             raise RobofumeError(
                 f"The directory {directory} holds no reward model (no config.json); train one with "
                 "`robofume reward train`."

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .familiarity import FAMILIARITY_FILE
-from .saved import CALIBRATION_FILE, MANIFEST_FILE, VIEW_FILE
+from .saved import CALIBRATION_FILE, CLASSIFIER_FILE, MANIFEST_FILE, MODEL_FILE, VIEW_FILE
 
-_WATCHED = ("config.json", CALIBRATION_FILE, VIEW_FILE, FAMILIARITY_FILE, MANIFEST_FILE, "*.jinja", "*.safetensors")
+_KINDS = (MODEL_FILE, CLASSIFIER_FILE)
+_WATCHED = (*_KINDS, CALIBRATION_FILE, VIEW_FILE, FAMILIARITY_FILE, MANIFEST_FILE, "*.jinja", "*.safetensors")
 
 
 class ModelWatch:
@@ -68,5 +69,5 @@ class ModelWatch:
         except OSError:
             return None
         names = {name for name, _ in facts}
-        whole = "config.json" in names and any(name.endswith(".safetensors") for name in names)
+        whole = not names.isdisjoint(_KINDS) and any(name.endswith(".safetensors") for name in names)
         return tuple((name, f.st_ino, f.st_mtime_ns, f.st_size) for name, f in facts) if whole else None

@@ -16,12 +16,13 @@ from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 
 from .evaluation import HOME_THRESHOLD
+from .film_cnn import FilmCnn
 from .judge import EpisodeJudge, JudgeConfig, opposite_probabilities
 from .model import RewardModel
 
 
 def rescore(
-    reward: RewardModel,
+    reward: RewardModel | FilmCnn,
     bags: Sequence[str | Path],
     output: Path,
     judge: JudgeConfig | None = None,
@@ -56,7 +57,7 @@ def rescore(
 
 
 def rescored(
-    reward: RewardModel, episode: EpisodeData, config: JudgeConfig, batch_size: int = 64
+    reward: RewardModel | FilmCnn, episode: EpisodeData, config: JudgeConfig, batch_size: int = 64
 ) -> EpisodeData:
     """The episode with the verdicts that this model would give step by step."""
     probabilities = _probabilities(reward, episode.images, episode.instruction, batch_size)
@@ -83,7 +84,7 @@ def rescored(
 
 
 def answers(
-    reward: RewardModel, images: NDArray[np.uint8], instruction: str, batch_size: int = 64
+    reward: RewardModel | FilmCnn, images: NDArray[np.uint8], instruction: str, batch_size: int = 64
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """P(success) (S,) of an episode's images (S, H, W, 3), and the verdicts (S,) on each alone, by the calibration."""
     probabilities = _probabilities(reward, images, instruction, batch_size)
@@ -93,7 +94,7 @@ def answers(
 
 
 def _probabilities(
-    reward: RewardModel, images: NDArray[np.uint8], instruction: str, batch_size: int
+    reward: RewardModel | FilmCnn, images: NDArray[np.uint8], instruction: str, batch_size: int
 ) -> NDArray[np.float64]:
     parts = []
     for start in range(0, len(images), batch_size):
@@ -102,7 +103,7 @@ def _probabilities(
     return np.concatenate(parts)
 
 
-def _seen(reward: RewardModel, images: NDArray[np.uint8], chosen: slice) -> NDArray[np.uint8]:
+def _seen(reward: RewardModel | FilmCnn, images: NDArray[np.uint8], chosen: slice) -> NDArray[np.uint8]:
     """What the model looks at for some of an episode's images (S, H, W, 3)."""
     newest = np.arange(len(images))[chosen]
     return images[newest if reward.view.frames == 1 else reward.view.indices(newest, np.zeros_like(newest))]

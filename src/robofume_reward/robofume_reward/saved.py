@@ -23,6 +23,10 @@ CALIBRATION_FILE = "calibration.json"
 VIEW_FILE = "view.json"
 OPPOSITES_FILE = "opposites.json"
 MANIFEST_FILE = "files.json"
+MODEL_FILE = "config.json"
+"""Which architecture a vision-language model has, as transformers names it."""
+CLASSIFIER_FILE = "film_cnn.json"
+"""In its place: the shape of the classifier of `film_cnn.py`."""
 _WEIGHTS = ".safetensors"
 _OF_A_MODEL = (".json", ".jinja", ".txt", ".model", _WEIGHTS)
 _BESIDE = (CALIBRATION_FILE, VIEW_FILE, OPPOSITES_FILE, FAMILIARITY_FILE)

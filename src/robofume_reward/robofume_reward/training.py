@@ -32,6 +32,7 @@ from . import counterexamples, dataset, evaluation, familiarity, mining, questio
 from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
+from .film_cnn import FilmCnn, FilmCnnConfig
 from .model import ModelConfig, RewardModel
 from .pose_head import PoseHead
 from .sampling import Sampler
@@ -50,7 +51,11 @@ class TrainingConfig:
     """How the reward model is fine-tuned."""
 
     base: str = setting("", "Model to start from: directory or hub name; empty builds the tiny model")
-    method: str = setting("full", "What is trained", choices=("full", "projector", "lora"))
+    method: str = setting(
+        "full",
+        "What is trained: all of the model, its projector, adapters; or a small convolutional network in its place",
+        choices=("full", "projector", "lora", "film_cnn"),
+    )
     updates: int = setting(800, "Gradient updates", minimum=1)
     batch_size: int = setting(32, "Questions per update", minimum=2)
     learning_rate: float = setting(
@@ -173,22 +178,26 @@ def train_on_episodes(
     with written_to(output):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        reward = _base(options, partial)
-    reward.opposites |= dataset.opposites(episodes)
-    best = _fit(reward, training, checking, options, augmentation, progress)
+        judge = _classifier(options) if options.method == "film_cnn" else _base(options, partial)
+    judge.opposites |= dataset.opposites(episodes)
+    if isinstance(judge, FilmCnn):
+        judge.fit(training, options, progress)
+        best = options.updates
+    else:
+        best = _fit(judge, training, checking, options, augmentation, progress)
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
     lenient = dataclasses.replace(data, margin=max(data.margin, EARLY_STEPS))
     held_questions = dataset.label(held_episodes, lenient, options.seed, agreed)
     in_the_loop = held_questions.select(held_questions.own)
-    odds = evaluation.log_odds(reward, in_the_loop)
-    reward.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
+    odds = evaluation.log_odds(judge, in_the_loop)
+    judge.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
     at_home = held_questions.select(held_questions.starts[held_questions.frames] == held_questions.frames)
-    from_home = reward.calibration.probabilities(evaluation.log_odds(reward, at_home))
+    from_home = judge.calibration.probabilities(evaluation.log_odds(judge, at_home))
     home_threshold = choose_home_failure_threshold(from_home, at_home.labels, options.target_precision)
-    reward.calibration = dataclasses.replace(reward.calibration, home_failure_threshold=home_threshold)
-    reward.familiarity = known
-    measured = evaluation.evaluate_episodes(reward, held_episodes)
+    judge.calibration = dataclasses.replace(judge.calibration, home_failure_threshold=home_threshold)
+    judge.familiarity = known
+    measured = evaluation.evaluate_episodes(judge, held_episodes)
     summary = {
         "options": asdict(options),
         "dataset": asdict(data),
@@ -205,24 +214,24 @@ def train_on_episodes(
         "mined_questions": int(taken.mined.sum()),
         "agreed_episodes": sorted(agreed),
         "best_update": best,
-        "calibration": dict(reward.calibration.__dict__),
-        "familiar_scenes": len(reward.familiarity.centres),
+        "calibration": dict(judge.calibration.__dict__),
+        "familiar_scenes": len(judge.familiarity.centres),
         "seconds": round(time.monotonic() - started, 1),
         "held_out": measured,
     }
-    if options.method == "lora":
-        reward.model = reward.model.merge_and_unload()
+    if isinstance(judge, RewardModel) and options.method == "lora":
+        judge.model = judge.model.merge_and_unload()
     with written_to(output):
         worst_frames.write(partial, measured["most_wrong"], held_episodes)
-    keep(reward, summary, partial, output)
+    keep(judge, summary, partial, output)
     return summary
 
 
-def keep(reward: RewardModel, summary: Mapping[str, Any], partial: Path, output: Path) -> None:
+def keep(judge: RewardModel | FilmCnn, summary: Mapping[str, Any], partial: Path, output: Path) -> None:
     """Write the model and the summary of its training into the folder `partial`, then put that in the place of
     `output`. Raises RobofumeError where the disk does not take it; `output` is as it was then."""
     with written_to(output):
-        reward.save(partial)
+        judge.save(partial)
         (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
         replace_folder(partial, output)
 
@@ -236,6 +245,14 @@ def read_summary(directory: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise RobofumeError(f"{path} is damaged ({error}); train the reward model again.") from error
+
+
+def _classifier(options: TrainingConfig) -> FilmCnn:
+    if options.base or options.frames > 1:
+        raise RobofumeError("The classifier is trained from nothing and sees one image: leave base and frames out.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return FilmCnn(FilmCnnConfig(updates=options.updates), seed=options.seed)
 
 
 def _base(options: TrainingConfig, directory: Path) -> RewardModel:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic_episodes
 from robofume_common.errors import RobofumeError
-from robofume_reward.baselines import BaselineConfig
+from robofume_reward.film_cnn import FilmCnnConfig
 from robofume_reward.training import TrainingConfig
 
 from robofume_reward import baselines, evaluation
@@ -12,7 +12,7 @@ from robofume_reward import baselines, evaluation
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
 UNSEEN = synthetic_episodes.episodes(12, seed=77, failure_share=0.3)
 OPTIONS = TrainingConfig(threads=1)
-CONFIG = BaselineConfig(updates=120, batch_size=32, image_size=32, width=16)
+CONFIG = FilmCnnConfig(updates=120, batch_size=32, image_size=32, width=16)
 
 
 @pytest.mark.parametrize(("name", "least"), [("film_cnn", 0.85), ("linear_probe", 0.7)])

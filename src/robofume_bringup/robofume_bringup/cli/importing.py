@@ -180,8 +180,8 @@ def _judge(options: Options) -> Any:
         return None
     if not options.reward_model:
         raise RobofumeError("--labels model needs --reward-model: the folder of a trained reward model.")
-    from robofume_reward.model import RewardModel
+    from robofume_reward.loading import load_judge
     from robofume_reward.rescoring import answers
 
-    model = RewardModel.load(options.reward_model)
+    model = load_judge(options.reward_model)
     return lambda images, instruction: answers(model, images, instruction)

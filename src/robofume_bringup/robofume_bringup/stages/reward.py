@@ -32,8 +32,8 @@ def train_reward(
     from robofume_common.parameters import from_dict
     from robofume_reward.dataset import DatasetConfig
     from robofume_reward.evaluation import table
+    from robofume_reward.loading import load_judge
     from robofume_reward.mining import read_labels
-    from robofume_reward.model import RewardModel
     from robofume_reward.training import train
 
     options = training_options(context, base)
@@ -54,7 +54,7 @@ def train_reward(
             context.training_progress(bar, ("loss", "held_out_loss")),
             data=data,
             labels=labels,
-            second_judge=RewardModel.load(second_judge) if second_judge else None,
+            second_judge=load_judge(second_judge) if second_judge else None,
         )
     if summary["left_out_without_direction"]:
         context.say(
@@ -96,12 +96,12 @@ def evaluate_reward(context: StageContext, bags: Sequence[Path], baselines: bool
 
 def rescore(context: StageContext, bags: Sequence[Path], model: str | None, output: Path | None) -> None:
     """Write `bags` again with the verdicts of the run's reward model, or of `model`."""
-    from robofume_reward.model import RewardModel
+    from robofume_reward.loading import load_judge
     from robofume_reward.rescoring import rescore as rescore_bags
 
     if model is None:
         _need_reward(context)
-    reward = RewardModel.load(model or context.directory.reward)
+    reward = load_judge(model or context.directory.reward)
     target = output or context.directory.path / "rescored" / reward.version.replace("/", "_")
     with context.interruption.immediately(), context.bar("Judging again", None, "episode") as bar:
         result = rescore_bags(reward, bags, target, progress=lambda done: bar.update(done - bar.n))

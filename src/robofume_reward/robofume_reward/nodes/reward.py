@@ -132,9 +132,10 @@ class RewardNode(GraphNode):
 
     def _read_model(self) -> Any:
         # Importing torch and transformers takes seconds, which the other judge does not need.
-        from ..model import ModelConfig, RewardModel
+        from ..loading import load_judge
+        from ..model import ModelConfig
 
-        model = RewardModel.load(
+        model = load_judge(
             self.config.model,
             ModelConfig(
                 device=self.config.device,

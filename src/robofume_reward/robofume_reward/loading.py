@@ -1,0 +1,19 @@
+"""Loads whatever judge a directory holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .film_cnn import FilmCnn
+from .model import ModelConfig, RewardModel
+from .saved import CLASSIFIER_FILE
+
+
+def load_judge(source: str | Path, config: ModelConfig | None = None) -> RewardModel | FilmCnn:
+    """The reward model of a directory or hub name (see `RewardModel.load`), or the classifier of a directory.
+
+    Raises RobofumeError where there is no usable one.
+    """
+    if (Path(source) / CLASSIFIER_FILE).is_file():
+        return FilmCnn.load(Path(source), config.threads if config else 0)
+    return RewardModel.load(source, config)
