@@ -75,7 +75,7 @@ def test_their_share_of_a_batch_is_kept_and_the_others_keep_theirs() -> None:
     options = TrainingConfig(counterexample_share=0.25)
     sampler = Sampler(frames, options)
     generator = np.random.default_rng(0)
-    rows = np.concatenate([sampler.draw(64, generator) for _ in range(50)])
+    rows = np.concatenate([sampler.draw(64, generator) for _ in range(400)])
     made = frames.made[rows]
     assert made.mean() == pytest.approx(0.25, abs=0.01)
     assert (frames.directions[rows][made] == 1).mean() == pytest.approx(0.5, abs=0.03)
