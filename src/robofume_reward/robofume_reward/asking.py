@@ -25,7 +25,7 @@ class VerdictConfig:
     home_threshold: float = setting(
         0.0,
         "P(yes) that a success needs on the first and the last step of an episode, which the loop lets the arm show "
-        "from home; 0 takes the one for all steps",
+        "from home, where the one saved with the model for these is not greater; 0 takes the one for all steps",
         minimum=0.0,
         maximum=1.0,
     )

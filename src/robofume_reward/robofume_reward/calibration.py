@@ -11,6 +11,8 @@ RECALL_KEPT = 0.5
 """Share of the recall at P(yes) > 0.5 that the threshold must leave."""
 FEWEST_FROM_HOME = 5
 """Pictures from home of each answer that a threshold for them needs."""
+HOME_MARGIN = 1.0
+"""Log-odds."""
 
 
 def fit_temperature(log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
@@ -88,6 +90,20 @@ def choose_home_failure_threshold(
         if precision > best_precision:
             best, best_precision = float(candidate), float(precision)
     return best
+
+
+def choose_home_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
+    """What a success needs of a picture from home: a little less than every held-out success there has.
+
+    The successes lie close together; a failure that is taken for one is, as a rule, not quite as sure. So the threshold
+    is HOME_MARGIN below the least of them in log-odds, within [0.5, 0.99], and 0.5 where there are fewer than
+    FEWEST_FROM_HOME.
+    """
+    if int(labels.sum()) < FEWEST_FROM_HOME:
+        return 0.5
+    least = float(np.clip(probabilities[labels].min(), 1e-9, 1.0 - 1e-9))
+    odds = np.log(least / (1.0 - least)) - HOME_MARGIN
+    return float(round(np.clip(1.0 / (1.0 + np.exp(-odds)), 0.5, 0.99), 4))
 
 
 def calibrate(log_odds: NDArray[np.float64], labels: NDArray[np.bool_], target_precision: float) -> Calibration:

@@ -33,7 +33,7 @@ from .saved import Calibration, View
 
 EVALUATION_FILE = "evaluation.json"
 HOME_THRESHOLD = 0.5
-"""P(yes) that the loop asks of the view from home."""
+"""P(yes) that the loop asks of the view from home, where the calibration does not ask for more."""
 _DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 
 
@@ -105,6 +105,7 @@ def evaluate_episodes(
     result: dict[str, Any] = {
         "rule": {"threshold": max(0.5, reward.calibration.threshold), **asdict(judge)},
         "failure_threshold": reward.calibration.failure_threshold,
+        "home_threshold": max(HOME_THRESHOLD, reward.calibration.home_threshold),
         **_by_direction(*asked, np.ones(len(episodes), bool)),
         "most_wrong": worst_frames.find(asked[0].probabilities, frames, episodes),
     }
@@ -234,7 +235,7 @@ def table(result: dict[str, Any]) -> str:
         lines += [f"{task}:", *_rows(directions, "  ")]
     lines.append(
         f"Success from P {result['rule']['threshold']:.2f} on, failure up to P {result['failure_threshold']:.2f}, "
-        f"unknown between them; from home success over P {HOME_THRESHOLD:.2f}."
+        f"unknown between them; from home success over P {result['home_threshold']:.2f}."
     )
     strange = sum(result[name]["strange"] for name in _DIRECTIONS)
     if strange:

@@ -44,6 +44,7 @@ class Calibration:
     held_out_precision: float = 0.0  # of the success verdicts on the held-out frames, with this threshold
     held_out_verdicts: float = 0.0  # how many success verdicts that precision rests on
     home_failure_threshold: float = 0.5  # the same as failure_threshold, for what is seen from home
+    home_threshold: float = 0.5  # success needs at least this of what is seen from home, whatever else is asked for
 
     @classmethod
     def read(cls, directory: Path) -> Calibration:
@@ -58,7 +59,10 @@ class Calibration:
             calibration = cls(**{name: float(values[name]) for name in names})
         except (ValueError, KeyError, TypeError) as error:
             raise RobofumeError(f"{path} is not a calibration file ({error}); train the reward model again.") from error
-        shares = (calibration.threshold, calibration.failure_threshold, calibration.home_failure_threshold)
+        shares = (
+            calibration.threshold, calibration.failure_threshold, calibration.home_failure_threshold,
+            calibration.home_threshold,
+        )  # fmt: skip
         in_range = all(0 <= share <= 1 for share in shares)
         if not (calibration.temperature > 0 and in_range):
             raise RobofumeError(f"{path} holds values out of range; train the reward model again.")
@@ -82,7 +86,8 @@ class Calibration:
     ) -> Verdict:
         """Success from the threshold on (and never below one half), failure up to the failure threshold, between
         them unknown. `threshold` over 0 takes the place of the calibrated one. `from_home`: the picture shows the scene
-        with the arm at home, which has a failure threshold of its own. `opposite`: P(yes) for the instruction of the
+        with the arm at home, which has thresholds of its own: a success needs the greater of `threshold` and
+        home_threshold there. `opposite`: P(yes) for the instruction of the
         other direction, where that was asked: of two goals that exclude one another, the likelier one alone may be a
         success; the other is unknown. `strange`: the picture is unlike those of the training, so that the probability
         means nothing (see `familiarity`).
@@ -90,6 +95,8 @@ class Calibration:
         if strange:
             return Verdict.UNKNOWN
         needed = threshold if threshold > 0 else self.threshold
+        if from_home:
+            needed = max(needed, self.home_threshold)
         if probability > 0.5 and probability >= needed:
             return Verdict.SUCCESS if probability > opposite else Verdict.UNKNOWN
         failure = self.home_failure_threshold if from_home else self.failure_threshold

@@ -30,7 +30,7 @@ from robofume_data.bag_reader import read_episodes
 
 from . import counterexamples, dataset, evaluation, familiarity, mining, questions, relighting, tiny_model, worst_frames
 from .augmentation import AugmentationConfig, augment, augment_images
-from .calibration import calibrate, choose_home_failure_threshold
+from .calibration import calibrate, choose_home_failure_threshold, choose_home_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .film_cnn import FilmCnn, FilmCnnConfig
 from .model import ModelConfig, RewardModel
@@ -194,8 +194,11 @@ def train_on_episodes(
     judge.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
     at_home = held_questions.select(held_questions.starts[held_questions.frames] == held_questions.frames)
     from_home = judge.calibration.probabilities(evaluation.log_odds(judge, at_home))
-    home_threshold = choose_home_failure_threshold(from_home, at_home.labels, options.target_precision)
-    judge.calibration = dataclasses.replace(judge.calibration, home_failure_threshold=home_threshold)
+    judge.calibration = dataclasses.replace(
+        judge.calibration,
+        home_failure_threshold=choose_home_failure_threshold(from_home, at_home.labels, options.target_precision),
+        home_threshold=choose_home_threshold(from_home, at_home.labels),
+    )
     judge.familiarity = known
     measured = evaluation.evaluate_episodes(judge, held_episodes)
     summary = {

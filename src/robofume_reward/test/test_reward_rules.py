@@ -214,6 +214,9 @@ def test_between_the_thresholds_the_verdict_is_unknown() -> None:
     assert [calibration.verdict(p, 0.5, from_home=True) for p in (0.2, 0.4, 0.5, 0.51)] == [NO, NO, NO, YES]
     strict = dataclasses.replace(calibration, home_failure_threshold=0.1)
     assert [strict.verdict(p, 0.5, from_home=True) for p in (0.1, 0.2, 0.51)] == [NO, UNKNOWN, YES]
+    sure = dataclasses.replace(calibration, home_threshold=0.9)
+    assert [sure.verdict(p, 0.5, from_home=True) for p in (0.5, 0.51, 0.89, 0.9)] == [NO, UNKNOWN, UNKNOWN, YES]
+    assert sure.verdict(0.85, 0.5) == YES and sure.verdict(0.95, 0.99, from_home=True) == UNKNOWN
 
 
 def test_of_two_goals_that_exclude_one_another_only_the_likelier_is_reached() -> None:
@@ -279,6 +282,15 @@ def test_from_home_failure_is_called_as_precisely_but_not_at_any_price() -> None
     assert threshold(np.append(yes[1:], 0.0)) == 0.5
     few = calibration.choose_home_failure_threshold(np.append(no, 0.3), np.append(labels[:11], True), 0.95)
     assert few == 0.5
+
+
+def test_from_home_a_success_is_about_as_sure_as_those_that_were_held_out() -> None:
+    labels = np.append(np.zeros(11, bool), np.ones(6, bool))
+    no = np.linspace(0.0, 0.9, 11)
+    assert calibration.choose_home_threshold(np.append(no, np.full(6, 0.98)), labels) == 0.9474  # log-odds 3.89 - 1
+    assert calibration.choose_home_threshold(np.append(no, [0.6, *np.full(5, 0.98)]), labels) == 0.5
+    assert calibration.choose_home_threshold(np.append(no, np.full(6, 1.0)), labels) == 0.99
+    assert calibration.choose_home_threshold(np.append(no, np.full(4, 0.98)), labels[:15]) == 0.5
 
 
 def test_unknown_counts_against_recall_and_not_against_precision() -> None:

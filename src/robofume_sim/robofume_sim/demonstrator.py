@@ -47,7 +47,7 @@ class DemonstratorConfig:
         maximum=1.0,
     )
     half_way_share: float = setting(
-        0.4,
+        0.7,
         "Share of those failures that end just short of the goal, in a task where the object stays so: what no success "
         "shows, and a judge must have seen",
         minimum=0.0,
