@@ -160,6 +160,7 @@ def release(
     """
     if (
         previous is None
+        or not _follows(previous.episode_id, episode.episode_id)
         or episode.assisted_reset_before
         or previous.task != episode.task
         or previous.stamps[-1] > episode.stamps[0]
@@ -174,6 +175,14 @@ def release(
     if previous.outcome != Outcome.SUCCESS or not len(closed):
         return None
     return previous.proprioception[int(closed[-1]) + 1, :3]
+
+
+def _follows(previous: str, episode: str) -> bool:
+    """Whether no episode lies between two, as far as their ids tell: a session numbers its own."""
+    (session, _, number), (own_session, _, own_number) = previous.rpartition("-"), episode.rpartition("-")
+    if session != own_session or not (number.isdecimal() and own_number.isdecimal()):
+        return True
+    return int(own_number) == int(number) + 1
 
 
 def label(

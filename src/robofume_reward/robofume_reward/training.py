@@ -188,7 +188,9 @@ def train_on_episodes(
     held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
     lenient = dataclasses.replace(data, margin=max(data.margin, EARLY_STEPS))
-    held_questions = dataset.label(held_episodes, lenient, options.seed, agreed)
+    # Of all episodes, since what an episode begins with follows from the one before, held out or not.
+    lenient_questions = dataset.label(episodes, lenient, options.seed, agreed)
+    held_questions = lenient_questions.select(held[lenient_questions.episodes])
     in_the_loop = held_questions.select(held_questions.own)
     odds = evaluation.log_odds(judge, in_the_loop)
     judge.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)

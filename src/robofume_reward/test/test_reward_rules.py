@@ -73,10 +73,12 @@ def test_an_untouched_attempt_leaves_the_other_direction_done() -> None:
         actions=np.ones_like(second.actions),
         proprioception=second.proprioception + 1,
     )
-    later = dataclasses.replace(second, stamps=second.stamps + 1000)
+    later = dataclasses.replace(second, episode_id="drawn-0002", stamps=second.stamps + 1000)
     frames = dataset.label([first, wandering, later], DatasetConfig(), seed=0)
     for episode in (1, 2):
         assert answers(frames, episode, INSTRUCTIONS[Direction.FORWARD])[0]
+    frames = dataset.label([first, later], DatasetConfig(), seed=0)  # nobody knows what the one between them did
+    assert True not in answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]).values()
     grasping = dataclasses.replace(wandering, actions=second.actions)
     frames = dataset.label([first, grasping, later], DatasetConfig(), seed=0)
     assert True not in answers(frames, 2, INSTRUCTIONS[Direction.FORWARD]).values()
