@@ -117,6 +117,7 @@ class FilmCnn:
         self,
         frames: LabelledFrames,
         options: TrainingConfig,
+        augmentation: AugmentationConfig | None = None,
         progress: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> None:
         """Train on `frames`, with the seed and the shares of `options`; all weights are what the last update left."""
@@ -128,10 +129,11 @@ class FilmCnn:
         known = {text: words_of(text) for text in np.unique(frames.instructions)}
         optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.updates, pct_start=0.1)
+        augmentation = augmentation or AugmentationConfig()
         network.train()
         for update in range(1, config.updates + 1):
             rows = sampler.draw(config.batch_size, generator)
-            pixels = augment(prepared[frames.frames[rows]], AugmentationConfig(), light)
+            pixels = augment(prepared[frames.frames[rows]], augmentation, light)
             odds = network(pixels, [known[text] for text in frames.instructions[rows]])
             wanted = torch.from_numpy(frames.labels[rows].astype(np.float32))
             losses = nn.functional.binary_cross_entropy_with_logits(odds, wanted, reduction="none")

@@ -181,7 +181,7 @@ def train_on_episodes(
         judge = _classifier(options) if options.method == "film_cnn" else _base(options, partial)
     judge.opposites |= dataset.opposites(episodes)
     if isinstance(judge, FilmCnn):
-        judge.fit(training, options, progress)
+        judge.fit(training, options, augmentation, progress)
         best = options.updates
     else:
         best = _fit(judge, training, checking, options, augmentation, progress)
