@@ -82,8 +82,6 @@ class Conditions:
 
     def single(self, condition: str) -> None:
         """The condition alone: source, adapted, scratch, frozen."""
-        if not self.run(condition).bag_files("demos"):
-            print(f"seed {self.seed}: demonstrations of {condition}", flush=True)
         amounts = ("--demonstrations", self.given.demonstrations, "--failures", 0)
         self.call("demos", condition, *self.world(condition), *amounts)
         episodes = sum(1 for _ in read_episodes(self.run(condition).bag_files("demos")))
@@ -112,10 +110,10 @@ class Conditions:
             self.call("adapt", name, "--from", checkpoints, "--adaptation-updates", self.given.updates)
             checkpoints = self.run(name).adapted
         for number, condition in enumerate(CONDITIONS):
-            first = self.run(f"chain_{number}_{condition}").name
-            last = name if first == self.run(name).name else None
-            record = "adapted" if last else f"adapted_like_{first}"
-            words = () if last else ("--like", first)
+            link = self.run(f"chain_{number}_{condition}").name
+            own = link == self.run(name).name
+            words: tuple[str, ...] = () if own else ("--like", link)
+            record = "adapted" if own else f"adapted_like_{link}"
             self.note(condition, "chain", self.evaluate(name, "adapted", record, *words), updates=self.given.updates)
         plain = self.source.name
         if not (self.given.runs / plain).exists():  # `--like` names a run beside this one

@@ -58,12 +58,10 @@ class IncompleteMaze(Maze):
     def score(self, learner: Ours, seed: int) -> dict[str, float]:
         """Success over all trials, and over those that begin or end in the missing arm."""
         wins: dict[bool, list[bool]] = {True: [], False: []}
-        for trial in range(TRIALS):
-            observation, over, success = self.reset(5_000_000 + 10_000 * seed + trial), False, False
-            concerned = self.missing(observation[:2]) or self.missing(observation[4:6])
-            while not over:
-                observation, success, over = self.step(learner.act(observation, explore=False))
-            wins[concerned].append(success)
+        for number in range(TRIALS):
+            trial = self.trial(number, lambda observation: learner.act(observation, explore=False), seed)
+            start = trial.observations[0]
+            wins[self.missing(start[:2]) or self.missing(start[4:6])].append(trial.success)
         return {
             "success": round(float(np.mean(wins[True] + wins[False])), 3),
             "missing_arm": round(float(np.mean(wins[True])), 3), "trials_there": len(wins[True]), "trials": TRIALS,
@@ -105,17 +103,8 @@ def practise(world: IncompleteMaze, learner: Curious, steps: int, seed: int) -> 
     practised: list[Recording] = []
     done = 0
     while done < steps:
-        observation, over, success = world.reset(9_000_000 + 10_000 * seed + len(practised)), False, False
-        seen, actions = [observation], []
-        while not over:
-            action = learner.act(observation, explore=True)
-            observation, success, over = world.step(action)
-            seen.append(observation)
-            actions.append(action)
-            learner.update()
-            done += 1
-        practised.append(Recording(np.stack(seen), np.stack(actions), success))
-        learner.add(practised[-1], offline=False)
+        practised.append(world.practise(len(practised), learner, seed))
+        done += len(practised[-1].actions)
     return practised
 
 

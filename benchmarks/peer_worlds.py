@@ -10,10 +10,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from peer_learners import Learner
 
 Array = NDArray[np.float32]
 
@@ -65,27 +68,45 @@ class PeerWorld(ABC):
         random = np.random.default_rng(seed)
         recordings = []
         for number in range(episodes):
-            observation = self.reset(1_000_000 + 10_000 * seed + number)
             script = self.script(random)
-            seen, done, over, success = [observation], [], False, False
-            while not over:
-                action = script(observation) + self.noise * random.normal(size=self.actions)
-                action = np.clip(action, -1.0, 1.0).astype(np.float32)
-                observation, success, over = self.step(action)
-                seen.append(observation)
-                done.append(action)
-            recordings.append(Recording(np.stack(seen), np.stack(done), success))
+
+            def act(observation: Array, script: Callable[[Array], Array] = script) -> Array:
+                noisy = script(observation) + self.noise * random.normal(size=self.actions)
+                return np.clip(noisy, -1.0, 1.0).astype(np.float32)
+
+            recordings.append(self.episode(1_000_000 + 10_000 * seed + number, act))
         return recordings
+
+    def episode(
+        self, seed: int, act: Callable[[Array], Array], after_step: Callable[[], None] = lambda: None
+    ) -> Recording:
+        """An episode from the start of `seed`; `after_step` is called after each step."""
+        observation, over, success = self.reset(seed), False, False
+        seen, actions = [observation], []
+        while not over:
+            action = act(observation)
+            observation, success, over = self.step(action)
+            seen.append(observation)
+            actions.append(action)
+            after_step()
+        return Recording(np.stack(seen), np.stack(actions), success)
 
     def evaluate(self, act: Callable[[Array], Array], trials: int, seed: int) -> float:
         """Share of `trials` that succeed, from the same starts for every learner."""
-        wins = 0
-        for trial in range(trials):
-            observation, over, success = self.reset(5_000_000 + 10_000 * seed + trial), False, False
-            while not over:
-                observation, success, over = self.step(act(observation))
-            wins += success
-        return wins / trials
+        return sum(self.trial(number, act, seed).success for number in range(trials)) / trials
+
+    def trial(self, number: int, act: Callable[[Array], Array], seed: int) -> Recording:
+        """One trial of `evaluate`."""
+        return self.episode(5_000_000 + 10_000 * seed + number, act)
+
+    def practise(self, number: int, learner: Learner, seed: int) -> Recording:
+        """Episode `number` of a learner's practice, with one update a step; it enters when it has ended."""
+        def act(observation: Array) -> Array:
+            return learner.act(observation, explore=True)
+
+        recording = self.episode(9_000_000 + 10_000 * seed + number, act, learner.update)
+        learner.add(recording, offline=False)
+        return recording
 
     @staticmethod
     def _flat(observation: dict[str, Any]) -> Array:

@@ -42,7 +42,7 @@ def run(world_name: str, learner_name: str, seed: int, scale: float) -> dict[str
     """One run: success before practice, at each evaluation while practising, and the mean regret of these."""
     import torch
     from peer_learners import LEARNERS
-    from peer_worlds import WORLDS, Array, Recording
+    from peer_worlds import WORLDS
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -65,17 +65,7 @@ def run(world_name: str, learner_name: str, seed: int, scale: float) -> dict[str
     done = episode = 0
     every = max(1, steps // EVALUATIONS)
     while done < steps:
-        observation, over, success = world.reset(9_000_000 + 10_000 * seed + episode), False, False
-        seen: list[Array] = [observation]
-        actions: list[Array] = []
-        while not over:
-            action = learner.act(observation, explore=True)
-            observation, success, over = world.step(action)
-            seen.append(observation)
-            actions.append(action)
-            learner.update()
-            done += 1
-        learner.add(Recording(np.stack(seen), np.stack(actions), success), offline=False)
+        done += len(world.practise(episode, learner, seed).actions)
         episode += 1
         while len(curve) <= min(done, steps) // every and len(curve) <= EVALUATIONS:
             curve.append(evaluate())

@@ -122,7 +122,7 @@ class Alternation:
     def plan(self) -> EpisodePlan:
         """The next episode of practice."""
         phase = Phase.FORWARD if self.direction == Direction.FORWARD else Phase.BACKWARD
-        trouble = self._trouble()
+        trouble = "" if self.config.forward_only else self._trouble()  # the scene is reset in any case
         every = 1 if self.config.forward_only else self.config.reset_every
         due = 0 < every <= self.episodes_since_reset
         rung = self.ladder.rung(self._unclear) if trouble else Rung.RESET if due else Rung.NONE

@@ -3,7 +3,6 @@ arXiv 1709.07871): the baseline of the vision-language model, and a judge in its
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import zlib
@@ -26,7 +25,7 @@ from .augmentation import AugmentationConfig, augment
 from .dataset import LabelledFrames
 from .familiarity import Familiarity
 from .sampling import Sampler
-from .saved import CLASSIFIER_FILE, Calibration, View, check_manifest, read_opposites, write_manifest, write_opposites
+from .saved import CLASSIFIER_FILE, Calibration, View, check_manifest, read_opposites, version_of, write_beside
 
 if TYPE_CHECKING:
     from .training import TrainingConfig
@@ -82,11 +81,7 @@ class FilmCnn:
     def version(self) -> str:
         """Name and a hash of the weights and of what is saved beside them."""
         if not self._version:
-            told = (self.calibration, self.view, self.familiarity, *sorted(self.opposites.items()))
-            digest = hashlib.sha256(repr(told).encode())
-            for name, value in self._network.state_dict().items():
-                digest.update(name.encode() + value.numpy().tobytes())
-            self._version = f"{self.name}@{digest.hexdigest()[:12]}"
+            self._version = version_of(self, self._network.state_dict())
         return self._version
 
     def log_odds(self, images: NDArray[np.uint8], instructions: list[str]) -> NDArray[np.float64]:
@@ -107,11 +102,7 @@ class FilmCnn:
         directory.mkdir(parents=True, exist_ok=True)
         save_file(self._network.state_dict(), directory / WEIGHTS_FILE)
         (directory / CLASSIFIER_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
-        self.calibration.write(directory)
-        self.view.write(directory)
-        write_opposites(directory, self.opposites)
-        self.familiarity.write(directory)
-        write_manifest(directory)
+        write_beside(self, directory)
 
     def fit(
         self,

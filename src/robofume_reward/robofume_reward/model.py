@@ -6,7 +6,6 @@ generated. Any model that AutoModelForImageTextToText loads can be used, by dire
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from . import families, questions
 from .familiarity import Familiarity
-from .saved import MODEL_FILE, Calibration, View, check_manifest, read_opposites, write_manifest, write_opposites
+from .saved import MODEL_FILE, Calibration, View, check_manifest, read_opposites, version_of, write_beside
 
 # Tracing copies the weights, and pays only where the cost of a step is Python rather than arithmetic.
 _TRACE_PARAMETERS = 20_000_000
@@ -128,12 +127,7 @@ class RewardModel:
     def version(self) -> str:
         """Name and a hash of the weights, the calibration, the view, the opposites and what is familiar."""
         if not self._version:
-            told = (self.calibration, self.view, self.familiarity, *sorted(self.opposites.items()))
-            digest = hashlib.sha256(repr(told).encode())
-            for name, value in self.model.state_dict().items():
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
-            self._version = f"{self.name}@{digest.hexdigest()[:12]}"
+            self._version = version_of(self, self.model.state_dict())
         return self._version
 
     def answer_with(self, yes: list[int], no: list[int]) -> None:
@@ -208,11 +202,7 @@ class RewardModel:
         directory.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(directory)
         self.processor.save_pretrained(directory)
-        self.calibration.write(directory)
-        self.view.write(directory)
-        write_opposites(directory, self.opposites)
-        self.familiarity.write(directory)
-        write_manifest(directory)
+        write_beside(self, directory)
 
     def _process(self, clips: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
         batch = self.processor(

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from robofume_common.enums import Verdict
 from robofume_common.errors import RobofumeError
 from safetensors import SafetensorError
 
-from .familiarity import FAMILIARITY_FILE
+from .familiarity import FAMILIARITY_FILE, Familiarity
 
 CALIBRATION_FILE = "calibration.json"
 VIEW_FILE = "view.json"
@@ -159,6 +159,38 @@ def read_opposites(directory: Path) -> dict[str, str]:
 def write_opposites(directory: Path, opposites: Mapping[str, str]) -> None:
     """Saves the pairs of instructions beside the model."""
     (directory / OPPOSITES_FILE).write_text(json.dumps(dict(opposites), indent=2) + "\n")
+
+
+class Kept(Protocol):
+    """What every judge that is saved has beside its weights."""
+
+    name: str
+    calibration: Calibration
+    view: View
+    opposites: dict[str, str]
+    familiarity: Familiarity
+
+
+def write_beside(judge: Kept, directory: Path) -> None:
+    """Saves what a judge has beside its weights, and last the manifest."""
+    judge.calibration.write(directory)
+    judge.view.write(directory)
+    write_opposites(directory, judge.opposites)
+    judge.familiarity.write(directory)
+    write_manifest(directory)
+
+
+def version_of(judge: Kept, weights: Mapping[str, Any]) -> str:
+    """Name and a hash of the weights (tensors by name), the calibration, the view, the opposites and what is
+    familiar."""
+    import torch
+
+    told = (judge.calibration, judge.view, judge.familiarity, *sorted(judge.opposites.items()))
+    digest = hashlib.sha256(repr(told).encode())
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return f"{judge.name}@{digest.hexdigest()[:12]}"
 
 
 @contextlib.contextmanager
