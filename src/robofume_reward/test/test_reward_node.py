@@ -20,6 +20,7 @@ from rclpy.node import Node
 from robofume_common.conversion import array_to_image, to_time
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.familiarity import fit
+from robofume_reward.film_cnn import FilmCnn, FilmCnnConfig
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import Calibration, View, write_opposites
 from robofume_reward.tiny_model import TinyModelConfig
@@ -181,6 +182,20 @@ def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: C
     loop.wait(lambda: loop.told.get("judged") == "12", "diagnostics")
     assert (loop.told["waiting"], loop.told["model_version"]) == ("0", model.version)
     assert 0.0 < float(loop.told["latency_median"]) <= float(loop.told["latency_99"]) < DEADLINE
+
+
+def test_a_classifier_answers_in_the_place_of_the_model(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    FilmCnn(FilmCnnConfig(), seed=0).save(tmp_path / "reward")
+    start(judge="vlm", model=tmp_path / "reward", deadline=DEADLINE)
+    images = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
+    for index, image in enumerate(images):
+        loop.step(index, 100 * (index + 1), image=image, last=index == 3)
+    loop.wait(lambda: len(loop.rewards) == 4, "four rewards")
+    judge = FilmCnn.load(tmp_path / "reward")
+    expected = judge.probabilities(images, [INSTRUCTION] * 4)
+    for reward in loop.rewards:
+        assert reward.probability == pytest.approx(expected[reward.index], abs=1e-5)
+        assert reward.model_version == judge.version
 
 
 def test_what_is_seen_from_home_has_a_threshold_of_its_own_and_a_second_question(

@@ -30,7 +30,7 @@ LID_RADIUS, LID_HEIGHT = 0.042, 0.045
 KNOB_HEIGHT, KNOB_RADIUS = 0.030, 0.015
 GRASP_HEIGHT = 0.034
 ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
-HALF_WAY = (0.032, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
+HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
 
@@ -113,8 +113,9 @@ class PotLid(CarryingTask):
         return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
 
     def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector:  # noqa: ARG002  the same
-        """So far beside the pot's axis that the lid lies off-centre on it, or askew on its rim."""
-        angle, apart = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(*HALF_WAY)
+        """So far beside the pot's axis that the lid lies off-centre on it, or askew on its rim; mostly just too far."""
+        nearest, furthest = HALF_WAY
+        angle, apart = rng.uniform(0.0, 2.0 * np.pi), nearest + (furthest - nearest) * rng.random() ** 2
         x, y = POT_PLACE[0] + apart * np.cos(angle), POT_PLACE[1] + apart * np.sin(angle)
         return np.array([x, y, POT_HEIGHT + GRASP_HEIGHT + 0.003])
 
