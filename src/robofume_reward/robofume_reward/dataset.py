@@ -101,6 +101,11 @@ class LabelledFrames:
         return newest if view.frames == 1 else view.indices(newest, self.starts[newest])
 
 
+def at_home(frames: LabelledFrames) -> NDArray[np.bool_]:
+    """Which questions (M,) are about the first picture of an episode, where the arm is at home and hides nothing."""
+    return frames.starts[frames.frames] == frames.frames
+
+
 def own_labels(episode: EpisodeData, margin: int, agreed: Collection[str] = ()) -> NDArray[np.int8]:
     """Answers (N+1,) to the episode's own question: 1 yes, 0 no, -1 no label. A person's verdicts come
     first; for `agreed`, and what a model judged, see `mining`.

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 TRAINING_FILE = "training.json"
 _PREPARED_BYTES = 1_000_000_000
+_FEWEST_FROM_HOME = 4  # held-out pictures from home of each answer that training is judged by
 _PROJECTORS = ("projector", "connector", "merger")  # as the families name it
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -194,7 +195,7 @@ def train_on_episodes(
     in_the_loop = held_questions.select(held_questions.own)
     odds = evaluation.log_odds(judge, in_the_loop)
     judge.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
-    at_home = held_questions.select(held_questions.starts[held_questions.frames] == held_questions.frames)
+    at_home = held_questions.select(dataset.at_home(held_questions))
     from_home = judge.calibration.probabilities(evaluation.log_odds(judge, at_home))
     judge.calibration = dataclasses.replace(
         judge.calibration,
@@ -452,11 +453,17 @@ def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) ->
 
 
 def _held_out_loss(reward: RewardModel, checking: LabelledFrames) -> float:
-    """Cross-entropy on the held-out questions, both answers weighing the same, and so do the recorded and the mined
-    ones: a few labels of a changed scene would count for nothing among the many of the old one.
+    """Cross-entropy on the held-out questions from home, and on the mined ones: those decide in the loop, and are still
+    being learnt when the many in motion, whose labels are rougher, are overfitted. On all where too few are from home.
+
+    Both answers weigh the same, and so do the recorded and the mined ones: a few labels of a changed scene would count
+    for nothing among the many of the old one.
     """
     if not len(checking):
         return 0.0
+    recorded_at_home = dataset.at_home(checking) & ~checking.mined
+    if min(np.bincount(checking.labels[recorded_at_home], minlength=2)) >= _FEWEST_FROM_HOME:
+        checking = checking.select(recorded_at_home | checking.mined)
     reward.model.eval()
     odds = evaluation.log_odds(reward, checking)
     losses = np.logaddexp(0.0, np.where(checking.labels, -odds, odds))

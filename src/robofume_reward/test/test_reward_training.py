@@ -173,6 +173,24 @@ def test_a_few_labels_of_practice_count_as_much_as_all_the_recorded_ones() -> No
     assert training._held_out_loss(Torn(), worse) == pytest.approx((0.018 + 4.018) / 2, abs=1e-3)
 
 
+def test_training_is_judged_by_what_is_seen_from_home_where_there_is_enough_of_it() -> None:
+    class Rising:
+        model, view = torch.nn.Identity(), View()
+
+        def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+            return images[:, 0, 0, 0].astype(float)
+
+    frames = dataset.label(EPISODES, DatasetConfig(), seed=0)
+    home = dataset.at_home(frames)
+    assert min(np.bincount(frames.labels[home], minlength=2)) >= 4
+    images = np.zeros_like(frames.images)
+    images[frames.frames[~home]] = 9
+    shown = dataclasses.replace(frames, images=images)
+    assert training._held_out_loss(Rising(), shown) == pytest.approx(np.log(2.0))
+    # Too few successes from home to go by them alone.
+    assert training._held_out_loss(Rising(), shown.select(~(home & frames.labels))) > 1.0
+
+
 @pytest.mark.parametrize("method", ["lora", "projector"])
 def test_small_methods_change_the_model_and_save_a_whole_one(
     method: str, trained: tuple[Path, dict], tmp_path: Path
