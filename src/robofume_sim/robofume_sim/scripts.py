@@ -54,15 +54,15 @@ class Script(ABC):
     def hover_height(self, state: SceneState) -> float:
         """Height [m] of the gripper over everything."""
 
-    def towards(self, gripper: Vector, target: Vector, height: float, straight: bool = False) -> Vector:
-        """Across at `height`, and down only over the target; `straight` up and down, not while still going across."""
+    def towards(self, gripper: Vector, target: Vector, height: float) -> Vector:
+        """Across at `height`, and down only over the target."""
         limit = self.episode.limit
         delta: Vector = target - gripper
         across = float(np.abs(delta[:2]).max())
-        if across > (0.2 if straight else 0.6) * limit:
+        if across > 0.6 * limit:
             delta[2] = height - gripper[2]
             if gripper[2] < height - 0.03:
-                delta[:2] *= 0.0 if straight else 0.3
+                delta[:2] *= 0.3
         return np.clip(delta, -limit, limit)
 
 
@@ -140,7 +140,7 @@ class Carrying(Script):
             return np.zeros(3), CLOSED
         if self._stage is Stage.CARRY:
             # Bring the object there, wherever in the hand it hangs.
-            return self.towards(gripper, gripper + plan.place - plan.grasp, plan.carry_height, plan.straight), CLOSED
+            return self.towards(gripper, gripper + plan.place - plan.grasp, plan.carry_height), CLOSED
         if self._stage is Stage.OPEN:
             return np.zeros(3), OPEN
         return np.array([0.0, 0.0, np.clip(plan.done_height - gripper[2], -limit, limit)]), OPEN

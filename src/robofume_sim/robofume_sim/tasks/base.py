@@ -79,8 +79,7 @@ class Transfer:
     """How a script carries an object: positions of the gripper [m], and the heights it moves at.
 
     `grasp` is where to close (it follows the object), `place` where to open. `done`: whether nothing is left to do;
-    None where that follows from the object being at its place. `straight`: up and down without going across meanwhile,
-    past something that is in the way.
+    None where that follows from the object being at its place.
     """
 
     grasp: Vector
@@ -89,7 +88,6 @@ class Transfer:
     carry_height: float
     done_height: float
     done: bool | None = None
-    straight: bool = False
 
 
 @dataclass(frozen=True)

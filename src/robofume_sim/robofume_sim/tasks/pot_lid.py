@@ -31,8 +31,6 @@ KNOB_HEIGHT, KNOB_RADIUS = 0.030, 0.015
 GRASP_HEIGHT = 0.034
 ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
 HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
-CLEAR = POT_RADIUS + LID_RADIUS - 0.002  # how far from the axis it lies beside the pot, not on it [m]
-BESIDE_SHARE, BESIDE = 0.3, (0.008, 0.028)  # how often a script puts it so far off CLEAR, beside the pot [m]
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
 
@@ -100,7 +98,7 @@ class PotLid(CarryingTask):
         apart = float(np.hypot(lid.position[0] - POT_PLACE[0], lid.position[1] - POT_PLACE[1]))
         on, off = is_resting(lid, POT_HEIGHT), is_resting(lid, 0.0)
         covers = max(0.0, apart - ON_TOLERANCE)
-        clear = max(0.0, CLEAR - apart)
+        clear = max(0.0, POT_RADIUS + LID_RADIUS - 0.002 - apart)
         return Truth(
             forward_success=covers == 0.0 and on and released,
             backward_success=clear == 0.0 and off and released,
@@ -109,13 +107,9 @@ class PotLid(CarryingTask):
         )
 
     def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
-        """The middle of the pot; anywhere on the free table, or right beside the pot: there practice puts it, too."""
+        """The middle of the pot, or anywhere on the free table."""
         if direction == Direction.FORWARD:
             return np.array([*POT_PLACE, POT_HEIGHT + GRASP_HEIGHT + 0.003])
-        if rng.random() < BESIDE_SHARE:
-            angle, apart = rng.uniform(-0.7, -0.3) * np.pi, CLEAR + rng.uniform(*BESIDE)
-            x, y = POT_PLACE[0] + apart * np.cos(angle), POT_PLACE[1] + apart * np.sin(angle)
-            return np.array([x, y, GRASP_HEIGHT + 0.003])
         return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
 
     def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector:  # noqa: ARG002  the same
@@ -126,11 +120,9 @@ class PotLid(CarryingTask):
         return np.array([x, y, POT_HEIGHT + GRASP_HEIGHT + 0.003])
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:  # noqa: ARG002  same both ways
-        """Close around the knob; carry the plate over the pot, and past its rim straight up and down."""
+        """Close around the knob; carry the plate over the pot."""
         lid = state.objects[LID].position
         grasp = lid + (0.0, 0.0, GRASP_HEIGHT)
-        beside = [0.5 * POT_RADIUS < np.hypot(*(at[:2] - POT_PLACE)) < CLEAR + 0.04 for at in (lid, place)]
         return Transfer(
-            grasp=grasp, place=place, hover_height=lid[2] + 0.078, carry_height=0.098, done_height=lid[2] + 0.11,
-            straight=any(beside),
-        )  # fmt: skip
+            grasp=grasp, place=place, hover_height=lid[2] + 0.078, carry_height=0.098, done_height=lid[2] + 0.11
+        )
