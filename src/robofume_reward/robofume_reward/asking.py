@@ -22,6 +22,13 @@ class VerdictConfig:
     threshold: float = setting(
         0.0, "P(yes) that a success needs; 0 takes the one saved with the model", minimum=0.0, maximum=1.0
     )
+    enough: float = setting(
+        1.0,
+        "P(yes) that is enough for a success in motion also where the saved threshold is greater: where the end of an "
+        "episode is looked at from home, a call one step early does less harm than one that is missed",
+        minimum=0.5,
+        maximum=1.0,
+    )
     home_threshold: float = setting(
         0.0,
         "P(yes) that a success needs on the first and the last step of an episode, which the loop lets the arm show "
@@ -83,5 +90,7 @@ def says(model: Any, config: VerdictConfig, answer: Answer | None, from_home: bo
     if model is None:
         return Verdict.SUCCESS if answer.probability > 0.5 else Verdict.FAILURE
     threshold = config.home_threshold if from_home else config.threshold
+    if threshold == 0.0:
+        threshold = min(model.calibration.threshold, config.enough)
     verdict: Verdict = model.calibration.verdict(answer.probability, threshold, from_home, answer.opposite)
     return Verdict.FAILURE if verdict == Verdict.UNKNOWN and not config.abstain else verdict

@@ -72,6 +72,19 @@ def test_from_home_has_its_own_threshold_and_the_other_question() -> None:
     assert not VerdictConfig().is_from_home(0, True)
 
 
+def test_what_is_enough_in_motion_is_enough_where_the_saved_threshold_is_greater() -> None:
+    model = Model()
+    model.calibration = Calibration(threshold=0.95, failure_threshold=0.3, home_threshold=0.9)
+    config = VerdictConfig(enough=0.8, home_threshold=0.5)
+    assert says(model, VerdictConfig(), Answer(0.85), from_home=False) == Verdict.UNKNOWN
+    assert says(model, config, Answer(0.85), from_home=False) == Verdict.SUCCESS
+    assert says(model, config, Answer(0.75), from_home=False) == Verdict.UNKNOWN
+    assert says(model, config, Answer(0.85), from_home=True) == Verdict.UNKNOWN  # there it is the saved one
+    model.calibration = Calibration(threshold=0.6)
+    assert says(model, config, Answer(0.7), from_home=False) == Verdict.SUCCESS
+    assert says(model, VerdictConfig(threshold=0.9, enough=0.8), Answer(0.85), from_home=False) != Verdict.SUCCESS
+
+
 def test_who_does_not_abstain_calls_the_middle_a_failure() -> None:
     model = Model()
     model.calibration = Calibration(threshold=0.9, failure_threshold=0.3)
