@@ -289,6 +289,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "forward_instruction": task.forward_instruction,
             "backward_instruction": task.backward_instruction,
             "step_limit": task.steps_allowed(demonstrating=mode == "collect"),
+            "reset_every": task.demonstrations_per_scene if mode == "collect" else 0,
             "lockstep": settings.waits,
             "expect_learner": practises,
             "confirm": practises,

@@ -152,6 +152,17 @@ def test_a_person_calls_the_successes_only_where_nothing_else_judges():
     assert not uncalled("collect", "mujoco") and not uncalled("evaluate", "mujoco")
 
 
+def test_objects_are_put_down_anew_only_between_demonstrations():
+    def every(task, mode):
+        nodes = build_graph(GraphSettings(task, mode, run_directory=Path("/run")))
+        return {node.name: node for node in nodes}["switcher"].parameters["reset_every"]
+
+    wanted = task_description("mujoco", "candy_sweeping").demonstrations_per_scene
+    assert every("candy_sweeping", "collect") == wanted > 0
+    assert every("candy_sweeping", "practice") == every("candy_sweeping", "evaluate") == 0
+    assert every("pot_lid", "collect") == 0
+
+
 def test_only_collection_and_evaluation_judge_by_ground_truth():
     judges = {
         mode: {n.name: n for n in graph(mode)}["reward"].parameters["judge"]

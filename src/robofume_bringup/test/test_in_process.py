@@ -77,10 +77,14 @@ def test_demonstrations_are_whole_episodes_judged_by_the_truth(collected):
 @pytest.mark.parametrize("task", ["candy_sweeping", "pot_plates"])
 def test_other_hands_and_chains_of_tasks_are_demonstrated_too(task, tmp_path):
     words = ["demos", "--runs", str(tmp_path), "--run", "one", "--in-process", "--task", task, "--failures", "0"]
-    assert main([*words, "--demonstrations", "2"]) == 0
+    assert main([*words, "--demonstrations", "3"]) == 0
     episodes = list(read_episodes(RunDirectory(tmp_path / "one").bag_files("demos")))
     assert {episode.task for episode in episodes} == {pair.name for pair in TASKS[task].description.pairs}
     assert all(((e.verdicts == Verdict.SUCCESS) == e.truth).all() for e in episodes)
+    put_down_anew = TASKS[task].description.demonstrations_per_scene
+    for number, episode in enumerate(episodes):
+        assert episode.assisted_reset_before == (number > 0 and put_down_anew > 0 and number % put_down_anew == 0)
+    assert len(episodes) > 4 or put_down_anew == 0, "too few to see it"
 
 
 def test_practice_learns_records_and_continues(collected, tmp_path, capsys):

@@ -75,6 +75,13 @@ class TaskDescription:
     demonstration_step_limit: int = setting(
         0, "The same for demonstrations, since people are slow; 0: as step_limit", minimum=0, maximum=10_000
     )
+    demonstrations_per_scene: int = setting(
+        0,
+        "Demonstrations after which the objects are put down anew, where practice leads them to places that a row of "
+        "demonstrations would not; 0: never",
+        minimum=0,
+        maximum=10_000,
+    )
     action_mask: tuple[bool, ...] = setting(
         (True, True, True, False, False, False, True),
         "Which of dx dy dz droll dpitch dyaw gripper the policy controls",

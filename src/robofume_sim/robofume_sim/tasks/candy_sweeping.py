@@ -24,8 +24,8 @@ RADIUS = 0.011
 LINE = 0.008  # how far behind the middle of the table the centre of a sweet counts as swept [m]
 SUCCESS_SHARE = 0.9  # of the sweets, for a success: of five, all
 APART = 0.028  # between two sweets at the start [m]
-TRAY_MIN, TRAY_MAX = (0.205, 0.035), (0.365, 0.105)  # where the sweets start backward
-TABLE_MIN, TABLE_MAX = (0.205, -0.105), (0.365, -0.035)  # and forward
+TRAY_MIN, TRAY_MAX = (0.190, 0.035), (0.380, 0.125)  # where the sweets start backward: all of it
+TABLE_MIN, TABLE_MAX = (0.190, -0.125), (0.380, -0.035)  # and forward
 
 BRUSH_BELOW_GRIPPER = 0.040  # m, its lower edge
 BRUSH_HALF_WIDTH, BRUSH_HALF_THICKNESS, BRUSH_HALF_HEIGHT = 0.055, 0.003, 0.016
@@ -47,8 +47,10 @@ class CandySweeping(SweepingTask):
         name="candy_sweeping",
         forward_instruction="sweep the candy into the tray",
         backward_instruction="sweep the candy out of the tray onto the table",
-        step_limit=40,
+        step_limit=45,
         demonstration_step_limit=70,
+        # stroke by stroke the sweets end up at one side: a script leaves them at the far one, a policy at the near one
+        demonstrations_per_scene=4,
         action_mask=(True, True, True, False, False, False, False),
         workspace_minimum=(0.17, -0.165, 0.043),
         workspace_maximum=(0.40, 0.165, 0.18),
