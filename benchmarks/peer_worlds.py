@@ -116,7 +116,7 @@ class PeerWorld(ABC):
 class Maze(PeerWorld):
     """A ball in a U-shaped maze. Half of the recorded episodes go somewhere else than asked (diverse data)."""
 
-    name, steps, noise = "PointMaze_UMaze-v3", 200, 0.5
+    name, steps, noise = "PointMaze_UMaze-v3", 300, 0.5  # as many steps as the environment itself allows
 
     def script(self, random: np.random.Generator) -> Callable[[Array], Array]:
         """Follow the corridors' middle, to the goal or to another cell."""
