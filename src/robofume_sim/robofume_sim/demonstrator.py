@@ -48,7 +48,7 @@ class DemonstratorConfig:
     )
     half_way_share: float = setting(
         0.7,
-        "Share of those failures that end just short of the goal, in a task where the object stays so: what no success "
+        "Share of those failures that end just short of the goal, in a task where the objects stay so: what no success "
         "shows, and a judge must have seen",
         minimum=0.0,
         maximum=1.0,
@@ -79,14 +79,18 @@ class Demonstrator:
         offset = np.array([radius * np.cos(angle), radius * np.sin(angle), 0.0])
         fails = self._rng.random() < self.config.failure_share
         self.mishap = Mishap(int(self._rng.integers(1, 5))) if fails else None
-        if fails and isinstance(self.task, CarryingTask) and self._rng.random() < self.config.half_way_share:
-            between = self.task.half_way_point(direction, self._rng)
-            if between is not None:
-                self.mishap, place = Mishap.HALF_WAY, between
+        spared: tuple[float, ...] = ()
+        if fails and self._rng.random() < self.config.half_way_share:
+            if isinstance(self.task, CarryingTask):
+                between = self.task.half_way_point(direction, self._rng)
+                if between is not None:
+                    self.mishap, place = Mishap.HALF_WAY, between
+            elif isinstance(self.task, SweepingTask):
+                self.mishap, spared = Mishap.HALF_WAY, tuple(self._rng.random(int(self._rng.integers(1, 3))))
         miss = self._rng.uniform(0.05, 0.08) if self.mishap is Mishap.MISS else 0.0
         self._stays_open = self.mishap is Mishap.WANDER and bool(self._rng.random() < 0.6)
         self._waypoint: tuple[Vector, float] | None = None
-        self._script = make_script(self.task, Episode(direction, place, offset, self.mishap, miss, self._limit))
+        self._script = make_script(self.task, Episode(direction, place, offset, self.mishap, miss, self._limit, spared))
 
     def act(self, state: SceneState) -> NDArray[np.float32]:
         """The physical action (7,) for what is true now."""

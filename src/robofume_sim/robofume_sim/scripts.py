@@ -24,13 +24,14 @@ class Mishap(Enum):
     DROP = 2  # opens soon after the lift, and leaves it at that; ends its first stroke soon
     KEEP = 3  # arrives and never opens, whether it holds something or not; never lifts the brush
     WANDER = 4  # moves about over the scene and leaves the object alone
-    HALF_WAY = 5  # puts it down between the two goals, and leaves it at that; only where it stays there
+    HALF_WAY = 5  # puts it down between the two goals, and leaves it at that, where it stays there; spares one or two
 
 
 @dataclass(frozen=True)
 class Episode:
     """What a script has to know of its episode: direction, the place to reach, an offset [m] by which it errs, what it
-    does wrong, how far [m] a miss is off, and the largest translation of a step [m]."""
+    does wrong, how far [m] a miss is off, the largest translation of a step [m], and which it spares where it does
+    (shares, 0 to 1, of the row of those that it finds)."""
 
     direction: Direction
     place: Vector
@@ -38,6 +39,7 @@ class Episode:
     mishap: Mishap | None
     miss: float
     limit: float
+    spared: tuple[float, ...] = ()
 
 
 class Script(ABC):
@@ -156,6 +158,7 @@ class Sweeping(Script):
         self._stroke: Stroke | None = None
         self._strokes = 0
         self._height = task.description.workspace_maximum[2]
+        self._spared: tuple[str, ...] | None = None
 
     def command(self, state: SceneState) -> tuple[Vector, float]:
         """See the base class."""
@@ -177,7 +180,7 @@ class Sweeping(Script):
         if self._stage is Stage.RETREAT:
             over = mishap is Mishap.KEEP or gripper[2] > self._height - 0.01 or self._strokes == 0
             given_up = mishap in (Mishap.DROP, Mishap.KEEP) and self._strokes > 0
-            stroke = self.task.stroke(state, self.episode.direction, self.episode.place)
+            stroke = self.task.stroke(state, self.episode.direction, self.episode.place, self._to_spare(state))
             if stroke is not None and over and not given_up:
                 self._begin(stroke)
         elif self._stroke is None:
@@ -186,6 +189,13 @@ class Sweeping(Script):
             self._stage = Stage.CARRY
         elif self._stage is Stage.CARRY and near(gripper, self._stroke.end, 0.012, 0.02):
             self._stage = Stage.RETREAT
+
+    def _to_spare(self, state: SceneState) -> tuple[str, ...]:
+        """Those that this episode spares, once chosen always the same."""
+        if self._spared is None:
+            left = self.task.left(state, self.episode.direction)
+            self._spared = tuple(left[int(share * len(left))] for share in self.episode.spared if left)
+        return self._spared
 
     def _begin(self, stroke: Stroke) -> None:
         """Take the next stroke, spoilt by the imperfection of the episode."""

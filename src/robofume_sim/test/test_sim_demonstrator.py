@@ -142,6 +142,24 @@ def test_sweeping_ends_when_nothing_is_left():
     assert world.truth().forward_success
 
 
+def test_a_sweep_that_fails_on_purpose_leaves_one_or_a_few():
+    """What a judge takes for a success as long as it has seen all or nothing."""
+    world = World("candy_sweeping")
+    arm = ArmDriver(world)
+    script = Demonstrator(world.task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0, seed=3))
+    left = []
+    for number in range(6):
+        direction = (Direction.FORWARD, Direction.BACKWARD)[number % 2]
+        world.reset(direction, seed=number)
+        arm.home()
+        script.begin(direction)
+        for _ in range(world.task.description.demonstration_step_limit):
+            arm.step(script.act(world.scene_state()))
+        assert not world.truth().success(direction)
+        left.append(len(world.task.left(world.scene_state(), direction)))
+    assert min(left) >= 1 and np.median(left) <= 2, left
+
+
 @pytest.mark.parametrize("task", RIGID)
 def test_it_works_from_wherever_random_actions_leave_the_object(task):
     report = measure(task, 60, DemonstratorConfig(action_noise=0.05, grasp_offset=0.0), random_share=0.7)

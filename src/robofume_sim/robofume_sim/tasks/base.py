@@ -198,8 +198,17 @@ class SweepingTask(SimulatedTask):
     """A task that is done by strokes along y."""
 
     @abstractmethod
-    def stroke(self, state: SceneState, direction: Direction, place: Vector) -> Stroke | None:
-        """The next stroke that a script would make; None where nothing is left to sweep."""
+    def left(self, state: SceneState, direction: Direction) -> list[str]:
+        """Names of the things that are still to be swept."""
+
+    @abstractmethod
+    def stroke(
+        self, state: SceneState, direction: Direction, place: Vector, spared: tuple[str, ...] = ()
+    ) -> Stroke | None:
+        """The next stroke that a script would make, past the things of the names `spared`.
+
+        None where nothing is left that it could sweep.
+        """
 
 
 def share_reached(distance: float, scale: float, resting: bool, released: bool) -> float:

@@ -32,6 +32,7 @@ BRUSH_HALF_WIDTH, BRUSH_HALF_THICKNESS, BRUSH_HALF_HEIGHT = 0.055, 0.003, 0.016
 SWEEP_HEIGHT = 0.044  # of the gripper [m]; the workspace ends a millimetre below
 UP_HEIGHT = BRUSH_BELOW_GRIPPER + 2.0 * RADIUS + 0.01  # of the gripper: the brush is clearly off the sweets
 HOVER_HEIGHT = UP_HEIGHT + 0.012
+PAST = BRUSH_HALF_WIDTH + RADIUS + 0.004  # how far from the brush's middle a sweet is that it passes [m]
 BEHIND = 0.035  # how far behind the last sweet a stroke begins [m]
 STROKE_ENDS = (0.045, 0.075)  # how far beyond the middle [m]
 
@@ -48,9 +49,9 @@ class CandySweeping(SweepingTask):
         forward_instruction="sweep the candy into the tray",
         backward_instruction="sweep the candy out of the tray onto the table",
         step_limit=45,
-        demonstration_step_limit=70,
+        demonstration_step_limit=80,
         # stroke by stroke the sweets end up at one side: a script leaves them at the far one, a policy at the near one
-        demonstrations_per_scene=4,
+        demonstrations_per_scene=2,
         action_mask=(True, True, True, False, False, False, False),
         workspace_minimum=(0.17, -0.165, 0.043),
         workspace_maximum=(0.40, 0.165, 0.18),
@@ -59,7 +60,7 @@ class CandySweeping(SweepingTask):
     )
     object_names = SWEETS
     tool_names = ("brush",)
-    hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.5)
+    hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.43)
     in_gazebo = False
 
     def bodies(self, appearance: scene.Appearance) -> str:
@@ -108,21 +109,35 @@ class CandySweeping(SweepingTask):
         """Where strokes end: a line well beyond the middle; x does not count."""
         return np.array([0.0, (1.0 if direction == Direction.FORWARD else -1.0) * rng.uniform(*STROKE_ENDS), 0.0])
 
-    def stroke(self, state: SceneState, direction: Direction, place: Vector) -> Stroke | None:
+    def left(self, state: SceneState, direction: Direction) -> list[str]:
+        """Those not yet clearly behind the line."""
+        sign = 1.0 if direction == Direction.FORWARD else -1.0
+        return [name for name in SWEETS if sign * state.objects[name].position[1] < LINE + 0.012]
+
+    def stroke(
+        self, state: SceneState, direction: Direction, place: Vector, spared: tuple[str, ...] = ()
+    ) -> Stroke | None:
         """Along the lane with most sweets to sweep, from behind the last of them."""
         sign = 1.0 if direction == Direction.FORWARD else -1.0
-        left = np.array([state.objects[name].position[:2] for name in SWEETS])
-        left = left[sign * left[:, 1] < LINE + 0.012]
+        left = np.array([state.objects[n].position[:2] for n in self.left(state, direction) if n not in spared])
         if len(left) == 0:
             return None
         lower, upper = self.description.workspace_minimum, self.description.workspace_maximum
         lanes = np.append(left[:, 0], left[:, 0].mean())
         lanes = np.append(lanes, (lanes[:, None] / 2 + lanes / 2).ravel())  # between any two of them as well
+        for x in (state.objects[name].position[0] for name in spared):
+            lanes = np.append(lanes, (x - PAST, x + PAST))
+            lanes = lanes[np.abs(lanes - x) >= PAST - 1e-9]
+        lanes = lanes[(lanes > lower[0] + 0.01) & (lanes < upper[0] - 0.01)] if spared else lanes
+        if len(lanes) == 0:
+            return None
         apart = np.abs(lanes[:, None] - left[:, 0])
         swept = (apart < BRUSH_HALF_WIDTH - 0.012).sum(axis=1)
         # of equally good lanes the one whose sweets are nearest to its middle: they slip off the ends of the brush
         best = int(np.argmax(swept - apart.min(axis=1) - 0.1 * apart.max(axis=1, where=apart < 0.055, initial=0.0)))
         met = left[apart[best] < BRUSH_HALF_WIDTH + RADIUS]
+        if len(met) == 0:
+            return None
         behind = (sign * met[:, 1]).min() - BEHIND
         x = float(np.clip(lanes[best], lower[0] + 0.01, upper[0] - 0.01))
         begin = float(np.clip(sign * behind, lower[1] + 0.003, upper[1] - 0.003))
