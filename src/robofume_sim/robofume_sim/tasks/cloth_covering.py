@@ -20,6 +20,7 @@ CLOTH_PLACE = (0.285, -0.070)  # of the middle, where it lies on the table
 THICKNESS = 0.0045  # m, in bending: felt, which spreads out by itself
 COVERED = 0.9  # share of the block's top that is under the cloth, for a success
 FLAT = 0.020  # height of the highest vertex of a cloth that lies on the table [m]
+HALF_WAY = (-0.020, 0.016)  # how far [m] beyond the block's middle the leading edge is left by a failure on purpose
 GRIP_TO_MIDDLE = cloth.HALF_SIDE - 0.003
 
 _side = np.linspace(-0.9, 0.9, 7) * BLOCK_HALF
@@ -75,6 +76,13 @@ class ClothCovering(ClothTask):
         if direction == Direction.FORWARD:
             return np.array([BLOCK_PLACE[0] + x, BLOCK_PLACE[1] + GRIP_TO_MIDDLE + 0.5 * y, 0.024])
         return np.array([CLOTH_PLACE[0] + x, CLOTH_PLACE[1] - GRIP_TO_MIDDLE + y, cloth.RADIUS + GRASP_HEIGHT])
+
+    def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
+        """Where the cloth has some of the block's top under it, not all of it."""
+        x, beyond = rng.uniform(-0.008, 0.008), rng.uniform(*HALF_WAY)
+        if direction == Direction.BACKWARD:  # the edge that the hand holds is the other one; with less it slides off
+            beyond = abs(beyond) - 2.0 * GRIP_TO_MIDDLE
+        return np.array([BLOCK_PLACE[0] + x, BLOCK_PLACE[1] + beyond, BLOCK_HEIGHT + GRASP_HEIGHT])
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """Grip the edge in its middle; high over the block, low over the table."""
