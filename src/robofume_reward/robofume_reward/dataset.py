@@ -126,19 +126,30 @@ def own_labels(episode: EpisodeData, margin: int, agreed: Collection[str] = ()) 
     return labels
 
 
-def other_labels(episode: EpisodeData, released_at: NDArray[np.float32] | None, clearance: float) -> NDArray[np.int8]:
+class Reached(NamedTuple):
+    """The goal of the other direction, which is reached when an episode begins.
+
+    `released_at` (3,): where the gripper let go of the object [m]; None where it did without closing, as a hand does
+    that holds a tool and may touch anything with its first move.
+    """
+
+    released_at: NDArray[np.float32] | None
+
+
+def other_labels(episode: EpisodeData, reached: Reached | None, clearance: float) -> NDArray[np.int8]:
     """Answers (N+1,) to the question of the other direction: 1 yes, 0 no, -1 no label.
 
-    `released_at` (3,): where the gripper let go of the object in the other direction's success, where that is still
-    so; None where the goal of the other direction was not reached when the episode began.
+    `reached`: None where the goal of the other direction was not reached when the episode began.
     """
     labels = np.full(len(episode.images), -1, np.int8)
     closed = episode.actions[:, GRIPPER] < 0.5
     # Action i is seen in frame i + 1, so the frame of the first closing action still shows the open gripper.
     untouched = int(np.argmax(closed)) + 1 if closed.any() else len(episode.images)
-    if released_at is not None:
+    if reached is not None and reached.released_at is None:
+        labels[0] = 1
+    elif reached is not None:
         # Once the gripper has come near, it may have pushed the object.
-        near = np.linalg.norm(episode.proprioception[:, :3] - released_at, axis=1) < clearance
+        near = np.linalg.norm(episode.proprioception[:, :3] - reached.released_at, axis=1) < clearance
         labels[: min(untouched, int(np.argmax(near)) if near.any() else untouched)] = 1
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
         # From the frame where the open gripper is around the object on: the next action grasps it.
@@ -155,10 +166,10 @@ def _last_grasp(closed: NDArray[np.bool_]) -> int:
     return int(before[-1]) + 1 if len(before) else 0
 
 
-def release(
-    previous: EpisodeData | None, before: NDArray[np.float32] | None, episode: EpisodeData, clearance: float
-) -> NDArray[np.float32] | None:
-    """Where (3,) the other direction's object was released, if its goal is reached when the episode begins; else None.
+def reached_before(
+    previous: EpisodeData | None, before: Reached | None, episode: EpisodeData, clearance: float
+) -> Reached | None:
+    """The other direction's goal, if it is reached when the episode begins; else None.
 
     It is where the other direction has just succeeded, and still is after attempts at this direction that never
     came near the object. `before`: the answer for `previous`, the episode recorded just before.
@@ -176,10 +187,10 @@ def release(
         kept = before is not None and not len(closed)
         kept = kept and (other_labels(previous, before, clearance) == 1).all()
         return before if kept else None
-    closed = closed[closed < previous.success_index]
-    if previous.outcome != Outcome.SUCCESS or not len(closed):
+    if previous.outcome != Outcome.SUCCESS:
         return None
-    return previous.proprioception[int(closed[-1]) + 1, :3]
+    closed = closed[closed < previous.success_index]
+    return Reached(previous.proprioception[int(closed[-1]) + 1, :3] if len(closed) else None)
 
 
 def _follows(previous: str, episode: str) -> bool:
@@ -203,18 +214,18 @@ def label(
     rows: list[_Row] = []
     offset = 0
     previous: EpisodeData | None = None
-    released_at: NDArray[np.float32] | None = None
+    reached: Reached | None = None
     for number, episode in enumerate(ordered):
         own = own_labels(episode, config.margin, agreed)
         self_judged = mining.is_self_judged(episode)
         mined = self_judged or episode.sources[-1] == RewardSource.HUMAN
         if self_judged:
-            released_at = None
+            reached = None
             # One goal is the other's start, so where one is reached the other is not; no more than that is known.
             other = np.where(own == 1, 0, -1).astype(np.int8)
         else:
-            released_at = release(previous, released_at, episode, config.clearance)
-            other = other_labels(episode, released_at, config.clearance)
+            reached = reached_before(previous, reached, episode, config.clearance)
+            other = other_labels(episode, reached, config.clearance)
         reverse = Direction(episode.direction).opposite
         reverse_instruction = instructions.get((episode.task, int(reverse)))
         foreign = [text for (task, _), text in instructions.items() if task != episode.task]
@@ -270,11 +281,11 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
     rows: list[_Row] = []
     offset = 0
     previous: EpisodeData | None = None
-    released_at: NDArray[np.float32] | None = None
+    reached: Reached | None = None
     for number, episode in enumerate(ordered):
-        released_at = release(previous, released_at, episode, config.clearance)
+        reached = reached_before(previous, reached, episode, config.clearance)
         own = int(own_labels(episode, config.margin)[0])
-        other = int(other_labels(episode, released_at, config.clearance)[0])
+        other = int(other_labels(episode, reached, config.clearance)[0])
         if episode.forward_success is not None and episode.backward_success is not None:
             truths = bool(episode.forward_success[0]), bool(episode.backward_success[0])
             own, other = truths if episode.direction == Direction.FORWARD else truths[::-1]

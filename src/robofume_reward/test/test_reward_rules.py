@@ -84,6 +84,16 @@ def test_an_untouched_attempt_leaves_the_other_direction_done() -> None:
     assert True not in answers(frames, 2, INSTRUCTIONS[Direction.FORWARD]).values()
 
 
+def test_a_hand_that_never_closes_leaves_the_other_direction_done_until_it_moves() -> None:
+    """It holds a tool, such as a brush: nothing says where it will touch the objects."""
+    first, second = (dataclasses.replace(e, actions=np.ones_like(e.actions)) for e in pair())
+    frames = dataset.label([first, second], DatasetConfig(), seed=0)
+    assert answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]) == {0: True} | dict.fromkeys(range(12, 17), False)
+    failed = dataclasses.replace(first, outcome=Outcome.TIMEOUT, success_index=-1)
+    frames = dataset.label([failed, second], DatasetConfig(), seed=0)
+    assert True not in answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]).values()
+
+
 def test_failures_are_no_throughout_and_aborted_episodes_say_nothing() -> None:
     failure = synthetic_episodes.episodes(1, seed=0, failure_share=1.0)[0]
     assert (dataset.own_labels(failure, margin=1) == 0).all()

@@ -51,7 +51,7 @@ class CandySweeping(SweepingTask):
         step_limit=45,
         demonstration_step_limit=80,
         # stroke by stroke the sweets end up at one side: a script leaves them at the far one, a policy at the near one
-        demonstrations_per_scene=2,
+        demonstrations_per_scene=3,
         action_mask=(True, True, True, False, False, False, False),
         workspace_minimum=(0.17, -0.165, 0.043),
         workspace_maximum=(0.40, 0.165, 0.18),

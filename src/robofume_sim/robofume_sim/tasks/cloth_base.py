@@ -26,7 +26,7 @@ def cloth_description(name: str, forward_instruction: str, backward_instruction:
         backward_instruction=backward_instruction,
         step_limit=25,
         demonstration_step_limit=50,
-        demonstrations_per_scene=4,  # a script lays the cloth down in one place, a policy drags it about
+        demonstrations_per_scene=3,  # a script lays the cloth down in one place, a policy drags it about
         action_mask=(True, True, True, False, False, False, True),
         workspace_minimum=(0.17, -0.15, 0.016),
         workspace_maximum=(0.40, 0.15, 0.18),
