@@ -145,12 +145,14 @@ def other_labels(episode: EpisodeData, reached: Reached | None, clearance: float
     closed = episode.actions[:, GRIPPER] < 0.5
     # Action i is seen in frame i + 1, so the frame of the first closing action still shows the open gripper.
     untouched = int(np.argmax(closed)) + 1 if closed.any() else len(episode.images)
-    if reached is not None and reached.released_at is None:
-        labels[0] = 1
-    elif reached is not None:
-        # Once the gripper has come near, it may have pushed the object.
-        near = np.linalg.norm(episode.proprioception[:, :3] - reached.released_at, axis=1) < clearance
-        labels[: min(untouched, int(np.argmax(near)) if near.any() else untouched)] = 1
+    if reached is not None:
+        if reached.released_at is None:
+            untouched = 1
+        else:
+            # Once the gripper has come near, it may have pushed the object.
+            near = np.linalg.norm(episode.proprioception[:, :3] - reached.released_at, axis=1) < clearance
+            untouched = min(untouched, int(np.argmax(near)) if near.any() else untouched)
+        labels[:untouched] = 1
     if episode.outcome == Outcome.SUCCESS and episode.success_index >= 0:
         # From the frame where the open gripper is around the object on: the next action grasps it.
         labels[_last_grasp(closed[: episode.success_index]) :] = 0
