@@ -129,8 +129,8 @@ def own_labels(episode: EpisodeData, margin: int, agreed: Collection[str] = ()) 
 class Reached(NamedTuple):
     """The goal of the other direction, which is reached when an episode begins.
 
-    `released_at` (3,): where the gripper let go of the object [m]; None where it did without closing, as a hand does
-    that holds a tool and may touch anything with its first move.
+    `released_at` (3,): where the gripper let go of the object [m]; None for a hand that holds a tool and may touch
+    anything with its first move.
     """
 
     released_at: NDArray[np.float32] | None
@@ -169,12 +169,13 @@ def _last_grasp(closed: NDArray[np.bool_]) -> int:
 
 
 def reached_before(
-    previous: EpisodeData | None, before: Reached | None, episode: EpisodeData, clearance: float
+    previous: EpisodeData | None, before: Reached | None, episode: EpisodeData, clearance: float, with_tool: bool
 ) -> Reached | None:
     """The other direction's goal, if it is reached when the episode begins; else None.
 
     It is where the other direction has just succeeded, and still is after attempts at this direction that never
-    came near the object. `before`: the answer for `previous`, the episode recorded just before.
+    came near the object. `before`: the answer for `previous`, the episode recorded just before. `with_tool`: the hand
+    holds a tool and lets go of nothing.
     """
     if (
         previous is None
@@ -191,8 +192,18 @@ def reached_before(
         return before if kept else None
     if previous.outcome != Outcome.SUCCESS:
         return None
+    if with_tool:
+        return Reached(None)
     closed = closed[closed < previous.success_index]
-    return Reached(previous.proprioception[int(closed[-1]) + 1, :3] if len(closed) else None)
+    return Reached(previous.proprioception[int(closed[-1]) + 1, :3]) if len(closed) else None
+
+
+def _with_tool(episodes: Sequence[EpisodeData]) -> set[str]:
+    """The tasks in which no gripper ever closes: the hand holds a tool, such as a brush, from the beginning."""
+    closing = {episode.task: False for episode in episodes}
+    for episode in episodes:
+        closing[episode.task] |= bool((episode.actions[:, GRIPPER] < 0.5).any())
+    return {task for task, closes in closing.items() if not closes}
 
 
 def _follows(previous: str, episode: str) -> bool:
@@ -211,7 +222,7 @@ def label(
     Raises RobofumeError where nothing can be labelled.
     """
     ordered = list(episodes)
-    instructions = _instructions(ordered)
+    instructions, tools = _instructions(ordered), _with_tool(ordered)
     generator = np.random.default_rng(seed)
     rows: list[_Row] = []
     offset = 0
@@ -226,7 +237,7 @@ def label(
             # One goal is the other's start, so where one is reached the other is not; no more than that is known.
             other = np.where(own == 1, 0, -1).astype(np.int8)
         else:
-            reached = reached_before(previous, reached, episode, config.clearance)
+            reached = reached_before(previous, reached, episode, config.clearance, episode.task in tools)
             other = other_labels(episode, reached, config.clearance)
         reverse = Direction(episode.direction).opposite
         reverse_instruction = instructions.get((episode.task, int(reverse)))
@@ -279,13 +290,13 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
     ground truth where it was recorded, else those of `own_labels` and `other_labels`; `own` is False throughout.
     """
     ordered = list(episodes)
-    instructions = _instructions(ordered)
+    instructions, tools = _instructions(ordered), _with_tool(ordered)
     rows: list[_Row] = []
     offset = 0
     previous: EpisodeData | None = None
     reached: Reached | None = None
     for number, episode in enumerate(ordered):
-        reached = reached_before(previous, reached, episode, config.clearance)
+        reached = reached_before(previous, reached, episode, config.clearance, episode.task in tools)
         own = int(own_labels(episode, config.margin)[0])
         other = int(other_labels(episode, reached, config.clearance)[0])
         if episode.forward_success is not None and episode.backward_success is not None:

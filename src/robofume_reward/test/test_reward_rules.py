@@ -84,11 +84,13 @@ def test_an_untouched_attempt_leaves_the_other_direction_done() -> None:
     assert True not in answers(frames, 2, INSTRUCTIONS[Direction.FORWARD]).values()
 
 
-def test_a_hand_that_never_closes_leaves_the_other_direction_done_until_it_moves() -> None:
-    """It holds a tool, such as a brush: nothing says where it will touch the objects."""
+def test_a_hand_with_a_tool_leaves_the_other_direction_done_until_it_moves() -> None:
+    """It never closes, and nothing says where it will touch the objects."""
     first, second = (dataclasses.replace(e, actions=np.ones_like(e.actions)) for e in pair())
     frames = dataset.label([first, second], DatasetConfig(), seed=0)
     assert answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]) == {0: True} | dict.fromkeys(range(12, 17), False)
+    frames = dataset.label([first, second, *pair()], DatasetConfig(), seed=0)  # it closes after all
+    assert True not in answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]).values()
     failed = dataclasses.replace(first, outcome=Outcome.TIMEOUT, success_index=-1)
     frames = dataset.label([failed, second], DatasetConfig(), seed=0)
     assert True not in answers(frames, 1, INSTRUCTIONS[Direction.FORWARD]).values()
