@@ -32,6 +32,8 @@ from robofume_policy.novelty import NoveltyBonus
 
 RECORDINGS, OFFLINE_UPDATES, ONLINE_STEPS, TRIALS = 200, 2000, 8000, 60
 MISSING_ROW, MISSING_COLUMNS = 3, (1, 2)
+GOAL = slice(4, 6)
+"""Of an observation: x, y of the goal [m]."""
 SMALL = {"batch_size": 128, "sampled_actions": 4}
 """A quarter of the arithmetic of `peers.py`; every arm has the same."""
 
@@ -58,7 +60,7 @@ class IncompleteMaze(Maze):
         recordings = self.record(episodes, seed)
         return [
             recording for recording in recordings
-            if not self.missing(recording.observations[0, 4:6])
+            if not self.missing(recording.observations[0, GOAL])
             and not any(self.missing(seen[:2]) for seen in recording.observations)
         ]  # fmt: skip
 
@@ -67,7 +69,7 @@ class IncompleteMaze(Maze):
         wins: dict[bool, list[bool]] = {True: [], False: []}
         for number in range(TRIALS):
             trial = self.trial(number, lambda observation: learner.act(observation, explore=False), seed)
-            goal = trial.observations[0, 4:6]
+            goal = trial.observations[0, GOAL]
             wins[self.missing(goal)].append(trial.success)
         return {
             "success": round(float(np.mean(wins[True] + wins[False])), 3),
@@ -90,6 +92,7 @@ class Curious(Ours):
             settings = NoveltyConfig(novelty_weight=self.weight)
             self.novelty = NoveltyBonus(self.network, settings, self.config.discount, self.seed)
             self.novelty.fit(self.memories[0])
+            self.novelty.network.scale[GOAL] = torch.inf  # a goal that was never asked for makes no place new
         self.before = self.agent.updates
 
     def update(self) -> None:
