@@ -11,7 +11,7 @@ episode begins there, but goals are everywhere. For each seed and each weight of
 Success by the environment's own word, over all goals and over those in the arm that is missing. Each row is written
 when it is there; a stopped benchmark begins its seed and weight anew. Needs what `peers.py` needs beside the suite:
 
-    PYTHONPATH=peers:$PYTHONPATH python benchmarks/exploration.py [--seeds 0 1 2] [--weights 0 1] [--scale 1]
+    PYTHONPATH=peers:$PYTHONPATH python benchmarks/exploration.py [--seeds 0 1 2] [--weights 0 10] [--scale 1]
 
 Writes benchmarks/results/exploration.csv.
 """
@@ -160,7 +160,7 @@ def main() -> None:
     """Every seed and weight that is not in the table yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 1.0])
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 10.0])
     parser.add_argument("--scale", type=float, default=1.0, help="of updates and steps")
     options = parser.parse_args()
     table = Table("exploration", ("seed", "weight", "arm"))
