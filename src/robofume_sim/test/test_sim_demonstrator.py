@@ -40,21 +40,27 @@ def test_it_fails_on_purpose(task):
     assert report.lost == 0
 
 
-def test_some_failures_end_half_way_where_the_object_stays_so():
-    world = World("pot_lid")
+def half_way(task, count, seed):
+    """What failures on purpose leave just short of the goal, from home: the direction and the world, one by one."""
+    world = World(task)
     arm = ArmDriver(world)
-    script = Demonstrator(world.task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0, seed=5))
-    ends = []
-    for number in range(16):
+    script = Demonstrator(world.task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0, seed=seed))
+    for number in range(count):
         direction = Direction.FORWARD if number % 2 == 0 else Direction.BACKWARD
         world.reset(direction, seed=number)
         arm.forget()
         arm.home()
         script.begin(direction)
         assert script.mishap is Mishap.HALF_WAY
-        for _ in range(40):
+        for _ in range(world.task.description.demonstration_step_limit):
             arm.step(script.act(world.scene_state()))
         arm.home()
+        yield direction, world
+
+
+def test_some_failures_end_half_way_where_the_object_stays_so():
+    ends = []
+    for _, world in half_way("pot_lid", 16, seed=5):
         truth, lid = world.truth(), world.scene_state().objects["lid"]
         apart = np.hypot(lid.position[0] - POT_PLACE[0], lid.position[1] - POT_PLACE[1])
         neither = not truth.forward_success and not truth.backward_success
@@ -73,17 +79,8 @@ def test_the_pot_is_put_down_on_both_sides_of_the_border_with_the_right_outcome(
         beside = side * places[:, 1] < 0.043  # no other place is as close
         assert 0.15 < beside.mean() < 0.35
         assert np.abs(short[:, 1]).max() <= 0.048 and np.ptp(short[:, 0]) > 0.18 and np.ptp(places[beside, 0]) > 0.17
-    script = Demonstrator(task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0))
-    world, short_of_it = World("pot_pick_and_place"), []
-    arm = ArmDriver(world)
-    for number in range(12):
-        direction = Direction.FORWARD if number % 2 == 0 else Direction.BACKWARD
-        world.reset(direction, seed=number)
-        arm.forget()
-        script.begin(direction)
-        for _ in range(40):
-            arm.step(script.act(world.scene_state()))
-        arm.home()
+    short_of_it = []
+    for direction, world in half_way("pot_pick_and_place", 12, seed=0):
         begin = np.array(task.zones[0 if direction == Direction.FORWARD else 1])
         y = world.scene_state().objects["pot"].position[1]
         short_of_it.append(not world.truth().success(direction) and abs(y - np.clip(y, *begin[:, 1])) < 0.02)
@@ -144,17 +141,8 @@ def test_sweeping_ends_when_nothing_is_left():
 
 def test_a_sweep_that_fails_on_purpose_leaves_one_or_a_few():
     """What a judge takes for a success as long as it has seen all or nothing."""
-    world = World("candy_sweeping")
-    arm = ArmDriver(world)
-    script = Demonstrator(world.task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0, seed=3))
     left = []
-    for number in range(6):
-        direction = (Direction.FORWARD, Direction.BACKWARD)[number % 2]
-        world.reset(direction, seed=number)
-        arm.home()
-        script.begin(direction)
-        for _ in range(world.task.description.demonstration_step_limit):
-            arm.step(script.act(world.scene_state()))
+    for direction, world in half_way("candy_sweeping", 6, seed=3):
         assert not world.truth().success(direction)
         left.append(len(world.task.left(world.scene_state(), direction)))
     assert min(left) >= 1 and np.median(left) <= 2, left

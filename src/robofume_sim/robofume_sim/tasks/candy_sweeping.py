@@ -50,7 +50,8 @@ class CandySweeping(SweepingTask):
         backward_instruction="sweep the candy out of the tray onto the table",
         step_limit=45,
         demonstration_step_limit=80,
-        # stroke by stroke the sweets end up at one side: a script leaves them at the far one, a policy at the near one
+        # stroke by stroke the sweets end up at one side: a script leaves them at the far one, a policy at the near one;
+        # an odd number, so that both directions are seen to begin where the other one has just succeeded
         demonstrations_per_scene=3,
         action_mask=(True, True, True, False, False, False, False),
         workspace_minimum=(0.17, -0.165, 0.043),
@@ -128,7 +129,7 @@ class CandySweeping(SweepingTask):
         for x in (state.objects[name].position[0] for name in spared):
             lanes = np.append(lanes, (x - PAST, x + PAST))
             lanes = lanes[np.abs(lanes - x) >= PAST - 1e-9]
-        lanes = lanes[(lanes > lower[0] + 0.01) & (lanes < upper[0] - 0.01)] if spared else lanes
+        lanes = lanes[(lanes > lower[0] + 0.01) & (lanes < upper[0] - 0.01)]
         if len(lanes) == 0:
             return None
         apart = np.abs(lanes[:, None] - left[:, 0])
@@ -139,7 +140,7 @@ class CandySweeping(SweepingTask):
         if len(met) == 0:
             return None
         behind = (sign * met[:, 1]).min() - BEHIND
-        x = float(np.clip(lanes[best], lower[0] + 0.01, upper[0] - 0.01))
+        x = float(lanes[best])
         begin = float(np.clip(sign * behind, lower[1] + 0.003, upper[1] - 0.003))
         return Stroke(np.array([x, begin, SWEEP_HEIGHT]), np.array([x, place[1], SWEEP_HEIGHT]), HOVER_HEIGHT)
 
