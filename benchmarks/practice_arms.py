@@ -52,7 +52,8 @@ def prepare(given: argparse.Namespace, seed: int) -> RunDirectory:
     directory = RunDirectory(given.runs / f"{given.task}_{seed}")
     common = ("--runs", given.runs, "--run", directory.name)
     amounts = ("--demonstrations", given.demonstrations, "--failures", given.failures)
-    robofume("demos", *common, "--task", given.task, "--seed", seed, "--in-process", *amounts)
+    settings = [argument for name in given.settings for argument in ("--set", name)]
+    robofume("demos", *common, "--task", given.task, "--seed", seed, "--in-process", *amounts, *settings)
     robofume("reward", "train", *common)
     pretrain(directory, given, given.pretraining_updates)
     return directory
@@ -70,14 +71,15 @@ def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace
     """A copy of the prepared run with the arm's settings; whole or not there."""
     if directory.config_file.exists():
         return
-    config = base.read_config() | {"settings": parse_settings(ARMS[arm]), "practice_steps": given.steps}
+    changed, settings = parse_settings(ARMS[arm]), parse_settings((*given.settings, *ARMS[arm]))
+    config = base.read_config() | {"settings": settings, "practice_steps": given.steps}
     shutil.rmtree(directory.path, ignore_errors=True)
     directory.prepare()
-    kept = PREPARED if arm == "offline" or "agent" in config["settings"] else (*PREPARED, "pretrained", "evaluations")
+    kept = PREPARED if arm == "offline" or "agent" in changed else (*PREPARED, "pretrained", "evaluations")
     if arm == "offline":
         kept = (*kept, "pretrained")
     for part in kept:
-        if part != "reward" or "reward_training" not in config["settings"]:
+        if part != "reward" or "reward_training" not in changed:
             shutil.copytree(base.path / part, directory.path / part, dirs_exist_ok=True)
             if part in ("bags/demos", "reward"):
                 stage = part.removeprefix("bags/")
@@ -118,6 +120,9 @@ def main() -> None:
     parser.add_argument("--pretraining-updates", type=int, default=6000)
     parser.add_argument("--steps", type=int, default=14_000, help="control steps of practice")
     parser.add_argument("--trials", type=int, default=50, help="each way, before and after")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a setting of every arm"
+    )
     given = parser.parse_args()
     if shutil.which("robofume") is None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
