@@ -12,6 +12,7 @@ from typing import Any
 
 from robofume_common.errors import RobofumeError
 from robofume_common.task import TaskDescription
+from robofume_data.bad_attempts import CLUMSY
 
 from robofume_bringup.node_table import NODES, NodeDescription
 from robofume_bringup.run_directory import RunDirectory
@@ -334,7 +335,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             nodes["switcher"] |= {name: settings.overrides["learner"][name] for name in ratio}
         if settings.record:
             kind = {"collect": "demos", "practice": "practice", "evaluate": "evaluate"}[mode]
-            nodes["recorder"] = {"directory": directory.bags(kind), "name": "clumsy" if settings.clumsy else kind}
+            nodes["recorder"] = {"directory": directory.bags(kind), "name": CLUMSY if settings.clumsy else kind}
     keepers = ("learner" in nodes) + ("recorder" in nodes)
     nodes["switcher"]["episode_listeners"] = keepers
     nodes["policy"]["step_listeners"] = 2 + keepers  # the reward node and the switcher

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from robofume_data.bad_attempts import read_for_policy
 from robofume_data.bag_reader import find_bags, read_episodes
 from robofume_data.episode import EpisodeData, Outcome, Phase
 from robofume_policy.checkpoint import read_version, write_version
@@ -27,7 +28,7 @@ class InProcessLearner:
         self._config = config
         bags = find_bags(config.demonstrations)
         self._learner = learner = OnlineLearner.from_pretrained(
-            config.pretrained, read_episodes(bags), config, config, novelty=config,
+            config.pretrained, read_for_policy(bags), config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
             progress=config,
         )  # fmt: skip

@@ -31,8 +31,8 @@ from robofume_policy.replay import STORED, Array, EpisodeTransitions, ReplayMemo
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
-"""Of the files and of what `EpisodeConverter` makes; a change of either makes all entries anew."""
+VERSION = 2
+"""Of the files, of what `EpisodeConverter` makes and of which episodes are read; a change makes all entries anew."""
 DISK_FLOOR = 500_000_000
 """Bytes that a cache leaves free."""
 _INDEX, _SENTENCES, _UNFINISHED = "index.json", "sentences", ".unfinished"

@@ -36,7 +36,8 @@ def adapt_policy(
     what its lineage or its run directory tells).
     """
     from robofume_common.parameters import from_dict
-    from robofume_data.bag_reader import find_bags, read_episodes
+    from robofume_data.bad_attempts import read_for_policy
+    from robofume_data.bag_reader import find_bags
     from robofume_policy.adaptation import adapt, check_shape
     from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
     from robofume_policy.config import AdaptationConfig, NetworkConfig, ReplayConfig
@@ -90,8 +91,8 @@ def adapt_policy(
     ):
         trained, errors = adapt(
             directory.source,
-            read_episodes(own_data),
-            read_episodes(target),
+            read_for_policy(own_data),
+            read_for_policy(target),
             directory.adapted,
             action_space=action_space,
             network=network,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from robofume_data.bad_attempts import is_clumsy
+
 from robofume_bringup.episodes import EpisodeSummary, read_summaries
 from robofume_bringup.stages.context import StageContext, percent
 
@@ -70,12 +72,8 @@ def _record(
 
 def split(summaries: list[EpisodeSummary]) -> tuple[list[EpisodeSummary], list[EpisodeSummary]]:
     """(demonstrations, deliberately bad attempts), told apart by the name of their bag."""
-    attempts = [summary for summary in summaries if CLUMSY in summary.bag.name]
-    return [summary for summary in summaries if CLUMSY not in summary.bag.name], attempts
-
-
-CLUMSY = "clumsy"
-"""Part of the name of the bags with deliberately bad attempts."""
+    attempts = [summary for summary in summaries if is_clumsy(summary.bag)]
+    return [summary for summary in summaries if not is_clumsy(summary.bag)], attempts
 
 
 def successes(summaries: list[EpisodeSummary]) -> tuple[int, int]:

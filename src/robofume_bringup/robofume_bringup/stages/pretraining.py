@@ -19,7 +19,8 @@ RETRAIN = "retrain"
 
 def pretrain_policy(context: StageContext, again: bool = False) -> None:
     """Train into `pretrained/`; continues from the newest checkpoint there unless it shall start `again`."""
-    from robofume_data.bag_reader import find_bags, read_episodes
+    from robofume_data.bad_attempts import read_for_policy
+    from robofume_data.bag_reader import find_bags
     from robofume_policy.replay_cache import ReplayCache
 
     directory = context.directory
@@ -35,7 +36,7 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
         demonstrations = directory.bag_files("demos")
         prior = find_bags([Path(path) for path in context.config.prior])
         updates = _train(
-            context, read_episodes(demonstrations), directory.pretrained, context.config.pretraining_updates,
+            context, read_for_policy(demonstrations), directory.pretrained, context.config.pretraining_updates,
             "Pre-training the policy", cache=ReplayCache(directory.replay, [*prior, *demonstrations]),
         )  # fmt: skip
     also = "prior data and the demonstrations" if context.config.prior else "the demonstrations"
@@ -48,6 +49,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
 
     Successful episodes of practice are drawn `upsampling` times as often as others. Continues unless `again`.
     """
+    from robofume_data.bad_attempts import read_for_policy
     from robofume_data.bag_reader import read_episodes
     from robofume_policy.retraining import first_steps, repeated_successes
 
@@ -67,7 +69,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     with context.timed(RETRAIN):
         updates = _train(
             context,
-            [*read_episodes(directory.bag_files("demos")), *practised],
+            [*read_for_policy(directory.bag_files("demos")), *practised],
             directory.retrained,
             context.config.retraining_updates,
             "Training a new policy",

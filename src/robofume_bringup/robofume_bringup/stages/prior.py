@@ -38,10 +38,10 @@ class PriorData:
 
         RobofumeError where a bag is missing, an episode is there twice, or its pictures or actions do not fit.
         """
-        from robofume_data.bag_reader import read_episodes
+        from robofume_data.bad_attempts import read_for_policy
 
         seen: set[str] = set()
-        for episode in read_episodes([Path(path) for path in self._config.prior]):
+        for episode in read_for_policy([Path(path) for path in self._config.prior]):
             self._check_name(episode, seen)
             seen.add(episode.episode_id)
             self._check(episode)

@@ -22,6 +22,7 @@ from robofume_common.enums import Phase
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
+from robofume_data.bad_attempts import read_for_policy
 from robofume_data.bag_reader import find_bags, read_episodes
 from robofume_data.episode import EpisodeData
 
@@ -178,7 +179,7 @@ class LearnerNode(GraphNode):
         config = self._config
         bags = find_bags(config.demonstrations)
         learner = OnlineLearner.from_pretrained(
-            config.pretrained, self._until_ending(read_episodes(bags)), config, config, novelty=config,
+            config.pretrained, self._until_ending(read_for_policy(bags)), config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
             progress=config,
         )  # fmt: skip
