@@ -11,6 +11,7 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `forward_only`: forward alone, from a scene that is reset before each episode, which practice is to do without;
 - `no_imitation`, `no_shift`, `half_updates`: without the behaviour-cloning term, without the random shift of the
   pictures, with half as many updates per step;
+- `little_noise`: with a third of the noise in practice;
 - `offline`: no practice, as many more offline updates.
 
 A stopped benchmark continues with the same command; every finished arm is a row of the CSV at once:
@@ -43,6 +44,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "no_imitation": ("agent.imitation_weight=0.0",),
     "no_shift": ("agent.random_shift=0",),
     "half_updates": ("learner.updates_per_step=0.5",),
+    "little_noise": ("policy.exploration_std=0.02",),
     "offline": (),
 }
 
