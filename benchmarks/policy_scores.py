@@ -10,13 +10,14 @@ Writes benchmarks/results/policy_scores.csv.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 from judge_tables import Table
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.enums import Direction
-from robofume_policy.checkpoint import CheckpointStore, read_checkpoint
+from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.policy_network import ActingPolicy, load_policy
 from robofume_policy.trained_agent import TrainedAgent
@@ -28,8 +29,10 @@ FIRST_SEED = 5000
 
 def newest_policy(folder: Path) -> tuple[ActingPolicy, InstructionEncoder]:
     """The policy of a folder's newest checkpoint, and what embeds its sentences."""
-    newest = folder / f"{CheckpointStore(folder).numbers()[-1]:09d}"
-    trained = TrainedAgent.from_state_dict(*read_checkpoint(newest))
+    stored = CheckpointStore(folder).load()
+    if stored is None:
+        sys.exit(f"There is no checkpoint in {folder}: name a run that has one, or other --weights.")
+    trained = TrainedAgent.from_state_dict(*stored[1:])
     return load_policy(*trained.weights()), InstructionEncoder(trained.language)
 
 
