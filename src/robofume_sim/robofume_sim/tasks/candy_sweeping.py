@@ -48,7 +48,7 @@ class CandySweeping(SweepingTask):
         name="candy_sweeping",
         forward_instruction="sweep the candy into the tray",
         backward_instruction="sweep the candy out of the tray onto the table",
-        step_limit=45,
+        step_limit=60,
         demonstration_step_limit=80,
         # stroke by stroke the sweets end up at one side: a script leaves them at the far one, a policy at the near one;
         # an odd number, so that both directions are seen to begin where the other one has just succeeded

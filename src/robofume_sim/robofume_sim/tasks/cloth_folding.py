@@ -24,6 +24,7 @@ THICKNESS = 0.0032  # m, in bending: a corner spreads out by itself, a fold does
 GRIP_SHARE = 0.6  # of the way from the corner to the vertex inside it: there both fingers have cloth under them
 SHORT = 0.006  # m, of the way that a script carries a corner
 HALF_WAY = (0.012, 0.050)  # how far [m] from a place that would do a corner is put down by a failure on purpose
+BEYOND = (0.044, 0.068)  # how far [m] beyond the other corner a failure on purpose puts it down in folding
 WANDERING = 0.025  # how far [m] from its usual place a script lays the corner that moves
 MARGIN = 0.001  # of its places inside the workspace [m]
 
@@ -91,12 +92,12 @@ class ClothFolding(ClothTask):
         """How far beside the right place the corner goes."""
         return np.array([*rng.uniform(-0.005, 0.005, 2), 0.0])
 
-    def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector | None:
-        """Too far short of the corner's place in a flat cloth; a corner that is put down short of the other one springs
-        back, and the cloth lies flat.
+    def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
+        """Folding, too far beyond the other corner, where the fold stays; a corner that is put down short of it springs
+        back, and the cloth lies flat. Unfolding, too far short of the corner's place in a flat cloth.
         """
         if direction == Direction.FORWARD:
-            return None
+            return np.array([rng.uniform(-0.020, 0.020), rng.uniform(*BEYOND), 0.0])
         return np.array([rng.uniform(-0.015, 0.015), DIAGONAL - UNFOLDED + rng.uniform(*HALF_WAY), 0.0])
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
