@@ -5,10 +5,24 @@ import contextlib
 import errno
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+# One thread per test process, and per process that a test starts without saying otherwise: small tensors gain nothing
+# from more, and threads of OpenMP spin while they wait for a processor that another test has.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Whatever number of threads a test has set, the next one begins with one."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 @pytest.fixture
