@@ -21,8 +21,8 @@ def test_it_succeeds_often_and_fails_sometimes_and_takes_its_time(task):
     assert 0.7 < report.successes.mean() < 0.99
     description = make_task(task).description
     assert report.steps.max() <= description.demonstration_step_limit
-    # slower than a policy may be, so that imitation alone is not enough
-    assert np.median(report.steps[report.successes]) > description.step_limit - 5
+    # about as slow as a policy may be at most, so that imitation alone is not enough
+    assert np.median(report.steps[report.successes]) > 0.8 * description.step_limit
     assert report.lost == 0
     assert "forward" in str(report)
     assert "backward" in str(report)
