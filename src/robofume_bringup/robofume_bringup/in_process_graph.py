@@ -40,7 +40,7 @@ from robofume_reset.loop_config import ERROR_CANCELED
 from robofume_reset.state import load_state, save_state
 from robofume_reset.stillness import StillnessWatch
 from robofume_reset.switching import Plan
-from robofume_reward.asking import Answer, ask, says
+from robofume_reward.asking import ask, says, truth_answer
 from robofume_reward.frame_history import FrameHistory
 from robofume_reward.judge import EpisodeJudge, JudgeConfig
 from robofume_reward.picture_check import PictureCheck
@@ -48,6 +48,7 @@ from robofume_robot.image_pipeline import crop_and_resize
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.demonstrator import Demonstrator
 from robofume_sim.sim_config import make_world
+from robofume_sim.tasks.base import Truth
 from robofume_sim.world import World
 
 STANDSTILL = 0.001
@@ -59,6 +60,7 @@ class _Judged:
     verdict: Verdict
     probability: float
     source: RewardSource
+    score: float = math.nan
 
 
 @dataclass
@@ -67,7 +69,7 @@ class _Recorded:
 
     steps: list[StepRecord] = field(default_factory=list)
     judged: list[_Judged] = field(default_factory=list)
-    truths: list[tuple[bool, bool]] = field(default_factory=list)
+    truths: list[Truth] = field(default_factory=list)
 
 
 class InProcessJudge:
@@ -82,13 +84,12 @@ class InProcessJudge:
         self._history = FrameHistory(model.view) if model is not None else None
         self._check = PictureCheck()
 
-    def __call__(self, step: StepRecord, truth: tuple[bool, bool]) -> _Judged:
-        """The verdict on a step; `truth`: forward and backward success, which only a judge without a model looks at."""
+    def __call__(self, step: StepRecord, truth: Truth) -> _Judged:
+        """The verdict on a step; only a judge without a model looks at the truth."""
         is_last = step.action is None
         from_home = self.config.is_from_home(step.index, is_last)
         if self.model is None:
-            known = {Direction.FORWARD: truth[0], Direction.BACKWARD: truth[1]}.get(step.direction)
-            answer = None if known is None else Answer(float(known))
+            answer = truth_answer(truth, step.direction)
         elif step.phase == Phase.INTERVENTION or (step.index % self.config.every and not is_last):
             return _Judged(Verdict.UNKNOWN, math.nan, RewardSource.NONE)
         else:
@@ -103,7 +104,7 @@ class InProcessJudge:
         if answer is None or not math.isfinite(answer.probability):
             return _Judged(verdict, math.nan, RewardSource.NONE)
         source = RewardSource.GROUND_TRUTH if self.model is None else RewardSource.VLM
-        return _Judged(verdict, answer.probability, source)
+        return _Judged(verdict, answer.probability, source, answer.score)
 
 
 class InProcessGraph:
@@ -158,7 +159,7 @@ class InProcessGraph:
         self._command: Command | None = None
         self._recorded: dict[str, _Recorded] = {}
         self._finished: Finished | None = None
-        self._truths: dict[str, tuple[bool, bool]] = {}
+        self._truths: dict[str, Truth] = {}
         self._policy: Any = None
         self._language: Any = None
         self.on_step: Callable[[StepRecord], None] = lambda _step: None
@@ -229,10 +230,7 @@ class InProcessGraph:
         """Show the world as it is now: truth first, since what is judged or demonstrated needs it."""
         stamp = self.world.stamp
         scene = self.world.scene_state()
-        self._truths = {}
-        for pair in self.task.pairs:
-            truth = self.world.task.pair(pair.name).truth(scene)
-            self._truths[pair.name] = (bool(truth.forward_success), bool(truth.backward_success))
+        self._truths = {pair.name: self.world.task.pair(pair.name).truth(scene) for pair in self.task.pairs}
         image = crop_and_resize(self.world.render(), self.configs["camera"], None)
         self._take(self.actor.on_proprioception(stamp, self.arm.proprioception()))
         self._take(self.actor.on_image(stamp, image))
@@ -266,12 +264,12 @@ class InProcessGraph:
         switcher, now = self.configs["switcher"], time.monotonic()
         has_action = step.action is not None
         task = self._task_of.get(step.episode_id, "")
-        truths = self._truths.get(task) or next(iter(self._truths.values()))
-        judged = self._judge(step, truths)
+        truth = self._truths.get(task) or next(iter(self._truths.values()))
+        judged = self._judge(step, truth)
         recorded = self._recorded.setdefault(step.episode_id, _Recorded())
         recorded.steps.append(step)
         recorded.judged.append(judged)
-        recorded.truths.append(truths)
+        recorded.truths.append(truth)
         changed = self._stillness.changed(step.episode_id, step.index, step.proprioception, lambda: step.image)
         let_go = step.action is None or lets_go(
             step.action.tolist(), step.proprioception.tolist(), switcher.open_gripper
@@ -282,7 +280,7 @@ class InProcessGraph:
                 step.episode_id, step.index, has_action, step.actor, step.stamp, now, let_go, changed
             )
         )
-        self._handle(self.loop.on_verdict(step.episode_id, step.index, judged.verdict, now))
+        self._handle(self.loop.on_verdict(step.episode_id, step.index, judged.verdict, now, score=judged.score))
 
     def _handle(self, events: list[Event]) -> None:
         if any(isinstance(event, PublishTask | PublishEpisode | Finished) for event in events):
@@ -338,7 +336,7 @@ class InProcessGraph:
             return
         count = event.num_steps
         steps, judged = recorded.steps[: count + 1], recorded.judged[: count + 1]
-        truths = np.array(recorded.truths[: count + 1], dtype=np.bool_)
+        truths = recorded.truths[: count + 1]
         episode = EpisodeData(
             episode_id=event.episode_id,
             task=event.task or self.task.name,
@@ -357,7 +355,7 @@ class InProcessGraph:
             verdicts=np.array([item.verdict for item in judged], dtype=np.uint8),
             probabilities=np.array([item.probability for item in judged], dtype=np.float32),
             sources=np.array([item.source for item in judged], dtype=np.uint8),
-            forward_success=truths[:, 0],
-            backward_success=truths[:, 1],
+            forward_success=np.array([truth.forward_success for truth in truths], dtype=np.bool_),
+            backward_success=np.array([truth.backward_success for truth in truths], dtype=np.bool_),
         )
         self.on_episode(episode)

@@ -126,6 +126,7 @@ class InProcessSession:
                 forward_trials=len(forward), forward_successes=sum(forward), forward_success=forward,
                 backward_trials=len(backward), backward_successes=sum(backward), backward_success=backward,
                 forward_steps=plan.steps(Direction.FORWARD), backward_steps=plan.steps(Direction.BACKWARD),
+                forward_score=plan.scores(Direction.FORWARD), backward_score=plan.scores(Direction.BACKWARD),
                 duration=time.monotonic() - began,
             )  # fmt: skip
 

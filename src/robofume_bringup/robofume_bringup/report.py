@@ -21,7 +21,7 @@ from robofume_bringup.episodes import EpisodeSummary, read_summaries, summarise
 from robofume_bringup.graph import CONTROL_RATE
 from robofume_bringup.robustness import robustness
 from robofume_bringup.run_directory import RunDirectory
-from robofume_bringup.statistics import wilson_interval
+from robofume_bringup.statistics import mean_told, wilson_interval
 
 DIRECTIONS = {1: "forward", 2: "backward"}
 STAGES = {
@@ -211,6 +211,7 @@ def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
                     "low": low,
                     "high": high,
                     "steps": float(np.mean(won)) if won else None,
+                    "score": mean_told(record.get(f"{direction}_score")),
                 }
             )
     return rows

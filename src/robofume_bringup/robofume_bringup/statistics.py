@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +38,9 @@ def moving_share(
     low = np.array([interval[0] for interval in intervals], dtype=np.float64)
     high = np.array([interval[1] for interval in intervals], dtype=np.float64)
     return counts / np.maximum(lengths, 1), low, high
+
+
+def mean_told(values: Sequence[float | None] | None) -> float | None:
+    """The mean of values of which each is told; None where one is not, or where there are none."""
+    told = [value for value in values or () if value is not None]
+    return sum(told) / len(told) if values and len(told) == len(values) else None

@@ -1,5 +1,6 @@
 """The graph in one process: the same commands, the same bags, the same course each time, and no rclpy node."""
 
+import json
 import os
 import signal
 import subprocess
@@ -171,6 +172,10 @@ def test_evaluation_is_the_same_each_time(collected, tmp_path):
         records.append([line for line in record if '"started"' not in line and '"duration"' not in line])
     assert records[0] == records[1]
     assert sum("true" in line or "false" in line for line in records[0]) == 4
+    record = json.loads((directory.evaluations / "before.json").read_text())
+    for direction in ("forward", "backward"):
+        for success, score in zip(record[f"{direction}_success"], record[f"{direction}_score"], strict=True):
+            assert score == 1.0 if success else 0.0 <= score < 1.0
 
 
 def test_what_cannot_run_so_is_one_sentence(tmp_path):

@@ -1,6 +1,7 @@
 """What is kept under variations: which are run, in what worlds, and the table."""
 
 import json
+import math
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from robofume_bringup.report import RunResults, robustness_table, write_page
 from robofume_bringup.robustness import record_name, robustness, variations_to_run
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
-from robofume_bringup.stages.evaluation import evaluate_robustness
+from robofume_bringup.stages.evaluation import describe, evaluate_robustness
 from robofume_common.errors import RobofumeError
 
 
@@ -93,6 +94,7 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_pat
             evaluate=lambda *_: SimpleNamespace(
                 duration=1.0, forward_success=outcome, backward_success=outcome,
                 forward_steps=[9] * 4, backward_steps=[9] * 4,
+                forward_score=[1.0, 0.5] * 2, backward_score=[1.0, 0.5, 0.5, math.nan],
             )
         )  # fmt: skip
 
@@ -109,5 +111,7 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_pat
     assert said[-1] == "texture: 25% success, 25% of the plain scene's."
     stored = json.loads((directory.evaluations / f"{record_name('before', 'camera')}.json").read_text())
     assert stored["variation"] == "camera" and sum(stored["forward_success"]) == 1
+    assert stored["forward_score"] == [1.0, 0.5] * 2 and stored["backward_score"] == [1.0, 0.5, 0.5, None]
+    assert "; 75% of the goal reached on average), backward 1 of 4 (25%, 95% interval 5% to 70%)" in describe(stored)
     evaluate_robustness(context, "pretrained", "before", ["camera"])
     assert len(worlds) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import struct
 import time
 from collections.abc import Iterable
@@ -120,6 +121,7 @@ class EpisodeWriter:
             probability=float(episode.probabilities[index]),
             verdict=int(episode.verdicts[index]),
             source=int(episode.sources[index]),
+            score=math.nan,  # an EpisodeData keeps none
             model_version="",
             latency=0.0,
         )

@@ -4,6 +4,7 @@ A state machine without clock, threads or ROS: inputs are calls with the time (m
 events they return, to be carried out in order. Every wait has a deadline, which `tick` looks after.
 """
 
+import math
 from dataclasses import dataclass
 
 from robofume_common.action import PHYSICAL_DIMENSION
@@ -184,14 +185,24 @@ class EpisodeLoop:
         return self._proceed(now)
 
     def on_verdict(
-        self, episode_id: str, index: int, verdict: Verdict, now: float, by_person: bool = False
+        self,
+        episode_id: str,
+        index: int,
+        verdict: Verdict,
+        now: float,
+        by_person: bool = False,
+        score: float = math.nan,
     ) -> list[Event]:
-        """Take a verdict; a later one for the same step replaces it. A person's counts with a closed gripper too."""
+        """Take a verdict; a later one for the same step replaces it. A person's counts with a closed gripper too.
+
+        score: the share of the goal that is reached; NaN where the judge tells none.
+        """
         self._missing_verdicts = 0
         episode = self._find(episode_id)
         if episode is None:
             return []
         episode.verdicts[index] = verdict
+        episode.scores[index] = score
         if by_person:
             episode.called.add(index)
             episode.gripping.discard(index)
@@ -438,6 +449,7 @@ class EpisodeLoop:
                     at_goal=episode.going_home and episode.verdicts.get(episode.steps) == Verdict.SUCCESS,
                     still=not episode.changed,
                     task=episode.task,
+                    score=episode.scores.get(episode.steps if success_index < 0 else success_index, math.nan),
                 )
             )
         if episode.last_seen:

@@ -123,6 +123,8 @@ class Episode:
     permitted: int = 0
     last_actor: Actor = Actor.NONE
     verdicts: dict[int, Verdict] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
+    """Share of the goal that is reached, of the steps where the judge tells it."""
     called: set[int] = field(default_factory=set)
     """Steps that a person has judged."""
     gripping: set[int] = field(default_factory=set)

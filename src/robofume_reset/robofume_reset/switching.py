@@ -411,3 +411,7 @@ class EvaluationPlan:
     def steps(self, direction: Direction) -> list[int]:
         """Actions until success or the limit, per trial."""
         return [r.success_index if r.success_index >= 0 else r.steps for r in self.results[direction]]
+
+    def scores(self, direction: Direction) -> list[float]:
+        """Share of the goal reached at the end, per trial; NaN where the judge tells none."""
+        return [result.score for result in self.results[direction]]

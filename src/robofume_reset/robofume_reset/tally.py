@@ -1,5 +1,6 @@
 """How an episode ended, and the counts of a goal or of a whole run."""
 
+import math
 from dataclasses import dataclass
 
 from robofume_common.enums import Direction, Outcome
@@ -23,6 +24,8 @@ class EpisodeResult:
     """Neither the picture nor the arm changed in it."""
     task: str = ""
     """Which pair of the scene; empty: the one that was planned."""
+    score: float = math.nan
+    """Share of the goal that was reached at the end, 0 .. 1; NaN where the judge tells none."""
 
 
 @dataclass

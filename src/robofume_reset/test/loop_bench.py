@@ -1,5 +1,7 @@
 """An episode loop with a hand-driven policy, reward node and clock."""
 
+import math
+
 from robofume_common.enums import Actor, Verdict
 from robofume_common.task import TaskDescription
 from robofume_reset.episode_loop import EpisodeLoop
@@ -52,8 +54,9 @@ class Bench:
         episode = episode or self.task.episode_id
         return self.take(self.loop.on_step(episode, index, not last, actor, self.stamp, self.now, let_go))
 
-    def verdict(self, index, verdict=F, episode=None, by_person=False):
-        return self.take(self.loop.on_verdict(episode or self.task.episode_id, index, verdict, self.now, by_person))
+    def verdict(self, index, verdict=F, episode=None, by_person=False, score=math.nan):
+        episode = episode or self.task.episode_id
+        return self.take(self.loop.on_verdict(episode, index, verdict, self.now, by_person, score))
 
     def both(self, index, verdict=F, last=False):
         name = self.task.episode_id

@@ -1,5 +1,7 @@
 """The episode loop without ROS: orders of events, deadlines, and restarts."""
 
+import math
+
 import numpy as np
 import pytest
 from loop_bench import Bench
@@ -522,6 +524,23 @@ def test_a_reset_that_fails_ends_the_goal(answered):
         events = bench.tick(0.2)
     assert events[-1].error == el.ERROR_RESET_FAILED
     assert bench.loop.on_reset(reset.ticket, True, "", 0, bench.now) == []
+
+
+def test_a_trial_tells_the_share_of_the_goal_that_was_reached_at_its_end():
+    bench = Bench()
+    bench.evaluate(trials=1)
+    for last, verdict, shares in ((2, S, (0.5, 0.25, 1.0)), (4, F, (0.0, 0.5, 0.75, 0.5, math.nan))):
+        bench.take(bench.loop.on_reset(bench.of(ResetScene)[-1].ticket, True, "", bench.stamp, bench.now))
+        episode = bench.task.episode_id
+        for index, share in enumerate(shares):
+            bench.step(index, index == 4, episode)
+            bench.verdict(index, verdict if index == last else F, episode, score=share)
+        if verdict == S:
+            bench.step(3, True, episode)
+            bench.verdict(3, F, episode, score=0.1)  # the arm has only shown the scene: that of the success counts
+    assert not bench.loop.busy
+    assert bench.plan.scores(Direction.FORWARD) == [1.0]
+    assert [math.isnan(score) for score in bench.plan.scores(Direction.BACKWARD)] == [True]  # nobody told the last one
 
 
 def test_evaluation_resets_before_every_trial_and_aborted_trials_are_run_again():

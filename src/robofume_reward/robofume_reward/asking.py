@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.enums import Verdict
+from robofume_common.enums import Direction, Verdict
 from robofume_common.parameters import setting
 
 from .judge import opposite_probabilities
@@ -55,6 +55,20 @@ class Answer:
     """P(yes) for the opposite instruction, asked from home only."""
     strange: bool = False
     """Whether the scene is unlike those of the training."""
+    score: float = math.nan
+    """Share of the goal that is reached, 0 .. 1, which the truth alone tells."""
+
+
+def truth_answer(truth: Any, direction: Direction) -> Answer | None:
+    """What the simulation's truth says about a step; None where the direction has no goal.
+
+    `truth`: a GroundTruth, or whatever has its successes and scores.
+    """
+    if direction == Direction.FORWARD:
+        return Answer(float(truth.forward_success), score=float(truth.forward_score))
+    if direction == Direction.BACKWARD:
+        return Answer(float(truth.backward_success), score=float(truth.backward_score))
+    return None
 
 
 def ask(

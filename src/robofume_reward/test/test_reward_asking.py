@@ -1,11 +1,12 @@
 """One step's question and verdict: pictures of several sizes, the second question from home, and what is unknown."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from robofume_common.enums import Verdict
-from robofume_reward.asking import Answer, VerdictConfig, ask, says
+from robofume_common.enums import Direction, Verdict
+from robofume_reward.asking import Answer, VerdictConfig, ask, says, truth_answer
 from robofume_reward.saved import Calibration
 
 
@@ -61,6 +62,13 @@ def test_the_truth_needs_no_threshold() -> None:
     config = VerdictConfig(threshold=0.999)
     assert says(None, config, Answer(1.0), from_home=True) == Verdict.SUCCESS
     assert says(None, config, Answer(0.0), from_home=True) == Verdict.FAILURE
+
+
+def test_the_truth_about_a_step_is_that_of_its_direction() -> None:
+    truth = SimpleNamespace(forward_success=False, forward_score=0.8, backward_success=True, backward_score=1.0)
+    assert truth_answer(truth, Direction.FORWARD) == Answer(0.0, score=0.8)
+    assert truth_answer(truth, Direction.BACKWARD) == Answer(1.0, score=1.0)
+    assert truth_answer(truth, Direction.NONE) is None
 
 
 def test_from_home_has_its_own_threshold_and_the_other_question() -> None:

@@ -85,7 +85,12 @@ class Loop(Node):
         )
 
     def truth(self, stamp: int, forward: bool, backward: bool) -> None:
-        self.truths.publish(GroundTruth(stamp=to_time(stamp), forward_success=forward, backward_success=backward))
+        self.truths.publish(
+            GroundTruth(
+                stamp=to_time(stamp), forward_success=forward, backward_success=backward,
+                forward_score=1.0 if forward else 0.25, backward_score=1.0 if backward else 0.25,
+            )
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -135,12 +140,13 @@ def test_ground_truth_is_matched_by_stamp_whichever_comes_first(loop: Loop, star
     loop.truth(200, True, False)
     loop.wait(lambda: len(loop.rewards) == 2, "two rewards")
     first, second = sorted(loop.rewards, key=lambda reward: reward.index)
-    assert (first.verdict, first.source, first.probability) == (
+    assert (first.verdict, first.source, first.probability, first.score) == (
         Reward.VERDICT_SUCCESS,
         Reward.SOURCE_GROUND_TRUTH,
         1.0,
+        1.0,
     )
-    assert (second.verdict, second.probability) == (Reward.VERDICT_FAILURE, 0.0)
+    assert (second.verdict, second.probability, second.score) == (Reward.VERDICT_FAILURE, 0.0, 0.25)
     loop.step(1, 200, direction=2)  # the policy repeats what may have been lost
     loop.wait(lambda: len(loop.rewards) == 3, "the same reward again")
     assert loop.rewards[2] == second

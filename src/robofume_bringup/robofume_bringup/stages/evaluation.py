@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from robofume_common.files import write_atomically
 from robofume_bringup.robustness import PLAIN, record_name, robustness, variations_to_run
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext, percent
-from robofume_bringup.statistics import wilson_interval
+from robofume_bringup.statistics import mean_told, wilson_interval
 
 SEED = 1
 """Trial i of a direction starts from a place that follows from this seed and i: the same for every
@@ -67,6 +68,8 @@ def evaluate_policy(
         "backward_success": [bool(value) for value in result.backward_success],
         "forward_steps": [int(value) for value in result.forward_steps],
         "backward_steps": [int(value) for value in result.backward_steps],
+        "forward_score": _scores(result.forward_score),
+        "backward_score": _scores(result.backward_score),
     }
     write_atomically(directory.evaluations / f"{name}.json", json.dumps(record, indent=2).encode())
     where = f" under the variation {variation}" if variation != PLAIN else f" as in the run {like}" if like else ""
@@ -92,16 +95,23 @@ def evaluate_robustness(context: StageContext, weights: str, name: str, variatio
             context.say(f"{row['variation']}: {percent(row['share'])} success, {kept} of the plain scene's.")
 
 
+def _scores(values: Sequence[float]) -> list[float | None]:
+    """Shares of the goal reached; None where the judge told none."""
+    return [round(float(value), 4) if math.isfinite(value) else None for value in values]
+
+
 def describe(record: dict[str, Any]) -> str:
-    """`forward 46 of 50 (92%, ...), backward ...`."""
+    """`forward 46 of 50 (92%, ...; 95% of the goal reached on average), backward ...`."""
     parts = []
     for direction in ("forward", "backward"):
         successes = record[f"{direction}_success"]
         low, high = wilson_interval(sum(successes), len(successes))
         share = sum(successes) / max(1, len(successes))
+        score = mean_told(record.get(f"{direction}_score"))
+        reached = f"; {percent(score)} of the goal reached on average" if score is not None else ""
         parts.append(
             f"{direction} {sum(successes)} of {len(successes)} ({percent(share)}, 95% interval "
-            f"{percent(low)} to {percent(high)})"
+            f"{percent(low)} to {percent(high)}{reached})"
         )
     return ", ".join(parts) + "."
 

@@ -261,7 +261,7 @@ class SwitcherNode(GraphNode):
 
     def _on_reward(self, message: Reward) -> None:
         verdict, person, now = Verdict(message.verdict), message.source == RewardSource.HUMAN, time.monotonic()
-        self._handle(self._loop.on_verdict(message.episode_id, message.index, verdict, now, person))
+        self._handle(self._loop.on_verdict(message.episode_id, message.index, verdict, now, person, message.score))
 
     def _on_learner_status(self, message: LearnerStatus) -> None:
         now = time.monotonic()

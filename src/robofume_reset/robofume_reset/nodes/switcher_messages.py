@@ -64,3 +64,5 @@ def fill_trials(result: Any, plan: EvaluationPlan) -> None:
     result.backward_success = plan.successes(Direction.BACKWARD)
     result.forward_steps = plan.steps(Direction.FORWARD)
     result.backward_steps = plan.steps(Direction.BACKWARD)
+    result.forward_score = plan.scores(Direction.FORWARD)
+    result.backward_score = plan.scores(Direction.BACKWARD)

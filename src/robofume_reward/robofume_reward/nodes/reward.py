@@ -31,7 +31,7 @@ from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth, Label, Reward, Step, Task
 from robofume_interfaces.srv import LabelStep
 
-from ..asking import Answer, VerdictConfig, ask, says
+from ..asking import Answer, VerdictConfig, ask, says, truth_answer
 from ..frame_history import FrameHistory
 from ..judge import EpisodeJudge, JudgeConfig
 from ..labels import LabelBook
@@ -89,7 +89,7 @@ class RewardNode(GraphNode):
         self._check = PictureCheck()
         self._blind = False
         self._waiting = WaitingSteps(self.config.queue_limit, self.config.deadline)
-        self._truths: OrderedDict[int, dict[str, tuple[bool, bool]]] = OrderedDict()  # by stamp and task
+        self._truths: OrderedDict[int, dict[str, GroundTruth]] = OrderedDict()  # by stamp and task
         self._truth_tasks: set[str] = set()
         self._tasks: OrderedDict[str, str] = OrderedDict()  # by episode
         self._latencies: deque[float] = deque(maxlen=200)
@@ -219,18 +219,16 @@ class RewardNode(GraphNode):
     def _on_truth(self, message: GroundTruth) -> None:
         truths = self._truths.setdefault(to_nanoseconds(message.stamp), {})
         self._truth_tasks.add(message.task)
-        truths[message.task] = (message.forward_success, message.backward_success)
+        truths[message.task] = message
         while len(self._truths) > _TRUTHS_KEPT:
             self._truths.popitem(last=False)
         self._match_truths()
 
     def _match_truths(self) -> None:
         for step in self._waiting.take_where(lambda step: self._truth(step) is not None):
-            forward, backward = self._truth(step) or (False, False)
-            known = {Direction.FORWARD: forward, Direction.BACKWARD: backward}.get(Direction(step.direction))
-            self._answer(step, None if known is None else Answer(float(known)))
+            self._answer(step, truth_answer(self._truth(step), Direction(step.direction)))
 
-    def _truth(self, step: WaitingStep) -> tuple[bool, bool] | None:
+    def _truth(self, step: WaitingStep) -> GroundTruth | None:
         """The truth about a step's task; where nobody has named that, of a scene that has one task only."""
         truths, task = self._truths.get(step.stamp, {}), self._tasks.get(step.episode_id)
         if task is None and len(self._truth_tasks) == 1:
@@ -340,6 +338,7 @@ class RewardNode(GraphNode):
             RewardSource.NONE if answer is None else source,
             self.model_version,
             latency,
+            math.nan if answer is None else answer.score,
         )
 
     def _note_failure(self, failure: str) -> None:
@@ -357,6 +356,7 @@ class RewardNode(GraphNode):
         source: RewardSource,
         model_version: str,
         latency: float,
+        score: float = math.nan,
     ) -> None:
         message = Reward(
             stamp=self.get_clock().now().to_msg(),
@@ -365,6 +365,7 @@ class RewardNode(GraphNode):
             probability=probability,
             verdict=int(verdict),
             source=int(source),
+            score=score,
             model_version=model_version,
             latency=latency,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
@@ -98,6 +99,7 @@ class ReplayNode(GraphNode):
                         probability=float(success),
                         verdict=Reward.VERDICT_SUCCESS if success else Reward.VERDICT_FAILURE,
                         source=Reward.SOURCE_HUMAN,
+                        score=math.nan,
                     )
                 )
             self._episodes.publish(
