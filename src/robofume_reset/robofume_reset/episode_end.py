@@ -51,7 +51,8 @@ def judge_episode(
     verdicts = {index: verdict for index, verdict in episode.verdicts.items() if index not in held}
     success_index = rule.success_index(verdicts, seen)
     if config.confirm:
-        over = success_index >= 0 or episode.steps >= episode.step_limit
+        called = success_index >= 0 and not episode.only_from_home
+        over = called or episode.steps >= episode.step_limit
         if over and not episode.last_seen and not episode.going_home:
             return Judgement(Due.LOOK_FROM_HOME)
         # What the arm only lets go of on its way home was not put there by the policy.

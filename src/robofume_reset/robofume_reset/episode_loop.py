@@ -88,6 +88,7 @@ class EpisodeLoop:
         self._missing_verdicts = 0
         self._unknown_episodes = 0
         self._aborts = 0
+        self._denied: tuple[Direction, str] | None = None
 
     @property
     def busy(self) -> bool:
@@ -326,6 +327,7 @@ class EpisodeLoop:
         instruction = self.task.pair(plan.task).instruction(plan.direction)
         episode = Episode(self._next_id(), plan.phase, plan.direction, instruction, assisted, now)
         episode.step_limit, episode.task = self.task.step_limit, plan.task
+        episode.only_from_home = not assisted and self._denied == (plan.direction, plan.task)
         limit = 0 if self.config.confirm else self.task.step_limit  # 0: this side ends the episode
         home = (self.config.home or self._home_next) and (assisted or not self._is_home)
         self._home_next = False
@@ -433,6 +435,9 @@ class EpisodeLoop:
         episode.outcome, episode.success_index, episode.ended_at = outcome, success_index, now
         self._current, self._looking_for_silent = None, False
         self._closing.append(episode)
+        called = episode.going_home and episode.steps < episode.step_limit
+        denied = called and outcome in (Outcome.TIMEOUT, Outcome.UNKNOWN)
+        self._denied = (episode.direction, episode.task) if denied else None
         if outcome == Outcome.INTERVENTION:
             self._aborts = 0
             self._plan.on_nudge()

@@ -133,6 +133,8 @@ class Episode:
     """Whether the picture or the arm is, or was, another than at step 0."""
     going_home: bool = False
     """Judged a success or at the step limit; decided at the last step, with the arm at home."""
+    only_from_home: bool = False
+    """No verdict in motion ends it: one was denied from home in the attempt before, and the scene is still the same."""
     outcome: Outcome | None = None
     success_index: int = -1
     ended_at: float = 0.0

@@ -741,6 +741,34 @@ def test_a_person_may_call_what_is_held_a_success():
     assert (closed.outcome, closed.success_index) == (Outcome.SUCCESS, 2)
 
 
+@pytest.mark.parametrize("verdict", [F, U])
+def test_after_a_call_that_home_denies_the_next_attempt_goes_to_the_step_limit(verdict):
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=9)
+    bench.step(2, True, candidate(bench))
+    bench.verdict(2, verdict, bench.of(PublishTask)[-2].episode_id)
+    name = bench.task.episode_id
+    for index in range(3):  # the same scene deceives the judge again: nobody goes home for it
+        assert PublishTask(*PARK, bench.stamp) not in bench.both(index, S)
+    assert bench.step(3) + bench.verdict(3, S, name) == [PublishTask(*PARK, bench.stamp)]
+    bench.step(4, True, name)
+    bench.verdict(4, F, name)
+    bench.step(2, True, candidate(bench))  # which was heard again
+
+
+@pytest.mark.parametrize("ending", ["success", "reset"])
+def test_after_a_success_or_a_reset_every_call_is_heard(ending):
+    bench = Bench(loop={"confirm": True}, switching={"failures_before_reset": 1 if ending == "reset" else 9})
+    bench.practice(episodes=9)
+    name = candidate(bench)
+    bench.step(2, True, name)
+    bench.verdict(2, S if ending == "success" else F, name)
+    if ending == "reset":
+        bench.take(bench.loop.on_reset(bench.of(ResetScene)[-1].ticket, True, "", bench.stamp, bench.now))
+    assert bench.task.direction == (Direction.BACKWARD if ending == "success" else Direction.FORWARD)
+    candidate(bench)
+
+
 def test_a_cancelled_goal_homes_again():
     bench = Bench(loop={"confirm": True})
     bench.practice(episodes=5)
