@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from robofume_common.action import ActionSpace
 from robofume_common.enums import Actor as Who
-from robofume_common.enums import ArmMode, ArmState, Direction, Outcome, Phase, RewardSource, Verdict
+from robofume_common.enums import ArmMode, ArmState, Outcome, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.task import TaskDescription
 from robofume_data.episode import EpisodeData
