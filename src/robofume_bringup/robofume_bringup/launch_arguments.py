@@ -11,7 +11,7 @@ import yaml
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.graph import DEMONSTRATORS, MODES, GraphSettings
-from robofume_bringup.run_config import RunConfig, open_run
+from robofume_bringup.run_config import RunConfig, merged, open_run
 from robofume_bringup.run_directory import POLICIES, RunDirectory
 from robofume_bringup.task_files import ROBOTS
 
@@ -95,9 +95,14 @@ def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
     typed["replay_direction"] = {"forward": 1, "backward": 2}[texts.pop("replay_direction")]
     if file:
         try:
-            typed["overrides"] = yaml.safe_load(Path(file).read_text()) or {}
+            overrides = yaml.safe_load(Path(file).read_text()) or {}
         except (OSError, yaml.YAMLError) as error:
             raise RobofumeError(f"The parameter file {file} cannot be read: {error}") from error
+        if not isinstance(overrides, dict) or not all(isinstance(values, dict) for values in overrides.values()):
+            raise RobofumeError(
+                f"The parameter file {file} holds values by node and parameter, such as learner: {{batch_size: 64}}."
+            )
+        typed["overrides"] = overrides
     return GraphSettings(**texts, **typed)
 
 
@@ -111,7 +116,7 @@ def join_run(settings: GraphSettings) -> GraphSettings:
     """The settings as the run has them.
 
     Where the run is new its config.yaml is written, so that the `robofume` commands find it; where it is not, its seed
-    and picture size stand unless others are asked for.
+    and picture size stand unless others are asked for. Its settings of nodes come below those of the parameter file.
 
     Raises RobofumeError where the run belongs to another task or robot, or cannot be written.
     """
@@ -123,4 +128,7 @@ def join_run(settings: GraphSettings) -> GraphSettings:
         if getattr(settings, name) != getattr(RunConfig, name):
             given[name] = getattr(settings, name)
     run = open_run(RunDirectory(settings.run_directory), given)
-    return replace(settings, seed=run.seed, image_size=run.image_size)
+    overrides = merged(run.node_settings, settings.overrides)
+    return replace(
+        settings, seed=run.seed, image_size=run.image_size, prior=tuple(run.prior), overrides=overrides
+    )

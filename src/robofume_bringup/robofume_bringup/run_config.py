@@ -11,6 +11,10 @@ import yaml
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.run_directory import RunDirectory, first_line
+from robofume_bringup.task_files import task_run_settings
+
+COMPONENTS = ("reward_training", "reward_data", "pretraining", "adaptation", "network", "agent", "replay")
+"""Names in --set that are not nodes."""
 
 
 def _setting(default: Any, meaning: str, fixed: bool = False, minimum: int = 0) -> Any:
@@ -90,6 +94,11 @@ class RunConfig:
         values["settings"] = {name: dict(items) for name, items in self.settings.items()}
         return values
 
+    @property
+    def node_settings(self) -> dict[str, dict[str, Any]]:
+        """The settings given for nodes: node -> parameter -> value."""
+        return {name: dict(values) for name, values in self.settings.items() if name not in COMPONENTS}
+
     def of(self, component: str) -> dict[str, Any]:
         """The settings given for one component."""
         return dict(self.settings.get(component, {}))
@@ -113,10 +122,11 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def open_run(directory: RunDirectory, given: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a run: config.yaml where there is one, else the defaults, with what was `given`
-    on top.
+    """The configuration of a run: config.yaml where there is one, else the defaults and what the task's file has
+    instead of some (`task_run_settings`), with what was `given` on top.
 
-    A new run is created and its config.yaml written; changed amounts are written too.
+    A new run is created and its config.yaml written; changed amounts are written too. Of a run's `settings` those that
+    are given must be its own; others may be left out.
     Raises RobofumeError when a fixed setting differs from the run's own, or the directory cannot be written.
     """
     known = {item.name: item for item in dataclasses.fields(RunConfig)}
@@ -128,21 +138,39 @@ def open_run(directory: RunDirectory, given: Mapping[str, Any]) -> RunConfig:
                 f"{directory.config_file} has settings that are not known: {', '.join(unknown)}."
             )
         for name, value in given.items():
-            if known[name].metadata["fixed"] and name in stored and stored[name] != value:
+            if known[name].metadata["fixed"] and name in stored and not _is_part(value, stored[name]):
                 raise RobofumeError(
                     f"The run {directory.name} was started with {name} {_show(stored[name])}, not "
                     f"{_show(value)}: "
                     "leave the option out to continue it, or give the new run another name with --run."
                 )
-        config = RunConfig(**{**stored, **given})
+        config = RunConfig(**{**stored, **given, "settings": stored.get("settings", given.get("settings", {}))})
         if config.to_dict() == stored:
             directory.prepare()
             return config
     else:
-        config = RunConfig(**given)
+        robot, task = given.get("robot", RunConfig.robot), given.get("task", RunConfig.task)
+        of_task = task_run_settings(robot, task)
+        settings = merged(of_task.get("settings", {}), given.get("settings", {}))
+        config = RunConfig(**{**of_task, **given, "settings": settings})
     directory.prepare()
     directory.write_config(config.to_dict())
     return config
+
+
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+def merged(below: Settings, above: Settings) -> dict[str, dict[str, Any]]:
+    """Settings by component and name, with those `above` in the place of others."""
+    return {name: {**below.get(name, {}), **above.get(name, {})} for name in (*below, *above)}
+
+
+def _is_part(given: Any, stored: Any) -> bool:
+    """Whether a value is the stored one; of settings, each that is given."""
+    if isinstance(given, Mapping) and isinstance(stored, Mapping):
+        return all(name in stored and _is_part(value, stored[name]) for name, value in given.items())
+    return bool(given == stored)
 
 
 def _show(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robofume_common.errors import RobofumeError
 
@@ -44,3 +45,14 @@ def task_description(robot: str, task: str) -> TaskDescription:
     from robofume_sim.tasks import TASKS
 
     return TASKS[task].description
+
+
+def task_run_settings(robot: str, task: str) -> Mapping[str, Any]:
+    """What a new run of a task is to have besides the defaults, as in config.yaml (`SimulatedTask.run_settings`);
+    nothing for a task that is not known here.
+    """
+    if robot != "mujoco":
+        return {}
+    from robofume_sim.tasks import TASKS
+
+    return TASKS[task].run_settings if task in TASKS else {}

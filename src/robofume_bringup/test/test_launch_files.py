@@ -9,6 +9,7 @@ import pytest
 from robofume_bringup.graph import MODES, GraphSettings, build_graph
 from robofume_bringup.launch_arguments import LAUNCH_ARGUMENTS, join_run, settings_from_arguments
 from robofume_bringup.node_table import PARTS
+from robofume_bringup.run_config import open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.task_files import ROBOTS
 from robofume_common.errors import RobofumeError
@@ -29,11 +30,16 @@ def test_arguments_all_have_default_and_description():
     )
 
 
-def test_arguments_that_do_not_fit_are_one_sentence():
+def test_arguments_that_do_not_fit_are_one_sentence(tmp_path):
     with pytest.raises(RobofumeError, match="seed must be"):
         settings_from_arguments({**DEFAULTS, "seed": "-1"})
     with pytest.raises(RobofumeError, match="cannot be read"):
         settings_from_arguments({**DEFAULTS, "parameters": "/nowhere.yaml"})
+    file = tmp_path / "parameters.yaml"
+    for text in ("- learner", "learner: 3", "just words"):
+        file.write_text(text)
+        with pytest.raises(RobofumeError, match="holds values by node and parameter"):
+            settings_from_arguments({**DEFAULTS, "parameters": str(file)})
 
 
 def test_two_robots_keep_their_runs_apart():
@@ -54,6 +60,21 @@ def test_a_launch_makes_a_run_that_the_commands_know(tmp_path):
     for name, value in (("task", "pot_pick_and_place"), ("robot", "gazebo"), ("image_size", "128")):
         with pytest.raises(RobofumeError, match=f"was started with {name}"):
             join_run(settings_from_arguments({**arguments, name: value}))
+
+
+def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path):
+    path = tmp_path / "cloth"
+    asked = parse_settings(["learner.batch_size=8", "policy.temperature=0.5"])
+    open_run(RunDirectory(path), {"task": "cloth_folding", "settings": asked, "prior": [str(tmp_path / "other.mcap")]})
+    file = tmp_path / "parameters.yaml"
+    file.write_text("learner: {batch_size: 16}")
+    arguments = {"run_directory": str(path), "task": "cloth_folding", "parameters": str(file)}
+    joined = join_run(settings_from_arguments({**DEFAULTS, **arguments}))
+    assert joined.overrides == {
+        "learner": {"batch_size": 16},
+        "policy": {"exploration_std": 0.02, "temperature": 0.5},
+    }, "reward_training is no node, and the parameter file comes first"
+    assert joined.prior == (str(tmp_path / "other.mcap"),)
 
 
 def test_each_part_has_a_launch_file():

@@ -22,6 +22,29 @@ def test_amounts_may_grow_and_are_kept(tmp_path):
     assert open_run(directory, {}).practice_steps == 200
 
 
+def test_a_new_run_has_what_its_task_needs_and_what_is_asked_for_comes_first(tmp_path):
+    candy = open_run(RunDirectory(tmp_path / "candy"), {"task": "candy_sweeping", "failures": 7})
+    assert (candy.demonstrations, candy.failures, candy.of("reward_training")) == (50, 7, {"updates": 2400})
+    asked = parse_settings(["policy.exploration_std=0.1", "learner.batch_size=8"])
+    cloth = open_run(RunDirectory(tmp_path / "cloth"), {"task": "cloth_folding", "settings": asked})
+    assert cloth.of("policy") == {"exploration_std": 0.1} and cloth.of("reward_training") == {"updates": 1600}
+    assert cloth.node_settings == {"policy": {"exploration_std": 0.1}, "learner": {"batch_size": 8}}
+    assert open_run(RunDirectory(tmp_path / "lid"), {"task": "pot_lid"}) == RunConfig(task="pot_lid")
+    real = open_run(RunDirectory(tmp_path / "real"), {"task": "cloth_folding", "robot": "widowx"})
+    assert real.settings == {} and real.failures == RunConfig.failures
+
+
+def test_settings_of_a_run_may_be_left_out_and_not_be_changed(tmp_path):
+    directory = RunDirectory(tmp_path / "cloth")
+    given = {"task": "cloth_folding", "settings": parse_settings(["learner.batch_size=8"])}
+    config = open_run(directory, given)
+    assert open_run(directory, given) == open_run(directory, {}) == config
+    assert open_run(directory, {"settings": parse_settings(["policy.exploration_std=0.02"])}) == config
+    for changed in ("learner.batch_size=9", "learner.seed=1", "arm.rate=1"):
+        with pytest.raises(RobofumeError, match="was started with settings"):
+            open_run(directory, {"settings": parse_settings([changed])})
+
+
 def test_another_task_for_the_same_run_is_refused(tmp_path):
     directory = RunDirectory(tmp_path / "one")
     open_run(directory, {"task": "pot_lid"})

@@ -239,7 +239,7 @@ def camera_crop(options: Options, _interruption: Interruption) -> None:
 
 def tasks(options: Options, _interruption: Interruption) -> None:
     """List the tasks of a robot."""
-    from robofume_bringup.task_files import task_description, task_names
+    from robofume_bringup.task_files import task_description, task_names, task_run_settings
 
     for name in task_names(options.robot):
         description = task_description(options.robot, name)
@@ -247,6 +247,15 @@ def tasks(options: Options, _interruption: Interruption) -> None:
             f"{name}\n    forward:  {description.forward_instruction}\n    backward: "
             f"{description.backward_instruction}"
         )
+        own = dict(task_run_settings(options.robot, name))
+        if own:
+            texts = [f"{name.replace('_', '-')} {own[name]}" for name in own if name != "settings"]
+            texts += [
+                f"{component}.{setting} {value}"
+                for component, values in own.get("settings", {}).items()
+                for setting, value in values.items()
+            ]
+            print(f"    its runs have: {', '.join(texts)}")
 
 
 def doctor(_options: Options, _interruption: Interruption) -> int:

@@ -412,11 +412,12 @@ def add_run_options(
     fields = {field.name: field for field in dataclasses.fields(RunConfig)}
     for name in ("task", "robot", "seed", "image_size", *amounts):
         field = fields[name]
+        other = ", or what `robofume tasks` says" if name in ("demonstrations", "failures") else ""
         run.add_argument(
             f"--{name.replace('_', '-')}",
             metavar=name.split("_")[-1].upper(),
             type=int if field.type == "int" else str,
-            help=f"{field.metadata['meaning']} (default: {field.default})",
+            help=f"{field.metadata['meaning']} (default: {field.default}{other})",
         )
     run.add_argument(
         "--in-process",

@@ -85,9 +85,8 @@ class StageContext:
     ) -> list[NodeDescription]:
         """The nodes of a graph, their settings checked."""
         merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (overrides or {}).items()}
-        for name, values in self.config.settings.items():
-            if name not in COMPONENTS:
-                merged.setdefault(name, {}).update(values)
+        for name, values in self.config.node_settings.items():
+            merged.setdefault(name, {}).update(values)
         nodes = build_graph(
             GraphSettings(
                 task=self.config.task,
@@ -143,10 +142,6 @@ class StageContext:
                 )
 
         return progress
-
-
-COMPONENTS = ("reward_training", "reward_data", "pretraining", "adaptation", "network", "agent", "replay")
-"""Names in --set that are not nodes."""
 
 
 def percent(share: float) -> str:

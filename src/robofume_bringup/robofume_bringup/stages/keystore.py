@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.security import graph_permissions, make_keystore
-from robofume_bringup.stages.context import COMPONENTS, StageContext
+from robofume_bringup.stages.context import StageContext
 
 MODES = ("collect", "practice", "evaluate")
 
@@ -12,7 +12,6 @@ MODES = ("collect", "practice", "evaluate")
 def make_run_keystore(context: StageContext, namespace: str) -> None:
     """Make the run's keystore, or renew its permissions: each node may use what it uses in one of the modes."""
     config, directory = context.config, context.directory
-    overrides = {name: values for name, values in config.settings.items() if name not in COMPONENTS}
     nodes = [
         node
         for mode in MODES
@@ -23,7 +22,7 @@ def make_run_keystore(context: StageContext, namespace: str) -> None:
                 robot=config.robot,
                 run_directory=directory.path.resolve(),
                 namespace=namespace,
-                overrides=overrides,
+                overrides=config.node_settings,
             )
         )
     ]

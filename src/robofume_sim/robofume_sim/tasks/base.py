@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +133,9 @@ class SimulatedTask(ABC):
     """Where the objects may be [m]; those outside are lost."""
     settling = 0.0
     """How long the objects take to come to rest after a reset, at least [s]."""
+    run_settings: Mapping[str, Any] = MappingProxyType({})
+    """What a new run is to have where the task needs other settings than most: as in a run's config.yaml. What the
+    person asks for comes first."""
 
     @property
     def pairs(self) -> tuple[SimulatedTask, ...]:

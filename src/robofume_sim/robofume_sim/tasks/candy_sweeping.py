@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import numpy as np
 from robofume_common.enums import Direction
 from robofume_common.task import TaskDescription
@@ -63,6 +65,9 @@ class CandySweeping(SweepingTask):
     tool_names = ("brush",)
     hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.43)
     in_gazebo = False
+    run_settings = MappingProxyType(  # its judge has to know a single sweet that is left over, anywhere
+        {"demonstrations": 50, "failures": 400, "settings": {"reward_training": {"updates": 2400}}}
+    )
 
     def bodies(self, appearance: scene.Appearance) -> str:
         """The tray, which is a plate without a rim, and the sweets: balls in twisted paper that slide, hardly roll."""

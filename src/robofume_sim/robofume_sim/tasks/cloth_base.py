@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 from robofume_common.task import TaskDescription
@@ -42,6 +43,13 @@ class ClothTask(CarryingTask):
     has_cloth = True
     arena_minimum, arena_maximum = (0.12, -0.22), (0.45, 0.22)
     settling = 0.4
+    run_settings = MappingProxyType(  # more noise in practice misses the corner of a cloth (docs/results.md)
+        {
+            "demonstrations": 50,
+            "failures": 160,
+            "settings": {"reward_training": {"updates": 1600}, "policy": {"exploration_std": 0.02}},
+        }
+    )
 
 
 def grasp_point(state: SceneState, border: str, inside: str, share: float) -> Vector:
