@@ -25,7 +25,7 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
     path = os.pathsep.join([str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         [*command, str(folder / "two"), *ALGORITHMS], capture_output=True, text=True, timeout=600, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     train(folder / "one", ALGORITHMS)

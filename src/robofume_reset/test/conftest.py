@@ -27,11 +27,7 @@ class Graph:
 
     def __init__(self, domain: int, directory: Path) -> None:
         self.directory = directory
-        self.environment = {
-            **os.environ,
-            "ROS_LOG_DIR": str(directory / "ros"),
-            "OMP_NUM_THREADS": "1",
-        }
+        self.environment = {**os.environ, "ROS_LOG_DIR": str(directory / "ros")}
         self.processes: dict[str, subprocess.Popen] = {}
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)

@@ -1,7 +1,6 @@
 """The reward node as a process of its own, over DDS."""
 
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -109,10 +108,9 @@ def start(loop: Loop) -> Iterator[Callable[..., subprocess.Popen]]:
 
     def begin(**parameters: object) -> subprocess.Popen:
         arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             [sys.executable, "-m", "robofume_reward.nodes.reward", "--ros-args", *arguments],
-            env=environment, stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
         loop.wait(

@@ -60,7 +60,7 @@ class Bench:
         file.write_text(yaml.safe_dump({name: {"ros__parameters": parameters}}))
         process = subprocess.Popen(
             [sys.executable, "-m", module, "--ros-args", "--params-file", str(file)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -31,10 +31,12 @@ def collect_demonstrations(context: StageContext) -> None:
         demonstrations, attempts = split(read_summaries(directory.bag_files("demos")))
     forward, backward = successes(demonstrations)
     share = (forward + backward) / max(1, len(demonstrations))
+    for_policy = min(forward + backward, len(attempts))  # as `read_for_policy` has it
+    only = f", from {for_policy} of which the policy learns too" if for_policy < len(attempts) else ""
     context.say(
         f"Demonstrations: {forward} forward and {backward} backward successes in {len(demonstrations)} "
         f"episodes "
-        f"({percent(share)} of them successful), and {len(attempts)} deliberately bad attempts."
+        f"({percent(share)} of them successful), and {len(attempts)} deliberately bad attempts{only}."
     )
     directory.note(
         STAGE,
