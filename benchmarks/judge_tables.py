@@ -1,6 +1,8 @@
 """What the parts of `reward_model.py` share: tables that continue, the question as the loop asks it, its measures."""
 
 import csv
+import fcntl
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,23 +30,31 @@ class Table:
     def __init__(self, name: str, keys: tuple[str, ...]) -> None:
         self.path = RESULTS / f"{name}.csv"
         self.keys = keys
-        self.rows = list(csv.DictReader(self.path.open())) if self.path.is_file() else []
+        self.rows = self._read()
 
     def has(self, **values: Any) -> bool:
         """Whether the row with these keys is measured."""
         return any(all(row[key] == str(values[key]) for key in self.keys) for row in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keeps a row and shows it."""
+        """Keeps a row and shows it. Others may write the same table meanwhile: their rows stay."""
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        self.rows.append({key: str(value) for key, value in row.items()})
-        names = list(dict.fromkeys(name for known in self.rows for name in known))
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        partial.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            self.rows = [*self._read(), {key: str(value) for key, value in row.items()}]
+            names = list(dict.fromkeys(name for known in self.rows for name in known))
+            partial = self.path.with_suffix(".partial")
+            with partial.open("w", newline="") as file:
+                writer = csv.DictWriter(file, names)
+                writer.writeheader()
+                writer.writerows(self.rows)
+            partial.replace(self.path)
+        finally:
+            os.close(folder)
+
+    def _read(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(self.path.open())) if self.path.is_file() else []
 
 
 def figures(probabilities: np.ndarray, truths: np.ndarray, verdicts: np.ndarray) -> dict[str, Any]:
