@@ -91,8 +91,7 @@ class Graph:
     def run_goal(self, kind, name: str, goal, meanwhile=lambda: None, cancel_when=lambda: False):
         client = ActionClient(self.node, kind, name)
         try:
-            self.wait(client.server_is_ready)
-            self.wait_until_it_is_heard()
+            self.wait_for_server(client)
             # A server that was killed a moment ago still looks ready: the goal is sent again if nobody answers.
             for _ in range(10):
                 accepting = client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
@@ -117,8 +116,9 @@ class Graph:
         finally:
             client.destroy()
 
-    def wait_until_it_is_heard(self) -> None:
-        """Before the first step: what is published before the observer has found the publisher is lost for it."""
+    def wait_for_server(self, client: ActionClient) -> None:
+        """Before a goal: what is published before the observer has found the publisher is lost for it."""
+        self.wait(client.server_is_ready)
         self.wait(lambda: all(subscription.get_publisher_count() for subscription in self.heard))
         self.spin(0.3)
 
