@@ -28,7 +28,7 @@ from pathlib import Path
 
 from judge_tables import Table
 from main_job import evaluation, practice_figures, robofume
-from robofume_bringup.run_config import parse_settings
+from robofume_bringup.run_config import merged, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 from robofume_policy.config import OnlineConfig
 
@@ -73,8 +73,8 @@ def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace
     """A copy of the prepared run with the arm's settings; whole or not there."""
     if directory.config_file.exists():
         return
-    changed, settings = parse_settings(ARMS[arm]), parse_settings((*given.settings, *ARMS[arm]))
-    config = base.read_config() | {"settings": settings, "practice_steps": given.steps}
+    changed, config = parse_settings(ARMS[arm]), base.read_config()
+    config |= {"settings": merged(config["settings"], changed), "practice_steps": given.steps}
     shutil.rmtree(directory.path, ignore_errors=True)
     directory.prepare()
     kept = PREPARED if arm == "offline" or "agent" in changed else (*PREPARED, "pretrained", "evaluations")
