@@ -19,13 +19,15 @@ GRASP_HEIGHT = FINGERTIP_BELOW_GRIPPER + 0.001
 """Of the gripper over the vertices that it grips [m]: the tips are on the cloth."""
 
 
-def cloth_description(name: str, forward_instruction: str, backward_instruction: str) -> TaskDescription:
+def cloth_description(
+    name: str, forward_instruction: str, backward_instruction: str, step_limit: int = 25
+) -> TaskDescription:
     """What the graph is told of such a task."""
     return TaskDescription(
         name=name,
         forward_instruction=forward_instruction,
         backward_instruction=backward_instruction,
-        step_limit=25,
+        step_limit=step_limit,
         demonstration_step_limit=50,
         demonstrations_per_scene=3,  # a script lays the cloth down in one place, a policy drags it about
         action_mask=(True, True, True, False, False, False, True),
