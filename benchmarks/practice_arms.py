@@ -12,9 +12,11 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `no_imitation`, `no_shift`, `half_updates`: without the behaviour-cloning term, without the random shift of the
   pictures, with half as many updates per step;
 - `little_noise`: with a third of the noise in practice;
-- `offline`: no practice, as many more offline updates.
+- `offline`: no practice, as many more offline updates;
+- `bc`: behaviour cloning alone, on the same demonstrations, without practice.
 
-A stopped benchmark continues with the same command; every finished arm is a row of the CSV at once:
+A stopped benchmark continues with the same command, and an arm goes on from where it was with more `--steps`; every
+finished one is a row of the CSV at once:
 
     python benchmarks/practice_arms.py --runs RUNS --seeds 0 1 2 --arms practice ground_truth
 
@@ -46,7 +48,9 @@ ARMS: dict[str, tuple[str, ...]] = {
     "half_updates": ("learner.updates_per_step=0.5",),
     "little_noise": ("policy.exploration_std=0.02",),
     "offline": (),
+    "bc": ("agent.algorithm=bc",),
 }
+WITHOUT_PRACTICE = ("offline", "bc")
 
 
 def prepare(given: argparse.Namespace, seed: int) -> RunDirectory:
@@ -94,9 +98,9 @@ def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, tabl
     directory = RunDirectory(given.runs / f"{given.task}_{seed}_{arm}")
     begin(directory, base, given, arm)
     figures: dict = {}
-    if arm == "offline":
-        made = given.steps - OnlineConfig().warm_up_steps
-        pretrain(directory, given, given.pretraining_updates + made)
+    if arm in WITHOUT_PRACTICE:
+        more = given.steps - OnlineConfig().warm_up_steps if arm == "offline" else 0
+        pretrain(directory, given, given.pretraining_updates + more)
         before, after = evaluation(base.path, "before"), evaluation(directory.path, "before")
     else:
         pretrain(directory, given, given.pretraining_updates)
@@ -107,7 +111,8 @@ def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, tabl
         before, after = evaluation(directory.path, "before"), evaluation(directory.path, "after")
         figures = practice_figures(directory.path)
     started = {f"{name}_before": before[name] for name in ("forward", "backward", "mean")}
-    table.add({"task": given.task, "seed": seed, "arm": arm, **started, **after, **figures})
+    named = {"task": given.task, "seed": seed, "arm": arm, "practice_steps": given.steps}
+    table.add({**named, **started, **after, **figures})
 
 
 def main() -> None:
@@ -128,9 +133,9 @@ def main() -> None:
     given = parser.parse_args()
     if shutil.which("robofume") is None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
-    table = Table(f"practice_arms_{given.task}", ("seed", "arm"))
+    table = Table(f"practice_arms_{given.task}", ("seed", "arm", "practice_steps"))
     for seed in given.seeds:
-        missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm)]
+        missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm, practice_steps=given.steps)]
         base = prepare(given, seed) if missing else None
         for arm in missing:
             assert base is not None
