@@ -53,6 +53,11 @@ ARMS: dict[str, tuple[str, ...]] = {
 WITHOUT_PRACTICE = ("offline", "bc")
 
 
+def steps_of(arm: str, given: argparse.Namespace) -> int:
+    """What a row of the arm is known by: `offline` has as many updates more, `bc` nothing that depends on them."""
+    return 0 if arm == "bc" else int(given.steps)
+
+
 def prepare(given: argparse.Namespace, seed: int) -> RunDirectory:
     """The run that the arms of a seed begin from."""
     directory = RunDirectory(given.runs / f"{given.task}_{seed}")
@@ -111,7 +116,7 @@ def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, tabl
         before, after = evaluation(directory.path, "before"), evaluation(directory.path, "after")
         figures = practice_figures(directory.path)
     started = {f"{name}_before": before[name] for name in ("forward", "backward", "mean")}
-    named = {"task": given.task, "seed": seed, "arm": arm, "practice_steps": given.steps}
+    named = {"task": given.task, "seed": seed, "arm": arm, "practice_steps": steps_of(arm, given)}
     table.add({**named, **started, **after, **figures})
 
 
@@ -135,7 +140,7 @@ def main() -> None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
     table = Table(f"practice_arms_{given.task}", ("seed", "arm", "practice_steps"))
     for seed in given.seeds:
-        missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm, practice_steps=given.steps)]
+        missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm, practice_steps=steps_of(arm, given))]
         base = prepare(given, seed) if missing else None
         for arm in missing:
             assert base is not None
