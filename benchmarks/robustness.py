@@ -50,7 +50,8 @@ def main() -> None:
             if table.has(run=name, weights=weights, variation="base_offset"):
                 continue
             for row in evaluated(run, weights, given.trials):
-                figures = {"share": round(row["share"], 3), "kept": round(row.get("kept") or 0.0, 3)}
+                kept = 1.0 if row["variation"] == PLAIN else row.get("kept") or 0.0
+                figures = {"share": round(row["share"], 3), "kept": round(kept, 3)}
                 shown = {key: row[key] for key in ("variation", "successes", "trials")}
                 table.add({"run": name, "weights": weights, **shown, **figures})
 
