@@ -23,6 +23,14 @@ MODES = ("collect", "practice", "evaluate", "replay")
 DEMONSTRATORS = ("scripted", "person")
 CONTROL_RATE = 5.0
 """Control steps per second on a robot that does not wait; also the simulation's."""
+
+
+def control_period(robot: str, settings: Mapping[str, Mapping[str, Any]]) -> float:
+    """Seconds of the robot's own time from one control step to the next, with a run's settings of nodes."""
+    if robot == "mujoco":
+        return float(settings.get("sim", {}).get("control_period", 1.0 / CONTROL_RATE))
+    return 1.0 / float(settings.get("camera", {}).get("rate") or CONTROL_RATE)
+
 SUCCESSES_SHOWN = 3
 """Steps in a row that must show the success before a demonstration ends."""
 

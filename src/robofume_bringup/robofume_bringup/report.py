@@ -6,9 +6,10 @@ import base64
 import json
 import math
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from robofume_common.enums import Outcome
@@ -18,10 +19,14 @@ from robofume_reset.tally import Tally
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, summarise
+from robofume_bringup.evaluation_record import cycle_time, plain_record_at, steps_to_success
 from robofume_bringup.graph import CONTROL_RATE
 from robofume_bringup.robustness import robustness
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import mean_told, wilson_interval
+
+if TYPE_CHECKING:
+    from robofume_data.episode import EpisodeData
 
 DIRECTIONS = {1: "forward", 2: "backward"}
 STAGES = {
@@ -95,7 +100,7 @@ def collect_results(directory: RunDirectory) -> RunResults:
 def write_report(directory: RunDirectory) -> Path:
     """Write report.html and the PNGs in report/; returns the path of the page."""
     results = collect_results(directory)
-    strips = film_strips(directory)
+    strips = film_strips(directory, results.evaluations)
     write_page(results, directory, strips)
     return directory.report
 
@@ -136,26 +141,62 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
     write_atomically(directory.report, page.encode())
 
 
-def film_strips(directory: RunDirectory) -> dict[str, bytes]:
-    """The newest true success and the newest failure as PNGs, by caption; of practice where it has them."""
+def film_strips(directory: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    """The newest true success and the newest failure as PNGs, by caption: of practice where it has them, and of the
+    newest evaluation in the plain scene, of each direction.
+
+    Arguments:
+        evaluations: records by name, as in RunResults.
+    """
+    outcomes = {"A success": True, "A failure": False}
+    strips: dict[str, bytes] = {}
+    for caption, success in outcomes.items():
+        for kind, where in (("practice", "in practice"), ("demos", "in the demonstrations")):
+            found = _newest(directory.bag_files(kind), success)
+            if found is not None:
+                strips |= _strip(f"{caption} {where}", found)
+                break
+    for number, direction in DIRECTIONS.items():
+        for caption, success in outcomes.items():
+
+            def fits(summary: EpisodeSummary, number: int = number) -> bool:
+                return summary.direction == number and plain_record_at(evaluations, summary.closed) is not None
+
+            found = _newest(directory.bag_files("evaluate"), success, fits)
+            if found is not None:
+                name = plain_record_at(evaluations, found.closed / 1e9) or ""
+                strips |= _strip(f"{caption} {direction} in the evaluation {EVALUATIONS.get(name, name)}", found)
+    return strips
+
+
+def _outcome(summary: EpisodeSummary) -> bool | None:
+    """Success or failure as judged; None where the truth is another, or nobody could say."""
+    agreed = summary.true_success in (summary.success, None)
+    return summary.success if summary.judged and agreed else None
+
+
+def _newest(
+    bags: Sequence[Path], success: bool, fits: Callable[[EpisodeSummary], bool] = lambda _: True
+) -> EpisodeData | None:
+    """The last success, or failure, of these bags that fits."""
     from robofume_data.bag_reader import read_episodes
+
+    for bag in reversed(bags):
+        newest = None
+        for episode in read_episodes([bag]):
+            summary = summarise(bag, episode)
+            if _outcome(summary) == success and fits(summary):
+                newest = episode
+        if newest is not None:
+            return newest
+    return None
+
+
+def _strip(caption: str, episode: EpisodeData) -> dict[str, bytes]:
     from robofume_data.film_strip import film_strip_png
 
-    strips: dict[str, bytes] = {}
-    for caption, success in (("A success", True), ("A failure", False)):
-        bags = [(kind, bag) for kind in ("practice", "demos") for bag in reversed(directory.bag_files(kind))]
-        for kind, bag in bags:
-            newest = None
-            for episode in read_episodes([bag]):
-                summary = summarise(bag, episode)
-                if summary.judged and summary.success == success and summary.true_success in (success, None):
-                    newest = episode
-            if newest is not None:
-                where = "in practice" if kind == "practice" else "in the demonstrations"
-                text = f"{caption} {where}: “{newest.instruction}”, {newest.length} steps"
-                strips[text] = film_strip_png(newest)
-                break
-    return strips
+    text = f"{caption}: “{episode.instruction}”, {episode.length} steps"
+    return {text: film_strip_png(episode)}
 
 
 # What the page says
@@ -197,8 +238,7 @@ def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
         if not record:
             continue
         for direction in DIRECTIONS.values():
-            outcomes, steps = record[f"{direction}_success"], record[f"{direction}_steps"]
-            won = [count for count, success in zip(steps, outcomes, strict=True) if success]
+            outcomes = record[f"{direction}_success"]
             low, high = wilson_interval(sum(outcomes), len(outcomes))
             rows.append(
                 {
@@ -210,7 +250,8 @@ def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
                     "share": sum(outcomes) / max(1, len(outcomes)),
                     "low": low,
                     "high": high,
-                    "steps": float(np.mean(won)) if won else None,
+                    "steps": steps_to_success(record, direction),
+                    "seconds": cycle_time(record, direction),
                     "score": mean_told(record.get(f"{direction}_score")),
                 }
             )

@@ -7,11 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_episodes import random_episode
 from robofume_bringup.episodes import EpisodeSummary
+from robofume_bringup.evaluation_record import cycle_time
+from robofume_bringup.graph import control_period
 from robofume_bringup.report import (
     RunResults,
     collect_results,
     evaluation_table,
+    film_strips,
     practice_facts,
     reward_in_use,
     write_page,
@@ -19,6 +23,8 @@ from robofume_bringup.report import (
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import moving_share, wilson_interval
+from robofume_common.enums import Direction, Outcome
+from robofume_data.episode_writer import write_episodes
 from robofume_reset.state import SwitcherState, save_state
 from robofume_reset.switching import Alternation, SwitchingConfig
 from robofume_reset.tally import Tally
@@ -146,6 +152,83 @@ def test_evaluation_table_has_a_row_per_direction(tmp_path):
         ("before", "forward"), ("before", "backward"), ("after", "forward"), ("after", "backward")
     ]  # fmt: skip
     assert all(row["low"] < row["share"] <= row["high"] for row in rows)
+
+
+def test_the_time_of_a_cycle_is_that_of_successful_trials(tmp_path):
+    record = {"forward_success": [True, False, True], "forward_steps": [10, 40, 20], "control_period": 0.1,
+              "backward_success": [False], "backward_steps": [40]}  # fmt: skip
+    assert cycle_time(record, "forward") == pytest.approx(1.5) and cycle_time(record, "backward") is None
+    del record["control_period"]  # as it was written before
+    assert cycle_time(record, "forward") == pytest.approx(3.0)
+    results = replace(synthetic_run(RunDirectory(tmp_path / "run")), evaluations={"after": record})
+    assert [row["seconds"] for row in evaluation_table(results)] == [pytest.approx(3.0), None]
+    write_page(results, RunDirectory(tmp_path / "run"), {})
+    page = RunDirectory(tmp_path / "run").report.read_text()
+    assert "<td>15.0</td><td>3.0 s</td>" in page and "<td>–</td><td>–</td>" in page
+
+
+def test_the_control_period_is_that_of_the_robot_with_the_settings_of_the_run():
+    assert control_period("mujoco", {}) == control_period("widowx", {}) == 0.2
+    assert control_period("mujoco", {"sim": {"control_period": 0.1}}) == 0.1
+    assert control_period("widowx", {"camera": {"rate": 10.0}}) == 0.1
+
+
+def test_the_policy_trained_anew_stands_beside_the_online_one(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    results = synthetic_run(directory)
+    anew = {"forward_success": [True] * 9 + [False], "forward_steps": [12] * 10,
+            "backward_success": [True] * 8 + [False] * 2, "backward_steps": [12] * 10}  # fmt: skip
+    results.evaluations["retrained"] = anew
+    rows = evaluation_table(results)
+    assert [(row["policy"], row["direction"]) for row in rows[2:]] == [
+        ("after practice", "forward"), ("after practice", "backward"),
+        ("trained anew", "forward"), ("trained anew", "backward"),
+    ]  # fmt: skip
+    write_page(results, directory, {})
+    page = directory.report.read_text()
+    assert "<td>trained anew</td><td>forward</td><td>90% (9/10)</td>" in page
+    assert "<td>trained anew</td><td>backward</td><td>80% (8/10)</td>" in page
+    assert page.index("<td>after practice</td>") < page.index("<td>trained anew</td>")
+
+
+def trial(number, direction, success, closed):
+    """An evaluation's episode of `number` + 3 steps, closed at that second."""
+    steps = number + 3
+    episode = random_episode(number, "evaluate", steps)
+    truth = np.arange(steps + 1) == steps if success else np.zeros(steps + 1, bool)
+    return replace(
+        episode, direction=direction, instruction=f"{direction.name.lower()} it goes", closed=int(closed * 1e9),
+        outcome=Outcome.SUCCESS if success else Outcome.TIMEOUT, success_index=steps if success else -1,
+        forward_success=truth, backward_success=truth,
+    )  # fmt: skip
+
+
+def test_the_newest_plain_evaluation_is_shown_each_way_with_a_success_and_a_failure(tmp_path):
+    from PIL import Image
+
+    directory = RunDirectory(tmp_path / "run")
+    directory.bags("evaluate").mkdir(parents=True)
+    begun = {"evaluate_0000": 1_000, "evaluate_0001": 2_000, "evaluate_0002": 3_000}  # before, after, varied
+    for number, (name, second) in enumerate(begun.items()):
+        outcomes = [(Direction.FORWARD, True), (Direction.FORWARD, False), (Direction.BACKWARD, True)]
+        if number == 0:
+            outcomes.append((Direction.BACKWARD, False))
+        episodes = [trial(10 * number + i, *each, second + 2 * i) for i, each in enumerate(outcomes)]
+        write_episodes(directory.bags("evaluate") / f"{name}.mcap", episodes)
+    records = {"before": {"started": 990.0, "duration": 30.0}, "after": {"started": 1_990.0, "duration": 30.0},
+               "after_camera": {"started": 2_990.0, "duration": 30.0, "variation": "camera"}}  # fmt: skip
+    strips = film_strips(directory, records)
+    assert list(strips) == [
+        "A success forward in the evaluation after practice: “forward it goes”, 13 steps",
+        "A failure forward in the evaluation after practice: “forward it goes”, 14 steps",
+        "A success backward in the evaluation after practice: “backward it goes”, 15 steps",
+        "A failure backward in the evaluation before practice: “backward it goes”, 6 steps",
+    ]
+    write_page(RunResults("run", RunConfig().to_dict(), {"forward": "a", "backward": "b"}), directory, strips)
+    for caption in strips:
+        assert caption in directory.report.read_text()
+    with Image.open(directory.figures / "a_failure_backward_in_the_evaluation_before_practice.png") as picture:
+        assert picture.width > 6 * 128 and picture.height > 128
 
 
 def test_wilson_interval_against_known_values():

@@ -1,0 +1,38 @@
+"""What the record of an evaluation says about its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from robofume_bringup.graph import CONTROL_RATE
+from robofume_bringup.robustness import PLAIN
+
+_LATE = 5.0  # s; the last trial may be recorded a moment after the evaluation's end
+
+
+def steps_to_success(record: Mapping[str, Any], direction: str) -> float | None:
+    """Mean number of actions of the successful trials; None where there are none. `direction`: forward or backward."""
+    steps, outcomes = record[f"{direction}_steps"], record[f"{direction}_success"]
+    won = [count for count, success in zip(steps, outcomes, strict=True) if success]
+    return sum(won) / len(won) if won else None
+
+
+def cycle_time(record: Mapping[str, Any], direction: str) -> float | None:
+    """Seconds of the robot's time that a successful trial took on average, from its first action on, without the way
+    home; None where there are none.
+    """
+    steps = steps_to_success(record, direction)
+    return None if steps is None else steps * float(record.get("control_period", 1.0 / CONTROL_RATE))
+
+
+def plain_record_at(records: Mapping[str, Mapping[str, Any]], moment: float) -> str | None:
+    """Name of the evaluation in the plain scene of the run that went on at a wall time [s since 1970]; None where there
+    was none.
+    """
+    for name, record in records.items():
+        plain = record.get("variation", PLAIN) == PLAIN and not record.get("like")
+        began = record.get("started")
+        if plain and began is not None and began <= moment <= began + record["duration"] + _LATE:
+            return name
+    return None
