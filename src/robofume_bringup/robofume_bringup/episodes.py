@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,10 @@ class EpisodeSummary:
     """How often a person began to act in it."""
     person_steps: int = 0
     """Actions that a person chose."""
+    first_stamp: float = float("nan")
+    """Time of its first picture on the camera's clock [s], in a simulation the simulated time; NaN where it is not
+    known. `last_stamp` alike."""
+    last_stamp: float = float("nan")
 
     @property
     def success(self) -> bool:
@@ -83,7 +89,40 @@ def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
         closed=episode.closed / 1e9 if episode.closed else float("nan"),
         takeovers=episode.takeovers,
         person_steps=int((episode.actors == Actor.PERSON).sum()),
+        first_stamp=float(episode.stamps[0]) / 1e9,
+        last_stamp=float(episode.stamps[-1]) / 1e9,
     )
+
+
+LONGEST_WAY_HOME = 60.0
+"""Seconds between two episodes that are the robot's time, for the way home or a reset; more is a pause."""
+
+
+@dataclass(frozen=True)
+class RobotTime:
+    """Seconds of the robot's own time: the wall clock's on a real robot, the simulated time in a simulation."""
+
+    acting: float = 0.0
+    """In episodes, from the first picture to the last."""
+    between: float = 0.0
+    """Between two episodes of a bag: ways home and resets, without pauses."""
+
+    @property
+    def total(self) -> float:
+        """Both."""
+        return self.acting + self.between
+
+
+def robot_time(episodes: Sequence[EpisodeSummary]) -> RobotTime | None:
+    """How long the robot took for these episodes, in order; None where the pictures' times are not known."""
+    if not episodes or any(math.isnan(episode.first_stamp + episode.last_stamp) for episode in episodes):
+        return None
+    between = 0.0
+    for before, after in itertools.pairwise(episodes):
+        gap = after.first_stamp - before.last_stamp
+        if before.bag == after.bag and 0.0 <= gap <= LONGEST_WAY_HOME:
+            between += gap
+    return RobotTime(sum(episode.last_stamp - episode.first_stamp for episode in episodes), between)
 
 
 def read_summaries(bags: Sequence[Path]) -> list[EpisodeSummary]:

@@ -18,7 +18,7 @@ from robofume_common.files import write_atomically
 from robofume_reset.tally import Tally
 
 from robofume_bringup import report_figures as figures
-from robofume_bringup.episodes import EpisodeSummary, read_summaries, summarise
+from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time, summarise
 from robofume_bringup.evaluation_record import cycle_time, plain_record_at, steps_to_success
 from robofume_bringup.graph import CONTROL_RATE
 from robofume_bringup.robustness import robustness
@@ -123,6 +123,7 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
     )
     environment.filters["percent"] = percent
     environment.filters["duration"] = duration
+    environment.filters["hours"] = hours
     page = environment.get_template("report.html.j2").render(
         results=results,
         headline=headline(results),
@@ -340,6 +341,7 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
         "episodes": len(episodes),
         "updates": results.updates,
         "seconds": seconds,
+        "robot_time": robot_time(episodes),
         "steps_per_second": steps / seconds if seconds else None,
         "assisted_resets": resets,
         "episodes_per_reset": len(episodes) / resets if resets else None,
@@ -376,6 +378,11 @@ def duration(seconds: float | None) -> str:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def hours(seconds: float) -> str:
+    """`5400` -> `1.50 hours`."""
+    return f"{seconds / 3600:.2f} hours"
 
 
 def slug(caption: str) -> str:

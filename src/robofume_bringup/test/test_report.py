@@ -4,11 +4,12 @@ import io
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from random_episodes import random_episode
-from robofume_bringup.episodes import EpisodeSummary
+from robofume_bringup.episodes import EpisodeSummary, RobotTime, robot_time, summarise
 from robofume_bringup.evaluation_record import cycle_time
 from robofume_bringup.graph import control_period
 from robofume_bringup.report import (
@@ -121,6 +122,28 @@ def test_practice_facts(tmp_path):
     facts = practice_facts(synthetic_run(RunDirectory(tmp_path)))
     assert facts["assisted_resets"] == 2 and facts["episodes_per_reset"] == 150 and facts["recent"] == 50
     assert facts["steps_per_second"] == pytest.approx(facts["steps"] / 700)
+
+
+def test_the_robots_own_time_has_the_ways_home_and_no_pauses(tmp_path):
+    first, second = Path("practice_0000.mcap"), Path("practice_0001.mcap")
+    begun = [(first, 10.0), (first, 20.0), (first, 400.0), (second, 1.0), (second, 0.5)]  # the last: another clock
+    episodes = [
+        replace(summarise(bag, random_episode(0, "practice", 20)), first_stamp=start, last_stamp=start + 4.0)
+        for bag, start in begun
+    ]
+    assert robot_time(episodes) == RobotTime(acting=20.0, between=6.0)
+    whole = summarise(first, random_episode(0, "practice", 20))
+    assert robot_time([whole]) == RobotTime(pytest.approx(4.0), 0.0), "20 steps of 0.2 s"
+    assert robot_time([]) is None
+    directory = RunDirectory(tmp_path / "run")
+    results = synthetic_run(directory)
+    write_page(results, directory, {})
+    assert "of robot time in practice" not in directory.report.read_text(), "it is not known"
+    results = replace(results, practice=episodes * 180)
+    assert practice_facts(results)["robot_time"].acting == pytest.approx(3600.0)
+    write_page(results, directory, {})
+    page = directory.report.read_text()
+    assert "1.30 hours of robot time in practice: 1.00 hours of acting, 0.30 hours of ways home" in page
 
 
 def test_what_help_was_needed_and_how_long_a_person_was_waited_for(tmp_path):
