@@ -13,7 +13,7 @@ from robofume_bringup.statistics import wilson_interval
 PLAIN = "plain"
 """No variation."""
 ALL = "all"
-"""Every variation that the task has."""
+"""Every variation that there is."""
 
 
 def record_name(evaluation: str, variation: str) -> str:
@@ -21,29 +21,18 @@ def record_name(evaluation: str, variation: str) -> str:
     return evaluation if variation == PLAIN else f"{evaluation}_{variation}"
 
 
-def variations_to_run(robot: str, task: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The kinds of variations that are `wanted`, each once; `all` stands for those that the task has.
+def variations_to_run(robot: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of variations that are `wanted`, each once; `all` stands for all of them.
 
-    Raises RobofumeError for a robot whose world cannot vary, an unknown kind, or one that the task does not have.
+    Raises RobofumeError for a robot whose world cannot vary, or an unknown kind.
     """
-    from robofume_sim.tasks import make_task
     from robofume_sim.variations import KINDS, varied
 
     if robot != "mujoco":
         raise RobofumeError(f"Variations are those of the embedded simulation; the run is on the robot {robot}.")
-    simulated = make_task(task)
-    chosen = []
-    for kind in KINDS if ALL in wanted else wanted:
-        _, build = varied((kind,), 0)
-        try:
-            simulated.check_build(build)
-        except RobofumeError:
-            if ALL not in wanted:
-                raise
-            continue
-        if kind not in chosen:
-            chosen.append(kind)
-    return tuple(chosen)
+    chosen = tuple(dict.fromkeys(KINDS if ALL in wanted else wanted))
+    varied(chosen, 0)
+    return chosen
 
 
 def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -57,9 +57,11 @@ def vertex(i: int, j: int) -> str:
     return f"{NAME}_{i * COUNT + j}"
 
 
-def grid() -> Array:
-    """The cloth's own coordinates (COUNT**2, 2) [m] of its vertices, the middle at the origin."""
-    side = SPACING * (np.arange(COUNT) - (COUNT - 1) / 2)
+def grid(size: float = 1.0) -> Array:
+    """The cloth's own coordinates (COUNT**2, 2) [m] of its vertices, the middle at the origin; `size`: of its sides, as
+    a share of the plain one's.
+    """
+    side = SPACING * size * (np.arange(COUNT) - (COUNT - 1) / 2)
     return np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
@@ -71,13 +73,15 @@ def laid(points: Array, x: float, y: float, turn: float, heights: Array | float 
     return {f"{NAME}_{i}": np.array([*flat[i], high[i]]) for i in range(len(points))}
 
 
-def mjcf(colour: str, thickness: float) -> str:
+def mjcf(colour: str, thickness: float, size: float = 1.0) -> str:
     """The cloth itself, lying somewhere; a task's start says where.
 
     `thickness` [m] says how well it resists bending, with its third power; it stretches the same whatever it is.
+    `size` as in `grid`; the mass stays.
     """
+    spacing = SPACING * size
     return f"""
-<flexcomp name="{NAME}" type="grid" dim="2" count="{COUNT} {COUNT} 1" spacing="{SPACING} {SPACING} {SPACING}"
+<flexcomp name="{NAME}" type="grid" dim="2" count="{COUNT} {COUNT} 1" spacing="{spacing} {spacing} {spacing}"
           pos="0.285 0 {RADIUS}" radius="{RADIUS}" mass=".012" rgba="{colour}">
   <contact contype="{CLOTH_BIT}" conaffinity="{CLOTH_BIT}" condim="1" friction=".8 .005 .0001" solref=".01 1"
            solimp=".9 .95 .001" selfcollide="auto"/>

@@ -28,7 +28,8 @@ KINDS = (
     "object_shape",
 )
 """What can vary: table and what is behind it, brightness and place of the light, colours of the objects, pattern of the
-table, pose and view of the camera, length of the fingers, place of the arm, and width and height of what it moves."""
+table, pose and view of the camera, length of the fingers, place of the arm, and width and height of what it moves or
+covers."""
 LOOK = ("background", "light", "colours", "camera")
 """Those that change the picture alone, as they vary where nobody says which."""
 
@@ -50,7 +51,8 @@ class Build:
     """How far in x and y [m] the arm stands from where it should; the positions that it reports are its own."""
     object_width: float = 1.0
     object_height: float = 1.0
-    """Width and height of the movable objects, as shares of their own. Their mass stays."""
+    """Width and height of the movable objects, as shares of their own: of a cloth that is folded the sides, of the
+    block that is covered with one all (`SimulatedTask.shaped`). Their mass stays."""
 
     def apply(self, model: mujoco.MjModel, objects: Sequence[str], tools: Sequence[str] = ()) -> None:
         """Change a model of the plain world; `objects` and `tools` are the names of the bodies that move freely, and

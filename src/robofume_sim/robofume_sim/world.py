@@ -57,8 +57,8 @@ class World:
     """One simulated scene. Lengths in m, angles in rad, times in s; positions in the robot base frame."""
 
     def __init__(self, task: str | SimulatedTask, config: WorldConfig | None = None) -> None:
-        self.task = make_task(task) if isinstance(task, str) else task
         self.config = config or WorldConfig()
+        self.task = (make_task(task) if isinstance(task, str) else task).shaped(self.config.build)
         servo_periods = self.config.control_period / SERVO_PERIOD
         if round(servo_periods) < 1 or abs(servo_periods - round(servo_periods)) > 1e-6:
             raise RobofumeError(
@@ -77,7 +77,6 @@ class World:
         )
         self._mujoco = graphics.load_mujoco()
         self.model = self._mujoco.MjModel.from_xml_string(xml)
-        self.task.check_build(self.config.build)
         self.config.build.apply(self.model, self.task.object_names, self.task.tool_names)
         self.data = self._mujoco.MjData(self.model)
         self._renderer: mujoco.Renderer | None = None

@@ -11,8 +11,13 @@ from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig
 from robofume_sim.environment import RobofumeEnv
 from robofume_sim.scene import Appearance
 from robofume_sim.tasks import TASKS
+from robofume_sim.tasks.base import Truth
+from robofume_sim.tasks.cloth_covering import BLOCK_HALF, BLOCK_HEIGHT, BLOCK_PLACE
+from robofume_sim.tasks.cloth_folding import DIAGONAL, FOLDED, MOVING, STAYING
 from robofume_sim.variations import KINDS, LOOK, Build, varied
 from robofume_sim.world import World, WorldConfig
+
+from robofume_sim import cloth
 
 FIELDS = {
     "background": {"background", "table"},
@@ -54,9 +59,15 @@ def test_an_unknown_kind_gets_a_sentence():
         varied(("weather",), 0)
 
 
-@pytest.mark.parametrize("kind", [*LOOK, "texture"])
-def test_a_look_changes_the_picture_and_not_the_course(kind):
-    plain, other = open_world("pot_pick_and_place"), open_world("pot_pick_and_place", kind)
+LOOKS = [*LOOK, "texture"]
+
+
+@pytest.mark.parametrize(
+    ("task", "kinds"),
+    [*(("pot_pick_and_place", (kind,)) for kind in LOOKS), *((task, LOOKS) for task in sorted(TASKS))],
+)
+def test_a_look_changes_the_picture_and_not_the_course(task, kinds):
+    plain, other = open_world(task), open_world(task, *kinds)
     assert np.abs(plain.render().astype(int) - other.render()).mean() > 1.5
     for world in (plain, other):
         arm = ArmDriver(world)
@@ -68,8 +79,7 @@ def test_a_look_changes_the_picture_and_not_the_course(kind):
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_the_same_seed_gives_the_same_world(task):
-    kinds = KINDS[:-1] if TASKS[task].has_cloth else KINDS
-    worlds = [open_world(task, *kinds, seed=seed) for seed in (5, 5, 6)]
+    worlds = [open_world(task, *KINDS, seed=seed) for seed in (5, 5, 6)]
     for world in worlds:
         arm = ArmDriver(world)
         for _ in range(3):
@@ -104,7 +114,7 @@ def test_an_arm_that_stands_elsewhere_does_not_know():
     np.testing.assert_allclose(ArmDriver(moved).proprioception(), ArmDriver(plain).proprioception(), atol=1e-4)
 
 
-@pytest.mark.parametrize("task", sorted(name for name, task in TASKS.items() if not task.has_cloth))
+@pytest.mark.parametrize("task", sorted(TASKS))
 def test_objects_of_another_shape_stand_and_can_be_moved(task):
     for width, height in ((0.9, 1.15), (1.1, 0.85)):
         world = World(task, WorldConfig(build=Build(object_width=width, object_height=height)))
@@ -124,9 +134,38 @@ def test_objects_of_another_shape_stand_and_can_be_moved(task):
         assert done >= 2
 
 
-def test_a_cloth_has_one_shape():
-    with pytest.raises(RobofumeError, match="cloth_folding has a cloth"):
-        World("cloth_folding", WorldConfig(build=Build(object_width=1.1)))
+def test_a_larger_cloth_has_larger_thresholds():
+    def truth(size: float, corners_apart: float) -> Truth:
+        """Of a cloth of that size whose corner that moves is so far from the other one, as a share of the diagonal."""
+        world = World("cloth_folding", WorldConfig(build=Build(object_width=size, object_height=0.5)))
+        world.reset(Direction.FORWARD, 1)
+        places = {name: thing.position for name, thing in world.scene_state().objects.items()}
+        diagonal = np.linalg.norm(places[MOVING] - places[STAYING])
+        assert diagonal == pytest.approx(size * DIAGONAL, rel=0.01)
+        assert world.scene_state().cloth[:, 2].max() < 0.005, "a cloth has no height"
+        state = world.scene_state()
+        along = (places[MOVING] - places[STAYING]) / diagonal
+        moved = replace(state.objects[MOVING], position=places[STAYING] + corners_apart * DIAGONAL * along)
+        return world.task.truth(replace(state, objects=state.objects | {MOVING: moved}))
+
+    share = FOLDED / DIAGONAL
+    assert [truth(size, 0.9).backward_success for size in (0.8, 1.0, 1.2)] == [True, True, False]
+    assert [truth(size, 1.1 * share).forward_success for size in (0.8, 1.0, 1.2)] == [False, False, True]
+
+
+def test_a_block_of_another_shape_is_covered_as_far_as_it_reaches():
+    for width, height in ((1.0, 1.0), (1.3, 0.6), (0.7, 1.4)):
+        world = World("cloth_covering", WorldConfig(build=Build(object_width=width, object_height=height)))
+        half, top = BLOCK_HALF * width, BLOCK_HEIGHT * height
+        np.testing.assert_allclose(world.model.geom("block").size, (half, half, top / 2))
+        assert world.model.geom("block").pos[2] == pytest.approx(top / 2), "it stands on the table"
+        world.reset(Direction.BACKWARD, 1)
+        state = world.scene_state()
+        for edge, high, covered in ((0.95, top, True), (0.85, top, False), (0.95, top - 0.006, False)):
+            beyond = edge * half - cloth.HALF_SIDE  # of the cloth's middle, so that its edge is there
+            laid = cloth.laid(cloth.grid(), BLOCK_PLACE[0], BLOCK_PLACE[1] + beyond, 0.0, high + cloth.RADIUS)
+            over = world.task.truth(replace(state, cloth=np.array(list(laid.values()))))
+            assert over.forward_success == covered, (width, edge, high)
 
 
 def test_environments_take_kinds():

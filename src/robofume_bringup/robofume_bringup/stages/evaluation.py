@@ -85,7 +85,7 @@ def evaluate_robustness(context: StageContext, weights: str, name: str, variatio
     """Evaluate a policy in the plain simulation, where this run has not yet, and under each of `variations`; then say
     which share of its success it keeps. What was finished with as many trials is not run again.
     """
-    kinds = variations_to_run(context.config.robot, context.config.task, variations)
+    kinds = variations_to_run(context.config.robot, variations)
     for kind in (PLAIN, *kinds):
         record = read_evaluation(context.directory, record_name(name, kind))
         if record is None or record["trials_per_direction"] != context.config.trials:

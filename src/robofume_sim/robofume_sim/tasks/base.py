@@ -150,12 +150,12 @@ class SimulatedTask(ABC):
                 return task
         raise RobofumeError(f"there is no task '{name}' in the scene of {own}.")
 
-    def check_build(self, build: Build) -> None:
-        """RobofumeError where the task does not have objects of other shapes."""
-        if self.has_cloth and (build.object_width, build.object_height) != (1.0, 1.0):
-            raise RobofumeError(
-                f"{self.description.name} has a cloth, which comes in one shape: leave object_shape out."
-            )
+    def shaped(self, build: Build) -> SimulatedTask:  # noqa: ARG002  for those with a cloth
+        """The task with bodies, truth and scripts for objects of the build's shape.
+
+        Rigid objects are given theirs in the model (`Build.apply`); nothing else depends on it.
+        """
+        return self
 
     def lined(self) -> NDArray[np.bool_]:
         """Which vertices of the cloth are lined, that is heavy; none."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
+from numpy.typing import NDArray
 from robofume_common.enums import Direction
 
 from robofume_sim import cloth, scene
 from robofume_sim.robot_model import CLOTH_BIT, FINGER_BIT
 from robofume_sim.tasks.base import Hand, SceneState, Transfer, Truth, Vector, share_reached
 from robofume_sim.tasks.cloth_base import GRASP_HEIGHT, ClothTask, cloth_description, grasp_point, is_clear, is_still
+from robofume_sim.variations import Build
 
 MIDDLE, LAST = cloth.COUNT // 2, cloth.COUNT - 1
 LEADING = cloth.vertex(MIDDLE, LAST), cloth.vertex(MIDDLE, LAST - 1)  # the edges to grip: their middle, and inside it
@@ -23,9 +27,12 @@ FLAT = 0.020  # height of the highest vertex of a cloth that lies on the table [
 HALF_WAY = (-0.020, 0.016)  # how far [m] beyond the block's middle the leading edge is left by a failure on purpose
 GRIP_TO_MIDDLE = cloth.HALF_SIDE - 0.003
 
-_side = np.linspace(-0.9, 0.9, 7) * BLOCK_HALF
-TOP = np.add(BLOCK_PLACE, np.stack(np.meshgrid(_side, _side), axis=-1).reshape(-1, 2))
-"""Points (49, 2) of the block's top, all over it."""
+
+def top_points(half: float) -> NDArray[np.float64]:
+    """Points (49, 2) [m] of the top of a block with sides of twice `half` [m], all over it."""
+    side = np.linspace(-0.9, 0.9, 7) * half
+    points: NDArray[np.float64] = np.add(BLOCK_PLACE, np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2))
+    return points
 
 
 class ClothCovering(ClothTask):
@@ -41,13 +48,20 @@ class ClothCovering(ClothTask):
     # slower than in folding: the way is short, and a policy that only imitates would be in time
     hand = Hand(action_noise=0.15, grasp_offset=0.010, speed=0.22)
     settling = 1.0
+    block_half, block_height = BLOCK_HALF, BLOCK_HEIGHT
+
+    def shaped(self, build: Build) -> ClothCovering:
+        """With a block as wide and high as the build has it, under the same cloth."""
+        task = copy.copy(self)
+        task.block_half, task.block_height = BLOCK_HALF * build.object_width, BLOCK_HEIGHT * build.object_height
+        return task
 
     def bodies(self, appearance: scene.Appearance) -> str:
         """The block, fixed to the table, and the cloth."""
-        x, y = BLOCK_PLACE
+        (x, y), high = BLOCK_PLACE, self.block_height / 2
         block = (
-            f'<geom class="floor" name="block" type="box" size="{BLOCK_HALF} {BLOCK_HALF} {BLOCK_HEIGHT / 2}" '
-            f'pos="{x} {y} {BLOCK_HEIGHT / 2}" conaffinity="{FINGER_BIT | CLOTH_BIT}" friction=".3 .005 .0001" '
+            f'<geom class="floor" name="block" type="box" size="{self.block_half} {self.block_half} {high}" '
+            f'pos="{x} {y} {high}" conaffinity="{FINGER_BIT | CLOTH_BIT}" friction=".3 .005 .0001" '
             f'rgba="{scene.rgba(appearance.tray)}"/>'
         )
         return block + cloth.mjcf(scene.rgba(appearance.object), THICKNESS)
@@ -57,12 +71,13 @@ class ClothCovering(ClothTask):
         turn = rng.uniform(-0.12, 0.12)
         place = CLOTH_PLACE if direction == Direction.FORWARD else BLOCK_PLACE
         x, y = np.add(place, rng.uniform(-0.02, 0.02, 2))
-        high = cloth.RADIUS + (0.0 if direction == Direction.FORWARD else BLOCK_HEIGHT)
+        high = cloth.RADIUS + (0.0 if direction == Direction.FORWARD else self.block_height)
         return cloth.laid(cloth.grid(), x, y, turn, high)
 
     def truth(self, state: SceneState) -> Truth:
         """The share of the block's top under the cloth; it lies still, and the hand is off it."""
-        covered = float(np.mean(cloth.heights(state.cloth, state.triangles, TOP) > BLOCK_HEIGHT - 0.003))
+        over = cloth.heights(state.cloth, state.triangles, top_points(self.block_half))
+        covered = float(np.mean(over > self.block_height - 0.003))
         still, clear = is_still(state, self.object_names), is_clear(state)
         bare, missing = max(0.0, COVERED - covered), covered
         flat = still and float(state.cloth[:, 2].max()) < FLAT
@@ -85,15 +100,15 @@ class ClothCovering(ClothTask):
         x, beyond = rng.uniform(-0.008, 0.008), rng.uniform(*HALF_WAY)
         if direction == Direction.BACKWARD:  # the edge that the hand holds is the other one; with less it slides off
             beyond = abs(beyond) - 2.0 * GRIP_TO_MIDDLE
-        return np.array([BLOCK_PLACE[0] + x, BLOCK_PLACE[1] + beyond, BLOCK_HEIGHT + GRASP_HEIGHT])
+        return np.array([BLOCK_PLACE[0] + x, BLOCK_PLACE[1] + beyond, self.block_height + GRASP_HEIGHT])
 
     def transfer(self, state: SceneState, direction: Direction, place: Vector) -> Transfer:
         """Grip the edge in its middle; high over the block, low over the table."""
-        forward = direction == Direction.FORWARD
+        forward, higher = direction == Direction.FORWARD, self.block_height - BLOCK_HEIGHT
         return Transfer(
             grasp=grasp_point(state, *(LEADING if forward else TRAILING), 0.2),
             place=place,
-            hover_height=0.07,
-            carry_height=0.06 if forward else 0.045,
+            hover_height=0.07 + higher,
+            carry_height=(0.06 if forward else 0.045) + higher,
             done_height=0.13,
         )
