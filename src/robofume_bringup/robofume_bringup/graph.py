@@ -308,7 +308,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "further_forward": task.further_forward,
             "further_backward": task.further_backward,
             "further_after": task.further_after,
-            "nudge": task.nudge_actions,
+            "nudge": task.nudge_actions if practises else (),  # demonstrations fail on purpose, or are a person's
             "ask_person": settings.robot == "widowx",
             "min_episode_steps": 3,
             "session": mode,

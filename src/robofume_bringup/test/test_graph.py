@@ -152,6 +152,15 @@ def test_a_person_calls_the_successes_only_where_nothing_else_judges():
     assert not uncalled("collect", "mujoco") and not uncalled("evaluate", "mujoco")
 
 
+def test_the_scene_is_nudged_in_practice_alone_where_the_task_has_a_nudge():
+    def nudge(task, mode):
+        nodes = build_graph(GraphSettings(task, mode, run_directory=Path("/run")))
+        return {node.name: node for node in nodes}["switcher"].parameters["nudge"]
+
+    assert nudge("pot_lid", "practice") == task_description("mujoco", "pot_lid").nudge_actions != ()
+    assert nudge("pot_lid", "collect") == nudge("pot_lid", "evaluate") == nudge("cloth_folding", "practice") == ()
+
+
 def test_objects_are_put_down_anew_only_between_demonstrations():
     def every(task, mode):
         nodes = build_graph(GraphSettings(task, mode, run_directory=Path("/run")))

@@ -50,6 +50,13 @@ def test_the_steps_come_in_their_order_and_after_a_person_from_the_first_on():
     assert (alternation.total.nudges, alternation.total.assisted_resets) == (4, 2)
 
 
+def test_by_default_a_nudge_comes_between_the_failures_and_the_resets_that_come_without_one():
+    helps, alternation = practised("f" * 28)
+    assert helps == "........n..r.......r.......r"
+    assert (alternation.total.nudges, alternation.total.assisted_resets) == (1, 3)
+    assert practised("f" * 28, can_nudge=False)[0] == "........r.......r.......r..."
+
+
 def test_a_success_that_was_earned_begins_at_the_first_step_again():
     settings = {"failures_before_reset": 2, "failures_after_nudge": 2, "ask_person": True}
     assert practised("ffff" + "s" + "ffff", **settings)[0] == "..n.r..n."

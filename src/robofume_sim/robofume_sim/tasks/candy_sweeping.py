@@ -20,6 +20,7 @@ from robofume_sim.tasks.base import (
     Vector,
     is_resting,
 )
+from robofume_sim.tasks.nudges import strokes
 
 SWEETS = tuple(f"sweet_{i}" for i in range(5))
 RADIUS = 0.011
@@ -59,6 +60,12 @@ class CandySweeping(SweepingTask):
         workspace_minimum=(0.17, -0.165, 0.043),
         workspace_maximum=(0.40, 0.165, 0.18),
         home_joint_positions=HOME_JOINT_POSITIONS,
+        # with the brush, from both walls towards the middle, and not over it
+        nudge=strokes(
+            [((x, side * 0.165), (x, side * 0.06)) for side in (1, -1) for x in (0.235, 0.335)],
+            low=SWEEP_HEIGHT,
+            high=HOVER_HEIGHT,
+        ),
         released_at_success=False,
     )
     object_names = SWEETS

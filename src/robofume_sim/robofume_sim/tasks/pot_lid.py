@@ -22,6 +22,7 @@ from robofume_sim.tasks.base import (
     place_within,
     share_reached,
 )
+from robofume_sim.tasks.nudges import strokes
 
 LID = "lid"
 POT_PLACE = (0.285, 0.078)
@@ -47,6 +48,12 @@ class PotLid(CarryingTask):
         workspace_minimum=(0.17, -0.15, 0.03),
         workspace_maximum=(0.40, 0.15, 0.18),
         home_joint_positions=HOME_JOINT_POSITIONS,
+        # by the knob, away from the wall on the right; on the left the pot leaves a lid no room at a wall
+        nudge=strokes(
+            [((0.17, -0.15), (0.255, -0.065)), ((0.285, -0.15), (0.285, -0.065)), ((0.40, -0.15), (0.315, -0.065))],
+            low=0.031,
+            high=0.12,
+        ),
     )
     object_names = (LID,)
 

@@ -20,6 +20,7 @@ from robofume_sim.tasks.base import (
     place_within,
     share_reached,
 )
+from robofume_sim.tasks.nudges import strokes
 
 Zone = tuple[tuple[float, float], tuple[float, float]]
 """Least and greatest x, y [m] of the pot's centre."""
@@ -36,6 +37,11 @@ LEANING = 0.010  # a pot that stands and leans on the divider is this far [m] fr
 START_MARGIN = 0.015  # starts, and most places, keep this far [m] inside their zone
 BORDER = 0.020  # how far [m] from the border something is put down that is carried no further than it must be
 
+# Strokes of a nudge: out of the four corners, and from the two walls beside which a finger hardly fits, where it pushes
+# the pot off by coming down; none goes over the divider.
+CORNERS = [((x, side * 0.15), (end, side * 0.12)) for side in (1, -1) for x, end in ((0.17, 0.23), (0.40, 0.34))]
+SIDES = [((0.285, side * 0.15), (0.285, side * 0.12)) for side in (-1, 1)]
+
 
 class PotPickAndPlace(CarryingTask):
     """Forward: into the tray (left half, y > 0). Backward: out of it onto the table (right half)."""
@@ -50,6 +56,7 @@ class PotPickAndPlace(CarryingTask):
         workspace_minimum=(0.17, -0.15, 0.02),
         workspace_maximum=(0.40, 0.15, 0.18),
         home_joint_positions=HOME_JOINT_POSITIONS,
+        nudge=strokes([*CORNERS, *SIDES], low=0.02, high=0.10),
     )
     object_names = (POT,)
     zones: tuple[Zone, Zone] = ((TABLE_MIN, TABLE_MAX), (TRAY_MIN, TRAY_MAX))

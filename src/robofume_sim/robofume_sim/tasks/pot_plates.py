@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from robofume_sim import scene
 from robofume_sim.tasks.base import SimulatedTask
-from robofume_sim.tasks.pot_pick_and_place import PotPickAndPlace, Zone
+from robofume_sim.tasks.nudges import strokes
+from robofume_sim.tasks.pot_pick_and_place import CORNERS, PotPickAndPlace, Zone
 
 TABLE: Zone = ((0.190, -0.130), (0.380, -0.060))
 MIDDLE: Zone = ((0.190, -0.038), (0.380, 0.038))
@@ -29,6 +30,7 @@ class PotPlates(PotPickAndPlace):
         further_forward=("move the pot from the middle plate to the left plate",),
         further_backward=("move the pot from the left plate back to the middle plate",),
         further_after=("pot_plates",),
+        nudge=strokes(CORNERS, low=0.02, high=0.10),  # those from the sides may push it onto the next plate
     )
     in_gazebo = False
     zones = (TABLE, MIDDLE)
