@@ -38,9 +38,9 @@ def collected(tmp_path_factory) -> RunDirectory:
     return demonstrate(tmp_path_factory.mktemp("runs"), "one")
 
 
-def practising(directory: RunDirectory, collected: RunDirectory) -> list[str]:
-    """A run with a small policy, and the words that let it practise, judged by the truth."""
-    open_run(directory, {"task": TASK, "in_process": True, "settings": parse_settings(PRACTICE)})
+def practising(directory: RunDirectory, collected: RunDirectory, *more: str) -> list[str]:
+    """A run with a small policy and `more` settings, and the words that let it practise, judged by the truth."""
+    open_run(directory, {"task": TASK, "in_process": True, "settings": parse_settings((*PRACTICE, *more))})
     prepare(directory, list(read_episodes(collected.bag_files("demos"))))
     directory.reward.mkdir()
     return ["practice", "--runs", str(directory.path.parent), "--run", directory.name]
@@ -107,6 +107,21 @@ def test_practice_learns_records_and_continues(collected, tmp_path, capsys):
     assert max(int(path.name) for path in directory.checkpoints.glob("[0-9]*")) == total - 50
     log = (directory.logs / "in_process.log").read_text()
     assert f"Continuing with {steps - 50} updates, {steps} steps, {len(episodes)} episodes" in log
+
+
+def test_where_practice_does_not_get_on_the_scene_is_nudged_once_and_then_reset(collected, tmp_path):
+    directory = RunDirectory(tmp_path / "stuck")
+    impatient = ("switcher.failures_before_reset=1", "switcher.failures_after_nudge=1")
+    words = practising(directory, collected, *impatient)
+    assert main([*words, "--practice-steps", "150"]) == 0
+    episodes = list(read_episodes(directory.bag_files("practice")))
+    (nudge,) = [episode for episode in episodes if episode.outcome == Outcome.INTERVENTION]
+    task = TASKS[TASK].description
+    assert np.allclose(nudge.actions.ravel(), task.nudge_actions, atol=1e-6) and (nudge.actors == Actor.SCRIPT).all()
+    assert [episode.outcome for episode in episodes[:3]] == [Outcome.TIMEOUT, Outcome.INTERVENTION, Outcome.TIMEOUT]
+    assert [episode.assisted_reset_before for episode in episodes[:4]] == [False, False, False, True]
+    begun = [episode.proprioception[0, :3] for episode in episodes]
+    assert np.allclose(begun, begun[0], atol=0.005), "each begins at home, that after the nudge too"
 
 
 def test_the_same_practice_again_is_the_same(collected, tmp_path):
