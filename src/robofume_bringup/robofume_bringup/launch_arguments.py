@@ -115,8 +115,9 @@ def keystore_of(settings: GraphSettings) -> Path:
 def join_run(settings: GraphSettings) -> GraphSettings:
     """The settings as the run has them.
 
-    Where the run is new its config.yaml is written, so that the `robofume` commands find it; where it is not, its seed
-    and picture size stand unless others are asked for. Its settings of nodes come below those of the parameter file.
+    Where the run is new its config.yaml is written, so that the `robofume` commands find it; where it is not, its seed,
+    picture size and `lockstep` stand unless others are asked for. Its settings of nodes come below those of the
+    parameter file.
 
     Raises RobofumeError where the run belongs to another task or robot, or cannot be written.
     """
@@ -124,11 +125,16 @@ def join_run(settings: GraphSettings) -> GraphSettings:
         return settings
     task = str(Path(settings.task).resolve()) if settings.task.endswith((".yaml", ".yml")) else settings.task
     given: dict[str, Any] = {"task": task, "robot": settings.robot}
-    for name in ("seed", "image_size"):
+    for name in ("seed", "image_size", "lockstep"):
         if getattr(settings, name) != getattr(RunConfig, name):
             given[name] = getattr(settings, name)
     run = open_run(RunDirectory(settings.run_directory), given)
     overrides = merged(run.node_settings, settings.overrides)
     return replace(
-        settings, seed=run.seed, image_size=run.image_size, prior=tuple(run.prior), overrides=overrides
+        settings,
+        seed=run.seed,
+        image_size=run.image_size,
+        lockstep=run.lockstep,
+        prior=tuple(run.prior),
+        overrides=overrides,
     )

@@ -50,6 +50,11 @@ class RunConfig:
     in_process: bool = _setting(
         False, "the whole graph of the embedded simulation in one process: on one processor, and the same each time"
     )
+    lockstep: bool = _setting(
+        True,
+        "the embedded simulation waits for each command; without it, it goes on at the control rate by the wall clock, "
+        "as a robot does (sim.speed: how fast)",
+    )
     prior: Sequence[str] = field(
         default=(),
         metadata={

@@ -193,6 +193,12 @@ def test_evaluation_is_the_same_each_time(collected, tmp_path):
             assert score == 1.0 if success else 0.0 <= score < 1.0
 
 
+def test_a_run_by_the_wall_clock_is_refused_with_a_sentence(collected, tmp_path, capsys):
+    words = practising(RunDirectory(tmp_path / "timed"), collected)
+    assert main([*words, "--no-lockstep"]) == 1
+    assert "go on with --lockstep, or with --no-in-process" in capsys.readouterr().err
+
+
 def test_what_cannot_run_so_is_one_sentence(tmp_path):
     nodes = build_graph(GraphSettings(TASK, "collect", robot="gazebo", record=False))
     with pytest.raises(RobofumeError, match="Only the embedded simulation can run in one process, and not gazebo_"):

@@ -77,6 +77,14 @@ def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path):
     assert joined.prior == (str(tmp_path / "other.mcap"),)
 
 
+def test_a_launch_goes_on_in_the_time_of_its_run(tmp_path):
+    arguments = {**DEFAULTS, "run_directory": str(tmp_path / "lid"), "task": "pot_lid"}
+    assert join_run(settings_from_arguments({**arguments, "lockstep": "false"})).lockstep is False
+    assert RunDirectory(tmp_path / "lid").read_config()["lockstep"] is False
+    joined = join_run(settings_from_arguments(arguments))
+    assert joined.lockstep is False and not joined.waits, "the run's own stands where nothing else is asked for"
+
+
 def test_each_part_has_a_launch_file():
     assert {path.name.removesuffix(".launch.py") for path in FOLDER.glob("*")} == {"bringup", *PARTS}
     for path in FOLDER.glob("*"):

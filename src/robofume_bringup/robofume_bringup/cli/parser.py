@@ -419,12 +419,14 @@ def add_run_options(
             type=int if field.type == "int" else str,
             help=f"{field.metadata['meaning']} (default: {field.default}{other})",
         )
-    run.add_argument(
-        "--in-process",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help=f"{fields['in_process'].metadata['meaning']} (default: no)",
-    )
+    for name in ("in_process", "lockstep"):
+        field = fields[name]
+        run.add_argument(
+            f"--{name.replace('_', '-')}",
+            action=argparse.BooleanOptionalAction,
+            default=None,
+            help=f"{field.metadata['meaning']} (default: {'yes' if field.default else 'no'})",
+        )
     run.add_argument(
         "--set",
         action="append",

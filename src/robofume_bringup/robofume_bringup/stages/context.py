@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from robofume_common.errors import RobofumeError
 from tqdm import tqdm
 
 from robofume_bringup.graph import GraphSettings, build_graph
@@ -47,6 +48,10 @@ class StageContext:
             with self.graph(mode, overrides, **settings) as session:
                 yield session
             return
+        if not self.config.lockstep:
+            raise RobofumeError(
+                "In one process the simulation waits for each command: go on with --lockstep, or with --no-in-process."
+            )
         from robofume_bringup.in_process_session import InProcessSession
 
         task = task_description(self.config.robot, self.config.task)
@@ -95,6 +100,7 @@ class StageContext:
                 run_directory=self.directory.path.resolve(),
                 seed=self.config.seed,
                 image_size=self.config.image_size,
+                lockstep=self.config.lockstep,
                 **self._next_start(mode),
                 restarts=self.config.restarts,
                 prior=tuple(self.config.prior),
