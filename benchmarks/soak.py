@@ -6,7 +6,8 @@ In lockstep the graph runs as fast as the machine goes. `--folder` may name a ru
 has a reward model that one judges, otherwise ground truth. The learner makes few updates a step (`--updates-per-step`),
 since the steps are what is to be many, and keeps few (`--online-capacity`), so that its memory has to stop growing.
 Memory is what belongs to a process alone (RssAnon): what is mapped from files, as the replay memory's recorded part, is
-the kernel's to drop. The rows are kept in the run's soak.csv, and copied with a plot to benchmarks/results/soak.csv.
+the kernel's to drop. The rows are kept in the run's soak.csv, which its report draws, and copied with a plot to
+benchmarks/results/soak.csv. `robot_hours` are those of the simulated robot, by the stamps of its pictures.
 Deadlines in real time: benchmarks/deadlines.py.
 """
 
@@ -28,10 +29,6 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "src" / "robofume_bringup" / "test"))
 
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 import rclpy
@@ -40,6 +37,7 @@ from fault_kit.rig import prepare
 from rclpy.executors import SingleThreadedExecutor
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.interruption import Interruption, Stopped
+from robofume_bringup.report_figures import soak_curves
 from robofume_bringup.robot_session import RobotSession
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner
@@ -57,12 +55,14 @@ NODES = ("sim", "camera", "arm", "policy", "reward", "switcher", "learner", "rec
 
 
 class Latency:
-    """Seconds from the arrival of a picture to that of the command that answers it, as a third process hears them."""
+    """Seconds from the arrival of a picture to that of the command that answers it, as a third process hears them;
+    and how long the robot was at work by the stamps of the pictures, ways home and resets included."""
 
     def __init__(self, domain: int) -> None:
         self._pictures: dict[int, float] = {}
         self._lock = threading.Lock()
         self._delays: list[float] = []
+        self._first = self._newest = 0
         context = rclpy.Context()
         rclpy.init(context=context, domain_id=domain)
         node = rclpy.create_node("soak", context=context)
@@ -73,9 +73,17 @@ class Latency:
         threading.Thread(target=executor.spin, daemon=True).start()
         self._keep = (context, node, executor)
 
-    def _on_image(self, message: Image) -> None:
+    @property
+    def robot_seconds(self) -> float:
+        """Simulated seconds from the first picture to the newest."""
         with self._lock:
-            self._pictures.setdefault(to_nanoseconds(message.header.stamp), time.perf_counter())
+            return (self._newest - self._first) / 1e9
+
+    def _on_image(self, message: Image) -> None:
+        stamp = to_nanoseconds(message.header.stamp)
+        with self._lock:
+            self._first, self._newest = self._first or stamp, max(self._newest, stamp)
+            self._pictures.setdefault(stamp, time.perf_counter())
             while len(self._pictures) > 50:
                 self._pictures.pop(next(iter(self._pictures)))
 
@@ -107,15 +115,15 @@ def main() -> int:
     directory = RunDirectory(folder)
     if not directory.pretrained.exists():
         prepare(directory, demonstrations(TASK), updates=400)
-    table = folder / "soak.csv"
-    soak(directory, given, table)
-    shutil.copyfile(table, output)
+    soak(directory, given)
+    shutil.copyfile(directory.soak, output)
     draw(output)
     return 0
 
 
-def soak(directory: RunDirectory, given: argparse.Namespace, table: Path) -> None:
+def soak(directory: RunDirectory, given: argparse.Namespace) -> None:
     """Practise, and add a row every few seconds."""
+    table = directory.soak
     settings = GraphSettings(
         TASK, "practice", run_directory=directory.path.resolve(), restarts=0,
         overrides={
@@ -126,6 +134,7 @@ def soak(directory: RunDirectory, given: argparse.Namespace, table: Path) -> Non
     rows = _rows(table)
     before = rows[-1] if rows else {}
     steps_before, seconds_before = float(before.get("steps", 0)), float(before.get("seconds", 0))
+    hours_before = float(before.get("robot_hours", 0))
     runner = GraphRunner(build_graph(settings), directory.parameters, directory.logs)
     with Interruption() as interruption, runner, RobotSession(runner, interruption) as session:
         latency = Latency(runner.domain)
@@ -141,6 +150,7 @@ def soak(directory: RunDirectory, given: argparse.Namespace, table: Path) -> Non
             row = sample(runner, directory, latency.take())
             row |= {
                 "seconds": seconds_before + now - begin,
+                "robot_hours": hours_before + latency.robot_seconds / 3600,
                 "steps": steps_before + state.steps,
                 "updates": state.updates,
                 "rate": (state.steps - last_steps) / (now - last),
@@ -183,11 +193,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def append_row(path: Path, row: dict[str, float]) -> None:
-    """Add a row to a CSV file, in the order of the columns that it has."""
+    """Add a row to a CSV file: the columns that it has, in their order."""
     names = list(next(iter(_rows(path)), row))
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, names)
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
         if new:
             writer.writeheader()
         writer.writerow({name: f"{value:.5g}" for name, value in row.items()})
@@ -201,23 +211,9 @@ def draw(path: Path) -> None:
     def column(name: str) -> np.ndarray:
         return np.array([float(row[name]) for row in rows])
 
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
-    for name in NODES:
-        axes[0, 0].plot(hours, column(f"{name}_mib"), label=name)
-        axes[0, 1].plot(hours, column(f"{name}_files"), label=name)
-    axes[0, 0].set_title("anonymous memory [MiB]")
-    axes[0, 0].legend(fontsize=7)
-    axes[0, 1].set_title("open files")
-    axes[1, 0].plot(hours, column("rate"))
-    axes[1, 0].set_title("control steps per second")
-    for name in ("median", "p99", "worst"):
-        axes[1, 1].plot(hours, column(f"latency_{name}_ms"), label=name)
-    axes[1, 1].set_title("picture to command [ms]")
-    axes[1, 1].set_yscale("log")
-    axes[1, 1].legend(fontsize=7)
-    for axis in axes.flat:
-        axis.set_xlabel("hours")
-    figure.savefig(path.with_suffix(".png"), dpi=80)
+    curves = soak_curves(path)
+    if curves is not None:
+        path.with_suffix(".png").write_bytes(curves)
     settled = slice(len(rows) // 4, None)  # the first quarter fills buffers
     span = max(1e-9, float(hours[settled][-1] - hours[settled][0]))
     growth = {
@@ -225,9 +221,11 @@ def draw(path: Path) -> None:
         for name in NODES
     }
     disk = (column("disk_mib")[settled][-1] - column("disk_mib")[settled][0]) / span
+    worked = f" ({column('robot_hours')[-1]:.2f} hours of robot time)" if "robot_hours" in rows[0] else ""
     lines = [
-        f"{hours[-1] * 60:.0f} minutes, {column('steps')[-1]:.0f} control steps, {np.mean(column('rate')):.0f} a "
-        f"second; load average {np.min(column('load')):.1f} to {np.max(column('load')):.1f}.",
+        f"{hours[-1] * 60:.0f} minutes{worked}, {column('steps')[-1]:.0f} control steps, "
+        f"{np.mean(column('rate')):.0f} a second; load average {np.min(column('load')):.1f} to "
+        f"{np.max(column('load')):.1f}.",
         f"Disk: {disk:.0f} MiB an hour. Picture to command: median {np.nanmedian(column('latency_median_ms')):.1f} ms, "
         f"99th percentile {np.nanmedian(column('latency_p99_ms')):.1f} ms, worst "
         f"{np.nanmax(column('latency_worst_ms')):.0f} ms.",

@@ -31,6 +31,7 @@ def control_period(robot: str, settings: Mapping[str, Mapping[str, Any]]) -> flo
         return float(settings.get("sim", {}).get("control_period", 1.0 / CONTROL_RATE))
     return 1.0 / float(settings.get("camera", {}).get("rate") or CONTROL_RATE)
 
+
 SUCCESSES_SHOWN = 3
 """Steps in a row that must show the success before a demonstration ends."""
 

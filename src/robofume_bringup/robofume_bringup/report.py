@@ -114,6 +114,7 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         "minutes": figures.success_over_minutes(results),
         "evaluation": figures.evaluation_bars(results),
         "stages": figures.time_per_stage(results),
+        "soak": figures.soak_curves(directory.soak),
     }
     drawn = {name: png for name, png in pictures.items() if png is not None}
     for name, png in {**drawn, **{slug(caption): png for caption, png in strips.items()}}.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -11,6 +13,7 @@ matplotlib.use("Agg")
 
 import numpy as np
 from matplotlib.figure import Figure
+from robofume_common.errors import RobofumeError
 
 from robofume_bringup.statistics import moving_share, wilson_interval
 
@@ -156,4 +159,40 @@ def time_per_stage(results: RunResults) -> bytes | None:
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("minutes")
+        return _png(figure)
+
+
+def soak_curves(table: Path) -> bytes | None:
+    """Memory and open files of every node, step rate and latency over the hours of a soak (benchmarks/soak.py).
+
+    None where the table is not there or has fewer than two rows. Raises RobofumeError where it is damaged.
+    """
+    if not table.exists():
+        return None
+    try:
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        if len(rows) < 2:
+            return None
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+        hours = columns["seconds"] / 3600
+        groups = [
+            ("anonymous memory [MiB]", [name for name in columns if name.endswith("_mib") and name != "disk_mib"]),
+            ("open files", [name for name in columns if name.endswith("_files")]),
+            ("control steps per second", ["rate"]),
+            ("picture to command [ms]", [f"latency_{name}_ms" for name in ("median", "p99", "worst")]),
+        ]
+        curves = [(title, {name: columns[name] for name in names}) for title, names in groups]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RobofumeError(f"{table} is damaged: move it away, or soak again.") from error
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11, 7), layout="constrained")
+        for axes, (title, lines) in zip(figure.subplots(2, 2).flat, curves, strict=True):
+            for name, values in lines.items():
+                axes.plot(hours, values, label=name.rpartition("_")[0].removeprefix("latency_"))
+            axes.set_title(title)
+            axes.set_xlabel("hours")
+            if len(lines) > 1:
+                axes.legend(fontsize=7)
+        axes.set_yscale("log")
         return _png(figure)

@@ -126,6 +126,11 @@ class RunDirectory:
         return self.path / "keystore"
 
     @property
+    def soak(self) -> Path:
+        """What benchmarks/soak.py measured while the run practised."""
+        return self.path / "soak.csv"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"

@@ -25,6 +25,7 @@ from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import moving_share, wilson_interval
 from robofume_common.enums import Direction, Outcome
+from robofume_common.errors import RobofumeError
 from robofume_data.episode_writer import write_episodes
 from robofume_reset.state import SwitcherState, save_state
 from robofume_reset.switching import Alternation, SwitchingConfig
@@ -272,6 +273,26 @@ def test_interventions_and_their_share_of_the_actions(tmp_path):
     results.practice[3] = replace(results.practice[3], takeovers=2, person_steps=7)
     facts = practice_facts(results)
     assert facts["interventions"] == 2 and facts["person_share"] == pytest.approx(7 / facts["steps"])
+
+
+def test_the_curves_of_a_soak_are_shown_and_a_damaged_table_is_named(tmp_path):
+    from PIL import Image
+
+    directory = RunDirectory(tmp_path / "new")
+    directory.path.mkdir()
+    results = RunResults("new", RunConfig().to_dict(), {"forward": "a", "backward": "b"})
+    header = "sim_mib,sim_files,disk_mib,latency_median_ms,latency_p99_ms,latency_worst_ms,seconds,robot_hours,rate\n"
+    directory.soak.write_text(header + "80,13,120,6,30,90,5,0.01,40\n")
+    write_page(results, directory, {})
+    assert "<h2>Over time</h2>" not in directory.report.read_text(), "one row is no curve"
+    directory.soak.write_text(directory.soak.read_text() + "81,13,121,nan,nan,nan,10,0.02,41\n")
+    write_page(results, directory, {})
+    assert "<h2>Over time</h2>" in directory.report.read_text()
+    with Image.open(directory.figures / "soak.png") as picture:
+        picture.verify()
+    directory.soak.write_text("sim_mib,seconds\n80,5\n81,10\n")
+    with pytest.raises(RobofumeError, match=r"soak\.csv is damaged"):
+        write_page(results, directory, {})
 
 
 def test_the_most_wrong_frames_and_the_baselines_are_shown(tmp_path):
