@@ -18,6 +18,7 @@ NETWORK = NetworkConfig(
     image_features=16,
 )  # fmt: skip
 AGENT = AgentConfig(batch_size=8, mixed_precision=False, random_shift=0, imitation_trains_encoder=False)
+ALGORITHMS = AgentConfig.__dataclass_fields__["algorithm"].metadata["choices"]
 
 
 def random_batch(size: int = 8, seed: int = 0) -> Batch:
@@ -37,6 +38,28 @@ def random_batch(size: int = 8, seed: int = 0) -> Batch:
 
 def tensors(batch: Batch) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in vars(batch).items()}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("phase", ["offline", "online"])
+def test_every_agent_is_the_same_to_its_users(algorithm: str, phase: str) -> None:
+    """What an update counts, names and leaves alone, and how it acts, whichever rule is chosen."""
+    agent = create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=0)
+    agent.use_phase(online=phase == "online")
+    batch = random_batch()
+    held = {name: value.copy() for name, value in vars(batch).items()}
+    before = {name: value.clone() for name, value in agent.policy_tensors().items()}
+    metrics = agent.update(batch)
+    assert agent.updates == 1 and set(metrics) == set(agent.metric_names)
+    assert all(value.shape == () and bool(value.isfinite()) for value in metrics.values())
+    assert all((value == held[name]).all() for name, value in vars(batch).items())
+    after = agent.policy_tensors()
+    assert before.keys() == after.keys() == create_agent(NETWORK, AGENT, seed=0).policy_tensors().keys()
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+    first, second = (agent.act(vars(batch)) for _ in range(2))
+    assert first.shape == (8, 2) and first.dtype == np.float32 and (first == second).all()
+    noisy = agent.act(vars(batch), deterministic=False)
+    assert (noisy != first).any() and (np.abs(noisy) <= 1.0).all()
 
 
 @pytest.mark.parametrize("algorithm", ["cal_ql", "cql"])
@@ -272,7 +295,9 @@ def test_only_successful_episodes_are_imitated() -> None:
     assert float(first) == float(second)
 
 
-@pytest.mark.parametrize(("algorithm", "gap"), [("cal_ql", -1.0), ("cal_ql", 0.8), ("iql", -1.0), ("bc", -1.0)])
+@pytest.mark.parametrize(
+    ("algorithm", "gap"), [*((algorithm, -1.0) for algorithm in ALGORITHMS), ("cal_ql", 0.8), ("cql", 0.8)]
+)
 def test_resuming_is_exact(algorithm: str, gap: float) -> None:
     config = replace(AGENT, algorithm=algorithm, conservative_gap=gap, random_shift=2)
     agent = create_agent(NETWORK, config, seed=0)
@@ -410,7 +435,7 @@ class DotWorld:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("algorithm", ["cal_ql", "iql", "bc"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_learns_a_small_problem_from_images(algorithm: str) -> None:
     """From poor data (a random walk with a drift) to better than the data, in a few hundred small updates."""
     world, memory = DotWorld(0), ReplayMemory(4000)

@@ -275,7 +275,7 @@ def test_without_a_weight_there_is_no_bonus(tmp_path) -> None:
     assert plain.weights() == off.weights()
 
 
-@pytest.mark.parametrize("algorithm", ["cal_ql", "iql", "bc"])
+@pytest.mark.parametrize("algorithm", ["cal_ql", "cql", "iql", "bc"])
 def test_a_policy_without_pictures(tmp_path, algorithm: str) -> None:
     """Pictures of any size are left out; the rest is the same: train, publish, act, practise."""
     network, agent = replace(NETWORK, encoder="none"), replace(AGENT, algorithm=algorithm)

@@ -14,7 +14,7 @@ from robofume_policy.team import Team, current_team, training_device
 from team_training import train
 
 SCRIPT = Path(__file__).with_name("team_training.py")
-ALGORITHMS = ["cal_ql", "iql", "bc"]
+ALGORITHMS = ["cal_ql", "cql", "iql", "bc"]
 
 
 @pytest.fixture(scope="module")
