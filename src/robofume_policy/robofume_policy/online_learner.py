@@ -83,7 +83,8 @@ class OnlineLearner:
 
         `cache`: see `pretraining.fill_memory`.
 
-        Raises RobofumeError if there is no whole checkpoint, or nothing to learn from in `offline_episodes`.
+        Raises RobofumeError if there is no whole checkpoint, nothing to learn from in `offline_episodes`, or a bonus or
+        a dense signal for an agent that looks at no reward.
         """
         config, replay = config or OnlineConfig(), replay or ReplayConfig()
         checkpoint = CheckpointStore(directory).load()
@@ -96,9 +97,14 @@ class OnlineLearner:
         network = trained.agent.network_config
         converter = EpisodeConverter(network, trained.action_space, language, settings.discount, settings.n_step)
         potential = None
+        wanted = {
+            "novelty_weight": novelty.novelty_weight if novelty is not None else 0.0,
+            "progress_weight": progress.progress_weight if progress is not None else 0.0,
+        }
+        for name, weight in wanted.items():
+            if settings.algorithm == "bc" and weight > 0.0:
+                raise RobofumeError(f"Filtered behaviour cloning looks at no reward: set {name} to 0.")
         if progress is not None and progress.progress_weight > 0.0:
-            if settings.algorithm == "bc":
-                raise RobofumeError("Filtered behaviour cloning looks at no reward: set progress_weight to 0.")
             potential = ProgressPotential(network, progress, language, config.seed, str(trained.agent.device))
             offline_episodes = potential.noting(offline_episodes)
             cache = None  # it is the episodes themselves that the potential learns from

@@ -275,6 +275,14 @@ def test_without_a_weight_there_is_no_bonus(tmp_path) -> None:
     assert plain.weights() == off.weights()
 
 
+def test_an_agent_that_looks_at_no_reward_takes_no_bonus(tmp_path) -> None:
+    cloning, short = replace(AGENT, algorithm="bc"), replace(UPDATES, updates=1)
+    pretrain(episodes(2), tmp_path, action_space=SPACE, network=NETWORK, agent=cloning, config=short)
+    with pytest.raises(RobofumeError, match="looks at no reward: set novelty_weight to 0"):
+        OnlineLearner.from_pretrained(tmp_path, episodes(2), novelty=NoveltyConfig(novelty_weight=0.5))
+    OnlineLearner.from_pretrained(tmp_path, episodes(2), novelty=NoveltyConfig())
+
+
 @pytest.mark.parametrize("algorithm", ["cal_ql", "cql", "iql", "bc"])
 def test_a_policy_without_pictures(tmp_path, algorithm: str) -> None:
     """Pictures of any size are left out; the rest is the same: train, publish, act, practise."""
