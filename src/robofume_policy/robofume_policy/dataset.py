@@ -15,6 +15,8 @@ from robofume_policy.replay import EpisodeTransitions
 class EpisodeConverter:
     """Turns `EpisodeData` into `EpisodeTransitions`.
 
+    Raises RobofumeError where the actions or an episode's parts (`EpisodeData.validate`) do not fit the networks.
+
     A step costs -1. The transition into `success_index` has reward 0 and ends the episode; what came after it is
     dropped. An episode without success never ends for the critic: its last value is bootstrapped, and its
     Monte-Carlo return is that of failing for ever, -1 / (1 - discount), at every step (Cal-QL, arXiv 2303.05479).
@@ -33,6 +35,11 @@ class EpisodeConverter:
         discount: float,
         n_step: int,
     ) -> None:
+        if action_space.dimension != network.action_dimension:
+            raise RobofumeError(
+                f"The action space has {action_space.dimension} components, but the network's action_dimension is "
+                f"{network.action_dimension}: set the one or the other."
+            )
         self.network = network
         self.action_space = action_space
         self.language = language
@@ -45,6 +52,7 @@ class EpisodeConverter:
 
         Raises RobofumeError if its images have another size than the policy's.
         """
+        episode.validate()
         self._check(episode)
         success = episode.outcome == Outcome.SUCCESS
         last = int(episode.success_index) if success else len(episode.actions)
@@ -71,6 +79,12 @@ class EpisodeConverter:
         )
 
     def _check(self, episode: EpisodeData) -> None:
+        state = episode.proprioception.shape[1]
+        if state != self.network.proprioception_dimension:
+            raise RobofumeError(
+                f"Episode {episode.episode_id} has {state} values of proprioception a step, but the network's "
+                f"proprioception_dimension is {self.network.proprioception_dimension}: set it to {state}."
+            )
         size = self.network.image_size
         if self.network.encoder == "none":
             return

@@ -17,6 +17,7 @@ from torch import Tensor
 from robofume_policy.config import NetworkConfig
 from robofume_policy.encoder import seen
 from robofume_policy.exploration import Exploration, Explorer
+from robofume_policy.fitting import check_tensors
 from robofume_policy.networks import Policy
 
 
@@ -112,6 +113,7 @@ def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:
         about = json.loads(metadata["policy"])
         config = from_dict(NetworkConfig, about["network"])
         network = Policy(config)
+        check_tensors(network, tensors)
         network.load_state_dict(tensors)
         exploration, language = from_dict(Exploration, about["exploration"]), str(about["language"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -62,6 +62,42 @@ def test_every_agent_is_the_same_to_its_users(algorithm: str, phase: str) -> Non
     assert (noisy != first).any() and (np.abs(noisy) <= 1.0).all()
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("proprioception", np.zeros((8, 9), np.float32), r"proprioception are \(8, 9\) float32, expected \(8, 3\)"),
+        ("next_proprioception", np.zeros((7, 3), np.float32), r"next_proprioception are \(7, 3\)"),
+        ("instructions", np.zeros((8, 384), np.float32), r"instructions are \(8, 384\) float32, expected \(8, 5\)"),
+        ("actions", np.zeros((8, 4), np.float32), r"actions are \(8, 4\) float32, expected \(8, 2\)"),
+        ("rewards", np.zeros((8, 1), np.float32), r"rewards are \(8, 1\) float32, expected \(8,\)"),
+        ("discounts", np.zeros(8), r"discounts are \(8,\) float64, expected \(8,\) float32"),
+        ("images", np.zeros((8, 40, 40, 3), np.float32), r"images are \(8, 40, 40, 3\) float32, expected .* uint8"),
+        ("next_images", np.zeros((8, 64, 64, 3), np.uint8), r"next_images are \(8, 64, 64, 3\).* \(8, 40, 40, "),
+        ("returns", np.full(8, np.nan, np.float32), "returns hold numbers that are not finite"),
+        ("imitation", np.full(8, np.inf, np.float32), "imitation hold numbers that are not finite"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_named_before_anything_is_learnt(algorithm, name, value, said) -> None:
+    agent = create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=0)
+    before, _ = agent.state_dict()
+    with pytest.raises(RobofumeError, match=said):
+        agent.update(replace(random_batch(), **{name: value}))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in agent.state_dict()[0].items())
+
+
+@pytest.mark.parametrize("network", [replace(NETWORK, hidden_size=16), replace(NETWORK, critics=3)])
+def test_weights_of_another_architecture_are_told_in_one_sentence(network: NetworkConfig) -> None:
+    saved = create_agent(network, AGENT, seed=0).state_dict()
+    with pytest.raises(ValueError, match=r"its \S+ (is .* expected|has no place)") as raised:
+        create_agent(NETWORK, AGENT, seed=0).load_state_dict(*saved)
+    assert "\n" not in str(raised.value) and "more of its tensors differ" in str(raised.value)
+    with pytest.raises(ValueError, match=r"it has no state_value\S+ and"):
+        create_agent(NETWORK, replace(AGENT, algorithm="iql"), seed=0).load_state_dict(
+            *create_agent(NETWORK, AGENT, seed=0).state_dict()
+        )
+
+
 @pytest.mark.parametrize("algorithm", ["cal_ql", "cql"])
 @pytest.mark.parametrize(("critics", "best"), [(2, False), (3, False), (2, True)])
 def test_loss_equals_a_slow_reference(algorithm: str, critics: int, best: bool) -> None:

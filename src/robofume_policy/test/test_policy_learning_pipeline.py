@@ -128,6 +128,36 @@ def test_what_is_not_learnt_from(converter: EpisodeConverter) -> None:
         converter(make_episode(size=48))
 
 
+def spoilt(name: str) -> EpisodeData:
+    episode = make_episode(3)
+    if name == "proprioception":
+        wrong = np.zeros((9, 9), np.float32)
+    elif name == "actors":
+        wrong = episode.actors[:-2]
+    elif name == "images":
+        wrong = episode.images / np.float32(255.0)
+    else:
+        wrong = episode.actions * np.float32("nan")
+    return replace(episode, **{name: wrong})
+
+
+@pytest.mark.parametrize("name", ["proprioception", "actors", "images", "actions"])
+def test_an_episode_that_is_not_whole_is_named(tmp_path, converter: EpisodeConverter, name: str) -> None:
+    with pytest.raises(RobofumeError, match=rf"'episode-3' is not whole: {name}"):
+        converter(spoilt(name))
+    with pytest.raises(RobofumeError, match=rf"'episode-3' is not whole: {name}"):
+        run(tmp_path, data=[make_episode(1), spoilt(name)])
+
+
+def test_a_network_of_another_size_than_the_data_is_named(tmp_path) -> None:
+    for network, said in (
+        (replace(NETWORK, action_dimension=5), "4 components, but the network's action_dimension is 5"),
+        (replace(NETWORK, proprioception_dimension=9), "7 values of proprioception a step, but .* is 9: set it to 7"),
+    ):
+        with pytest.raises(RobofumeError, match=said):
+            pretrain(episodes(), tmp_path, action_space=SPACE, network=network, agent=AGENT, config=UPDATES)
+
+
 def run(directory, data=None, **changes):
     return pretrain(
         data or episodes(), directory, action_space=SPACE, network=NETWORK, agent=AGENT,
@@ -340,6 +370,16 @@ def test_published_weights_act_as_the_averaged_policy(learner: OnlineLearner) ->
         noise[seed] = np.array(actions) - action
     assert (noise[1] != noise[2]).any()
     assert policy.explorer.settings == learner.trained.exploration
+
+
+def test_checkpoints_of_another_architecture_are_told_in_one_sentence(tmp_path, learner: OnlineLearner) -> None:
+    wider = replace(NETWORK, hidden_size=48)
+    other, short = tmp_path / "wider", replace(UPDATES, updates=1)
+    pretrain(episodes(2), other, action_space=SPACE, network=wider, agent=AGENT, config=short)
+    OnlineLearner.from_pretrained(other, episodes(2)).save(other / "practice")
+    with pytest.raises(RobofumeError, match=r"belong to another policy: its .* expected") as raised:
+        learner.restore(other / "practice")
+    assert "\n" not in str(raised.value)
 
 
 def test_bad_weights_are_refused(learner: OnlineLearner) -> None:

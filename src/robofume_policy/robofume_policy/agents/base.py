@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.encoder import random_shift
+from robofume_policy.fitting import check_batch, check_tensors
 from robofume_policy.networks import ActorCritic, Policy
 from robofume_policy.replay import Array, Batch
 from robofume_policy.team import current_team
@@ -82,8 +83,10 @@ class Agent(ABC):
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """Take one gradient step on `batch`; the metrics stay tensors, so that nothing waits for them.
 
-        Of several processes that train together each is given the whole batch and takes its own rows.
+        Of several processes that train together each is given the whole batch and takes its own rows. Raises
+        RobofumeError that names the part of the batch that does not fit the networks or is not finite.
         """
+        check_batch(batch, self.network_config, self.network.encoder.output_dimension)
         arrays = self._augmented(batch)
         rows = self.team.rows(len(batch.actions))
         tensors = {
@@ -134,14 +137,15 @@ class Agent(ABC):
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken, in the phase now set.
 
-        Raises KeyError or RuntimeError if it does not fit.
+        Raises KeyError, RuntimeError or ValueError if it does not fit.
         """
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
-        self.network.load_state_dict(part("network."))
-        self.average.load_state_dict(part("average."))
+        for network, prefix in ((self.network, "network."), (self.average, "average.")):
+            check_tensors(network, part(prefix))
+            network.load_state_dict(part(prefix))
         if acting := part("acting."):
             self.acting.load_state_dict(acting)
         else:  # written when the average of the targets acted
