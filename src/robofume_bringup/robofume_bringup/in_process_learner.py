@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,11 @@ class InProcessLearner:
             return False
         due_every, renewed = (config.publish_every, config.checkpoint_every), False
         while block := learner.next_block(config.update_block, due_every):
+            started = time.monotonic()
             metrics = learner.train(block)
+            seconds = time.monotonic() - started
             check_finite(metrics)
-            mean = self._mean.add(block, metrics)
+            mean = self._mean.add(block, metrics, seconds)
             if self._metrics is not None and mean is not None:
                 self._metrics.write(learner.updates, mean)
             renewed = renewed or learner.updates % config.publish_every == 0

@@ -14,6 +14,9 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
+UPDATES_PER_SECOND = "speed/updates_per_second"
+"""A column of every file of metrics: updates by the wall time spent on them, batches included, checkpoints not."""
+
 
 class MetricsMean:
     """Gathers the metrics of blocks of updates until they are so many that a row of their mean is due."""
@@ -21,30 +24,40 @@ class MetricsMean:
     def __init__(self, every: int) -> None:
         self._every = every
         self._rows: list[tuple[int, Mapping[str, float]]] = []
+        self._seconds = 0.0
 
-    def add(self, updates: int, metrics: Mapping[str, float]) -> dict[str, float] | None:
-        """Take the mean metrics of `updates` more updates; returns that of all since the last row, where one is due."""
+    def add(self, updates: int, metrics: Mapping[str, float], seconds: float) -> dict[str, float] | None:
+        """Take the mean metrics of `updates` more updates, which took so many seconds; returns that of all since the
+        last row, and their UPDATES_PER_SECOND, where one is due."""
         self._rows.append((updates, metrics))
+        self._seconds += seconds
         total = sum(count for count, _ in self._rows)
         if total < self._every:
             return None
         mean = {name: sum(count * row[name] for count, row in self._rows) / total for name in metrics}
+        mean[UPDATES_PER_SECOND] = update_rate(total, self._seconds)
         self._rows.clear()
+        self._seconds = 0.0
         return mean
+
+
+def update_rate(updates: int, seconds: float) -> float:
+    """Updates per second, finite whatever the clock says."""
+    return updates / max(1e-9, seconds)
 
 
 class MetricsWriter:
     """Writes rows of named numbers to `<directory>/<name>.csv` and, where installed, to TensorBoard.
 
-    The columns are fixed at the start. A run that continues from update `resume_from` drops the rows after it, so
-    that each update has one row.
+    The columns are fixed at the start: `updates`, the given ones, and UPDATES_PER_SECOND. A run that continues from
+    update `resume_from` drops the rows after it, so that each update has one row.
     """
 
     def __init__(
         self, directory: Path | str, name: str, columns: Sequence[str], resume_from: int = 0, tensorboard: bool = True
     ) -> None:
         self.path = Path(directory) / f"{name}.csv"
-        self.columns = ["updates", *columns]
+        self.columns = ["updates", *columns, UPDATES_PER_SECOND]
         kept = [row for row in read_metrics(self.path) if row["updates"] <= resume_from] if resume_from else []
         try:
             write_atomically(self.path, self._lines(kept, header=True))

@@ -1,6 +1,7 @@
 """The offline phase: from recorded episodes to a policy that is ready to practise."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, PretrainingConfig, ReplayConfig
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
-from robofume_policy.metrics import MetricsWriter, check_finite
+from robofume_policy.metrics import UPDATES_PER_SECOND, MetricsWriter, check_finite, update_rate
 from robofume_policy.replay import Batch, ReplayMemory
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
@@ -155,20 +156,25 @@ def train_offline(
     if metrics_directory is not None and leads:
         writer = MetricsWriter(metrics_directory, metrics_name, learner.metric_names, learner.updates)
     recent: list[dict[str, Tensor]] = []
+    began = time.monotonic()
     while learner.updates < config.updates:
         recent.append(learner.update(draw()))
         done = learner.updates
         if done % config.metrics_every == 0 or done == config.updates:
             metrics = mean_metrics(recent)
+            speed = {UPDATES_PER_SECOND: update_rate(len(recent), time.monotonic() - began)}
             recent.clear()
             check_finite(metrics)
             if writer is not None:
-                writer.write(done, metrics)
+                writer.write(done, metrics | speed)
             if progress is not None and leads:
                 progress(done, config.updates, metrics)
+            began = time.monotonic()
         if leads and (done % config.checkpoint_every == 0 or done == config.updates):
+            asked = time.monotonic()
             tensors, state = trained.state_dict()
             store.save(done, tensors, {**state, **about})
+            began += time.monotonic() - asked
     if writer is not None:
         writer.close()
 

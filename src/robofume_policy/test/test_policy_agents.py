@@ -86,6 +86,31 @@ def test_a_batch_that_does_not_fit_is_named_before_anything_is_learnt(algorithm,
     assert all(torch.equal(tensor, before[key]) for key, tensor in agent.state_dict()[0].items())
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_metrics_tell_returns_entropy_and_what_is_clipped(algorithm: str) -> None:
+    config = replace(AGENT, algorithm=algorithm, policy_std=0.3, advantage_temperature=1e6, sampled_actions=3)
+    agent, batch = create_agent(NETWORK, config, seed=0), random_batch()
+    batch.actions[:3, 0], batch.actions[5, 1] = 1.0, -1.0
+    agent.noise.manual_seed(0)
+    metrics = {name: float(value) for name, value in agent.update(batch).items()}
+    assert metrics["values/return"] == pytest.approx(float(batch.returns.mean()), rel=1e-5)
+    assert metrics["clipped/data_actions"] == 4.0
+    if algorithm in ("cal_ql", "cql"):
+        assert metrics["values/entropy"] == pytest.approx(
+            float(torch.distributions.Normal(torch.zeros(2), 0.3).entropy().sum())
+        )
+        fresh = create_agent(NETWORK, config, seed=0)
+        noise = torch.Generator().manual_seed(0)
+        torch.randn((8, 3, 2), generator=noise)  # at s'
+        means = fresh.network(*(tensors(batch)[n] for n in ("images", "proprioception", "instructions")))
+        drawn = means.detach()[:, None] + 0.3 * torch.randn((8, 3, 2), generator=noise)
+        assert metrics["clipped/policy_actions"] == float((drawn.abs() >= 1.0).sum())
+        wide = create_agent(NETWORK, replace(config, policy_std=1.0, sampled_actions=100), seed=0)
+        assert 200 < float(wide.update(batch)["clipped/policy_actions"]) < 1600
+    if algorithm == "iql":
+        assert 0.0 < metrics["clipped/weights"] <= 8.0
+
+
 @pytest.mark.parametrize("network", [replace(NETWORK, hidden_size=16), replace(NETWORK, critics=3)])
 def test_weights_of_another_architecture_are_told_in_one_sentence(network: NetworkConfig) -> None:
     saved = create_agent(network, AGENT, seed=0).state_dict()

@@ -14,7 +14,7 @@ from robofume_policy.checkpoint import (
     read_version,
     write_version,
 )
-from robofume_policy.metrics import MetricsWriter, read_metrics
+from robofume_policy.metrics import UPDATES_PER_SECOND, MetricsMean, MetricsWriter, read_metrics
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:
@@ -140,6 +140,18 @@ def test_metrics_keep_their_columns_and_drop_rows_after_the_resumed_update(tmp_p
         {"updates": 25.0, "losses/a": 1.0, "losses/b": 2.0},
     ]
     assert list((tmp_path / "tensorboard" / "practice").glob("events*"))
+
+
+def test_a_row_is_the_mean_of_its_updates_and_their_rate(tmp_path) -> None:
+    mean = MetricsMean(10)
+    assert mean.add(4, {"losses/a": 1.0}, 1.0) is None
+    row = mean.add(6, {"losses/a": 2.0}, 3.0)
+    assert row == pytest.approx({"losses/a": 1.6, UPDATES_PER_SECOND: 2.5})
+    assert mean.add(10, {"losses/a": 3.0}, 0.5)[UPDATES_PER_SECOND] == pytest.approx(20.0)
+    writer = MetricsWriter(tmp_path, "practice", ["losses/a"], tensorboard=False)
+    writer.write(10, row)
+    writer.close()
+    assert read_metrics(writer.path) == [{"updates": 10.0, **row}]
 
 
 def test_metrics_cut_at_any_byte_keep_their_whole_rows(tmp_path) -> None:

@@ -20,7 +20,7 @@ from robofume_policy.config import (
 )
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
-from robofume_policy.metrics import read_metrics
+from robofume_policy.metrics import UPDATES_PER_SECOND, read_metrics
 from robofume_policy.networks import Policy
 from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.policy_network import architecture_hash, load_policy, serialise_policy
@@ -189,6 +189,7 @@ def test_pretraining_interrupted_ends_with_the_same_weights(tmp_path) -> None:
     for name, tensor in whole.state_dict()[0].items():
         assert torch.equal(tensor, resumed.state_dict()[0][name]), name
     first, second = (read_metrics(tmp_path / name / "metrics" / "pretraining.csv") for name in ("whole", "cut"))
+    assert all(row.pop(UPDATES_PER_SECOND) > 0.0 for row in first + second)
     assert first == second and [row["updates"] for row in first] == [2, 4, 6]
 
 

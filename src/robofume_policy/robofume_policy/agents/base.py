@@ -29,9 +29,12 @@ class Agent(ABC):
     of the policy's part and is what acts, since the newest weights, and those of the last few hundred updates, swing by
     tens of points in success between evaluations. Its span grows with the phase, to `acting_updates` (averages over a
     share of the training, as in arXiv 2312.02696, section 3.1, so that the first weights are soon forgotten).
+
+    Every agent has the metrics `values/return`, the mean Monte-Carlo return of the batch with any bonus in it, and
+    `clipped/data_actions`, how many components of its actions are at a limit. No gradient is clipped.
     """
 
-    metric_names: ClassVar[tuple[str, ...]] = ()
+    metric_names: ClassVar[tuple[str, ...]] = ("values/return", "clipped/data_actions")
     network_class: ClassVar[type[ActorCritic]] = ActorCritic
 
     def __init__(self, network: NetworkConfig, config: AgentConfig, seed: int, device: str = "cpu") -> None:
@@ -94,6 +97,9 @@ class Agent(ABC):
         }
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halved):
             loss, metrics = self.loss(tensors)
+        metrics |= {
+            "values/return": tensors["returns"].mean(), "clipped/data_actions": self._at_limits(tensors["actions"])
+        }  # fmt: skip
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.team.average_gradients(self.network.parameters())
@@ -187,6 +193,14 @@ class Agent(ABC):
         """This process's rows of random numbers (`torch.randn`, `torch.rand`) for the whole batch."""
         everything = kind((shape[0] * self.team.size, *shape[1:]), generator=self.noise, device=self.device)
         return everything[self.team.rows(len(everything))]
+
+    def _at_limits(self, actions: Tensor) -> Tensor:
+        """How many components of the whole batch's normalised actions (B, ..., A) are -1 or 1."""
+        return self._count(actions.detach().abs() >= 1.0)
+
+    def _count(self, chosen: Tensor) -> Tensor:
+        """How many of `chosen` (bool) are true in the whole batch, as a metric whose mean over processes is right."""
+        return chosen.sum().float() * self.team.size
 
     def _weighted_mean(self, values: Tensor, weights: Tensor, least: float) -> Tensor:
         """The mean of `values` (B,) by `weights` (B,) over the whole batch, as this process's part of a mean loss.

@@ -13,7 +13,7 @@ class FilteredBC(Agent):
     L = E[ w |pi(s) - a|^2 ] / E[w],  w = 1 for steps of successful episodes, else 0.  The encoder is trained by it.
     """
 
-    metric_names: ClassVar[tuple[str, ...]] = ("losses/imitation",)
+    metric_names: ClassVar[tuple[str, ...]] = ("losses/imitation", *Agent.metric_names)
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """L of the class's docstring."""

@@ -46,17 +46,21 @@ class CalQL(Agent):
     policy wider than another's, as in soft actor-critic, and there is no temperature to learn: `entropy_backup` adds
     it to every target, a constant gain per step (a loss where policy_std is below .24). V has no such part. A gain
     that outweighs the cost of a step would make failing for ever the best plan; such a setting is refused.
+
+    Metrics: `values/entropy` is that entropy; `clipped/policy_actions` counts the components of the actions drawn from
+    pi(s) that are at a limit.
     """
 
     metric_names: ClassVar[tuple[str, ...]] = (
         "losses/bellman", "losses/conservative", "losses/actor_value", "losses/imitation",
         "values/data", "values/policy", "values/target", "values/below_return", "values/multiplier",
+        "values/entropy", "clipped/policy_actions", *Agent.metric_names,
     )  # fmt: skip
 
     def make_network(self, shape: NetworkConfig) -> ActorCritic:
         """The network, with the multiplier of the CQL term where it is learnt."""
         config = self.config
-        entropy = shape.action_dimension * math.log(config.policy_std * math.sqrt(2.0 * math.pi * math.e))
+        entropy = self.entropy(shape)
         if config.entropy_backup * entropy >= 1.0:
             raise RobofumeError(
                 f"entropy_backup {config.entropy_backup:g} times the policy's entropy {entropy:.2f} is more than a "
@@ -66,6 +70,10 @@ class CalQL(Agent):
         if config.conservative_gap >= 0.0:
             network.register_parameter(MULTIPLIER, nn.Parameter(torch.zeros(())))
         return network
+
+    def entropy(self, shape: NetworkConfig) -> float:
+        """Of the Gaussian that is sampled, in nats, before clipping."""
+        return shape.action_dimension * math.log(self.config.policy_std * math.sqrt(2.0 * math.pi * math.e))
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """As `Agent.load_state_dict`; RobofumeError where one of both learns a multiplier and the other does not."""
@@ -125,7 +133,8 @@ class CalQL(Agent):
             "losses/actor_value": actor_value, "losses/imitation": imitation,
             "values/data": data_values.mean(), "values/policy": policy_values.mean(),
             "values/target": target.mean(), "values/below_return": below,
-            "values/multiplier": multiplier,
+            "values/multiplier": multiplier, "values/entropy": multiplier.new_tensor(self.entropy(self.network_config)),
+            "clipped/policy_actions": self._at_limits(policy_actions),
         }  # fmt: skip
 
     def _subset(self, values: Tensor) -> Tensor:

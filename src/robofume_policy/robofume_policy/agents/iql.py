@@ -23,12 +23,14 @@ class IQL(Agent):
     Actor    L_pi = imitation_weight E[ min(exp(temperature u), 100) |mu(s) - a|^2 ] / E[ min(exp(temperature u), 100) ]
 
     The image encoder is trained by L_Q and L_V and, unless `imitation_trains_encoder` is off, by L_pi. Differences from
-    the paper's code: multi-step returns, the averaged V for s', weights that are normalised over the batch.
+    the paper's code: multi-step returns, the averaged V for s', weights that are normalised over the batch. The metric
+    `clipped/weights` counts the transitions whose weight is at its largest.
     """
 
     metric_names: ClassVar[tuple[str, ...]] = (
         "losses/bellman", "losses/expectile", "losses/imitation",
-        "values/data", "values/state", "values/target", "values/advantage",
+        "values/data", "values/state", "values/target", "values/advantage", "clipped/weights",
+        *Agent.metric_names,
     )  # fmt: skip
     network_class: ClassVar[type[ActorCritic]] = ActorCriticValue
 
@@ -65,5 +67,5 @@ class IQL(Agent):
         return loss, {
             "losses/bellman": bellman, "losses/expectile": expectile, "losses/imitation": imitation,
             "values/data": data_values.mean(), "values/state": value.mean(), "values/target": target.mean(),
-            "values/advantage": advantage.mean(),
+            "values/advantage": advantage.mean(), "clipped/weights": self._count(weight >= LARGEST_WEIGHT),
         }  # fmt: skip

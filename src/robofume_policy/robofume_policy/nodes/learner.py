@@ -31,7 +31,7 @@ from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Rewar
 from robofume_policy.checkpoint import read_version, write_version
 from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
-from robofume_policy.metrics import MetricsMean, MetricsWriter, check_finite
+from robofume_policy.metrics import MetricsMean, MetricsWriter, check_finite, update_rate
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.write_patience import WritePatience
 
@@ -248,12 +248,12 @@ class LearnerNode(GraphNode):
             return
         started = time.monotonic()
         metrics = learner.train(block)
-        rate = block / max(1e-9, time.monotonic() - started)
+        seconds = time.monotonic() - started
         check_finite(metrics)
-        self._set_status(LearnerStatus.STATE_TRAINING, "training", metrics, rate)
+        self._set_status(LearnerStatus.STATE_TRAINING, "training", metrics, update_rate(block, seconds))
         self._publish_status()
         updates = learner.updates
-        self._write_metrics(updates, block, metrics)
+        self._write_metrics(updates, block, metrics, seconds)
         if updates % config.publish_every == 0:
             self._try_to_keep("weights", self._publish_weights, f"the policy acts with version {self._version}.")
         if config.checkpoints and updates % config.checkpoint_every == 0:
@@ -279,9 +279,9 @@ class LearnerNode(GraphNode):
         finally:
             self._trouble = self._patience.trouble
 
-    def _write_metrics(self, updates: int, block: int, metrics: dict[str, float]) -> None:
+    def _write_metrics(self, updates: int, block: int, metrics: dict[str, float], seconds: float) -> None:
         """A row every `metrics_every` updates: the mean over them."""
-        mean = self._metrics_mean.add(block, metrics)
+        mean = self._metrics_mean.add(block, metrics, seconds)
         if self._metrics is None or mean is None:
             return
         writer = self._metrics
