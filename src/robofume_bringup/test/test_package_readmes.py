@@ -43,6 +43,6 @@ def demonstrations(tmp_path, monkeypatch):
 
 def test_the_example_of_the_policy_package_runs(demonstrations, capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert "updates=6000" in example and "range(50)" in example
-    exec(example.replace("updates=6000", "updates=2").replace("range(50)", "range(2)"), {})
+    assert "updates=6000" in example and "trials=50" in example
+    exec(example.replace("updates=6000", "updates=2").replace("trials=50", "trials=2"), {})
     assert "of 2 trials succeeded" in capsys.readouterr().out
