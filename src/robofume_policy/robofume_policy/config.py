@@ -5,6 +5,7 @@ The defaults are those of the runs in docs/results.md; where a paper's default d
 
 from dataclasses import dataclass
 
+from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 
 
@@ -30,6 +31,29 @@ class NetworkConfig:
     image_features: int = setting(128, "size of the image features of the actor and of the critic", minimum=8)
     hidden_size: int = setting(256, "width of the two hidden layers of the actor and of each critic", minimum=8)
     critics: int = setting(2, "number of critics", minimum=1, maximum=20)
+    further_cameras: tuple[str, ...] = setting(
+        (), "names of the cameras whose pictures are seen too, in this order after the first camera's: [wrist]"
+    )
+
+    def __post_init__(self) -> None:
+        """Raises RobofumeError where a camera has no proper name, two have the same, or nothing would be seen of it."""
+        names = self.further_cameras
+        if len(set(names)) < len(names) or not all(name.isascii() and name.isidentifier() for name in names):
+            raise RobofumeError(
+                f"further_cameras must be different names of letters, digits and _, not {', '.join(map(repr, names))}."
+            )
+        if names and self.encoder == "none":
+            raise RobofumeError("A policy without an encoder sees no pictures: leave out further_cameras.")
+
+    @property
+    def cameras(self) -> int:
+        """Number of cameras, the first among them."""
+        return 1 + len(self.further_cameras)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3 * cameras) of what is seen in one step: the cameras' RGB pictures behind one another."""
+        return self.image_size, self.image_size, 3 * self.cameras
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class EpisodeConverter:
         """Convert one episode; None if there is nothing to learn from (aborted, a nudge, no action, of unknown
         outcome and without a known verdict).
 
-        Raises RobofumeError if its images have another size than the policy's.
+        Raises RobofumeError if its images have another size than the policy's, or are of another number of cameras.
         """
         episode.validate()
         self._check(episode)
@@ -85,13 +85,13 @@ class EpisodeConverter:
                 f"Episode {episode.episode_id} has {state} values of proprioception a step, but the network's "
                 f"proprioception_dimension is {self.network.proprioception_dimension}: set it to {state}."
             )
-        size = self.network.image_size
+        size, *_, channels = shape = self.network.image_shape
         if self.network.encoder == "none":
             return
-        if episode.images.shape[1:] != (size, size, 3):
+        if episode.images.shape[1:] != shape:
             raise RobofumeError(
                 f"Episode {episode.episode_id} has images of {episode.images.shape[1:]}, but the policy is set to "
-                f"{size}x{size}x3: record with that policy image size, or set the network's image_size."
+                f"{size}x{size}x{channels}: record with that policy image size, or set the network's image_size."
             )
 
 

@@ -10,20 +10,24 @@ from robofume_policy.config import NetworkConfig
 from robofume_policy.frozen_encoder import feature_dimension, frozen_encoder
 
 STEM = 4  # pixels per cell of the first layer
+RGB = 3  # channels of one camera's picture
 
 
 class ConvEncoder(nn.Module):
-    """Four convolutions on an RGB image, trained by the critic's loss only.
+    """Four convolutions on the RGB pictures of one or more cameras, trained by the critic's loss only.
+
+    The pictures of several cameras are channels of one: each has its own weights in the first layer, and all after it
+    is shared.
 
     The first layer, a kernel of 8 with stride 4, is written as a 2x2 convolution over cells of 4x4 pixels, and the
     scaling of the pixels to [-0.5, 0.5] is put into its weights: the same function, at half the time on a CPU.
     """
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: int, cameras: int = 1) -> None:
         super().__init__()
         if image_size % STEM:
             raise ValueError(f"image_size must be a multiple of {STEM}, not {image_size}")
-        self.stem = nn.Conv2d(3 * STEM * STEM, 32, 2)
+        self.stem = nn.Conv2d(RGB * cameras * STEM * STEM, 32, 2)
         self.layers = nn.Sequential(
             nn.ReLU(inplace=True),
             nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(inplace=True),
@@ -34,7 +38,7 @@ class ConvEncoder(nn.Module):
         self.output_dimension = 64 * cells * cells
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode `images` (B, H, W, 3) uint8 as (B, output_dimension)."""
+        """Encode `images` (B, H, W, 3 * cameras) uint8 as (B, output_dimension)."""
         kind = images.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         weight, bias = self.stem.weight, self.stem.bias
@@ -69,32 +73,38 @@ class GivenFeatures(nn.Module):
 def create_encoder(config: NetworkConfig) -> ConvEncoder | GivenFeatures | NoEncoder:
     """The encoder that `config.encoder` names. Raises RobofumeError where its frozen model is not to be had."""
     if config.encoder == "frozen":
-        return GivenFeatures(feature_dimension(config.frozen_model, config.frozen_cells))
-    return NoEncoder() if config.encoder == "none" else ConvEncoder(config.image_size)
+        return GivenFeatures(config.cameras * feature_dimension(config.frozen_model, config.frozen_cells))
+    return NoEncoder() if config.encoder == "none" else ConvEncoder(config.image_size, config.cameras)
 
 
 def seen(config: NetworkConfig, images: np.ndarray) -> np.ndarray:
-    """What a policy's encoder is given of `images` (B, H, W, 3) uint8: themselves, features (B, F), or nothing."""
+    """What a policy's encoder is given of `images` (B, H, W, 3 * cameras) uint8: themselves, nothing, or features
+    (B, F), those of the cameras behind one another."""
     if config.encoder == "frozen":
-        return frozen_encoder(config.frozen_model, config.frozen_cells)(images)
+        encode = frozen_encoder(config.frozen_model, config.frozen_cells)
+        return np.concatenate([encode(picture) for picture in np.split(images, config.cameras, axis=-1)], axis=-1)
     return np.zeros((len(images), 0, 0, 3), np.uint8) if config.encoder == "none" else images
 
 
 def _cells(images: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 as (B, H / 4, W / 4, 48); four pixels move as three 32-bit words."""
-    batch, height, width, _ = images.shape
-    words = images.reshape(batch, height // STEM, STEM, width * 3).view(torch.int32)
-    words = words.reshape(batch, height // STEM, STEM, width // STEM, 3).transpose(2, 3).contiguous()
+    """(B, H, W, C) uint8 as (B, H / 4, W / 4, 16 C); four pixels move as C 32-bit words."""
+    batch, height, width, channels = images.shape
+    words = images.reshape(batch, height // STEM, STEM, width * channels).view(torch.int32)
+    words = words.reshape(batch, height // STEM, STEM, width // STEM, channels).transpose(2, 3).contiguous()
     return words.view(batch, height // STEM, width // STEM, -1).view(torch.uint8)
 
 
 def random_shift(images: np.ndarray, largest: int, random: np.random.Generator) -> np.ndarray:
     """Shift each image by up to `largest` pixels each way, repeating its edge (DrQ, arXiv 2004.13649).
 
-    `images` is (B, H, W, 3) uint8; the result is a new array of the same shape. Features are left as they are.
+    `images` is (B, H, W, 3 * cameras) uint8, each camera's picture shifted for itself; the result is a new array of the
+    same shape. Features are left as they are.
     """
     if largest == 0 or images.size == 0 or images.ndim != 4:
         return images
+    if images.shape[-1] > RGB:
+        pictures = np.split(images, images.shape[-1] // RGB, axis=-1)
+        return np.concatenate([random_shift(picture, largest, random) for picture in pictures], axis=-1)
     batch, height, width, channels = images.shape
     padded = np.pad(images, ((0, 0), (largest, largest), (largest, largest), (0, 0)), mode="edge")
     b, y, x, c = padded.strides

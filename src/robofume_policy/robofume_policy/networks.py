@@ -123,7 +123,7 @@ class Policy(nn.Module):
         self.actor = Actor(config, self.encoder.output_dimension)
 
     def forward(self, images: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
-        """Mean actions (B, A) for `images` (B, H, W, 3) uint8, `proprioception` (B, P), embeddings (B, D)."""
+        """Mean actions (B, A) for `images` (B, H, W, C) uint8, `proprioception` (B, P), embeddings (B, D)."""
         return self.actor(self.encoder(images), *self.normaliser(proprioception, instructions))
 
 

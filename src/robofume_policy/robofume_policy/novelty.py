@@ -48,7 +48,7 @@ class NoveltyNetwork(nn.Module):
 
     @torch.no_grad()
     def raw_features(self, images: Tensor, proprioception: Tensor) -> Tensor:
-        """(B, F) of `images` (B, H, W, 3) uint8 and `proprioception` (B, P), not normalised."""
+        """(B, F) of `images` (B, H, W, C) uint8 and `proprioception` (B, P), not normalised."""
         if self.projection is None:
             return proprioception
         return torch.cat([self.projection(self.encoder(images)), proprioception], -1)
@@ -122,7 +122,7 @@ class NoveltyBonus:
 
     @torch.no_grad()
     def bonus(self, images: Array, proprioception: Array) -> Array:
-        """b (N,) float32 of observations: `images` (N, H, W, 3) uint8, `proprioception` (N, P)."""
+        """b (N,) float32 of observations: `images` (N, H, W, C) uint8, `proprioception` (N, P)."""
         return self._bonus(self.network.normalise(self._raw(images, proprioception)))
 
     def refresh(self, memories: Iterable[ReplayMemory], everything: bool) -> None:

@@ -79,15 +79,16 @@ class ActingPolicy:
     ) -> np.ndarray:
         """Return the normalised action (A,) float32 in [-1, 1] for one observation.
 
-        `image` (H, W, 3) uint8 of the network's size, `proprioception` (7,), `instruction_embedding` (D,) as given
-        by `language.InstructionEncoder`. With `deterministic=False` the policy explores, by numbers from `random`.
-        Raises RobofumeError on an image of another size. A policy without an encoder looks at none.
+        `image` (H, W, 3 * cameras) uint8 as `NetworkConfig.image_shape` says, `proprioception` (7,),
+        `instruction_embedding` (D,) as given by `language.InstructionEncoder`. With `deterministic=False` the policy
+        explores, by numbers from `random`. Raises RobofumeError on an image of another size or of another number of
+        cameras. A policy without an encoder looks at none.
         """
-        size = self.config.image_size
-        if self.config.encoder != "none" and (image.shape != (size, size, 3) or image.dtype != np.uint8):
+        size, *_, channels = shape = self.config.image_shape
+        if self.config.encoder != "none" and (image.shape != shape or image.dtype != np.uint8):
             raise RobofumeError(
-                f"The policy needs images of {size}x{size}x3 uint8 and was given {image.shape} {image.dtype}: "
-                "set the camera's policy image size to the one the policy was trained with."
+                f"The policy needs images of {size}x{size}x{channels} uint8 and was given {image.shape} {image.dtype}: "
+                f"{self._advice(image)}."
             )
         with torch.inference_mode():
             mean = self.network(
@@ -100,6 +101,12 @@ class ActingPolicy:
         if random is None:
             raise ValueError("act(deterministic=False) needs a random generator")
         return self.explorer(mean, random)
+
+    def _advice(self, image: np.ndarray) -> str:
+        """What to do about an image that does not fit."""
+        if image.ndim == 3 and image.shape[:2] == self.config.image_shape[:2] and self.config.further_cameras:
+            return f"it sees the first camera's picture and then those of {', '.join(self.config.further_cameras)}"
+        return "set the camera's policy image size to the one the policy was trained with"
 
 
 def load_policy(data: bytes, architecture: str = "") -> ActingPolicy:

@@ -44,7 +44,7 @@ class ProgressNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
-        """(B,) of `images` (B, H, W, 3) uint8, `proprioception` (B, P) and sentence embeddings (B, D)."""
+        """(B,) of `images` (B, H, W, C) uint8, `proprioception` (B, P) and sentence embeddings (B, D)."""
         state, sentence = self.normaliser(proprioception, instructions)
         logit: Tensor = self.head(self.features(self.encoder(images), state, sentence))[:, 0]
         return logit.float()
@@ -59,7 +59,7 @@ class _Shown(NamedTuple):
 class _Examples(NamedTuple):
     """F observations, and M examples of progress, of observation `frames[m]` under the instruction `sentences[m]`."""
 
-    images: Array  # (F, H, W, 3) uint8
+    images: Array  # (F, H, W, C) uint8
     proprioception: Array  # (F, P) float32
     frames: Array  # (M,) int64
     sentences: Array  # (M, D) float32

@@ -25,7 +25,7 @@ class EpisodeTransitions:
 
     episode_id: str
     instruction_embedding: Array  # (D,) float32
-    images: Array  # (S, H, W, 3) uint8, H and W 0 for a policy without pictures; or features (S, F) float16
+    images: Array  # (S, H, W, 3 * cameras) uint8, H and W 0 for a policy without pictures; or features (S, F) float16
     proprioception: Array  # (S, P) float32
     actions: Array  # (S, A) float32 in [-1, 1]
     rewards: Array  # (S,) float32
@@ -44,8 +44,8 @@ class EpisodeTransitions:
 class Batch:
     """B transitions; arrays as in `EpisodeTransitions`, with the next observations looked up."""
 
-    images: Array  # (B, H, W, 3) uint8
-    next_images: Array  # (B, H, W, 3) uint8
+    images: Array  # (B, H, W, 3 * cameras) uint8
+    next_images: Array  # (B, H, W, 3 * cameras) uint8
     proprioception: Array  # (B, P) float32
     next_proprioception: Array  # (B, P) float32
     instructions: Array  # (B, D) float32

@@ -338,7 +338,7 @@ def test_a_training_from_before_a_setting_existed_continues(tmp_path) -> None:
     run(tmp_path, updates=2)
     store = CheckpointStore(tmp_path)
     updates, tensors, state = store.load()
-    for part, name in (("agent", "entropy_backup"), ("network", "encoder")):
+    for part, name in (("agent", "entropy_backup"), ("network", "encoder"), ("network", "further_cameras")):
         del state["pretraining"][part][name], state[part][name]
     store.save(updates, tensors, state)
     assert run(tmp_path).agent.updates == 6
