@@ -6,6 +6,7 @@ Works on messages of rclpy and on those read from bags alike: only the fields ar
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,8 @@ class _Pending:
     """What is known of one episode so far."""
 
     steps: dict[int, Any] = field(default_factory=dict)
+    views: dict[str, dict[int, Any]] = field(default_factory=dict)
+    """By camera and index."""
     arrivals: dict[int, int] = field(default_factory=dict)
     judgements: dict[int, _Judgement] = field(default_factory=dict)
     end: Any = None
@@ -51,6 +54,14 @@ class _Pending:
     def is_whole(self) -> bool:
         return self.end is not None and all(index in self.steps for index in range(self.end.num_steps + 1))
 
+    def has_views(self, camera: str) -> bool:
+        """Whether the camera saw every step of a whole episode. A view of another stamp is of before a restart."""
+        views = self.views.get(camera, {})
+        return all(
+            index in views and nanoseconds(views[index].stamp) == nanoseconds(self.steps[index].stamp)
+            for index in range(self.end.num_steps + 1)
+        )
+
 
 class EpisodeAssembler:
     """Collects messages; `take(episode_id)` gives the episode when its steps and its end are there.
@@ -59,10 +70,12 @@ class EpisodeAssembler:
     it contradicts or decides it. Verdicts that are not there when the episode is taken are UNKNOWN.
 
     pictures: whether the pictures are wanted; without them those of an episode are checked and then left black.
+    cameras: further cameras, without whose views of all its steps an episode is not whole.
     """
 
-    def __init__(self, pictures: bool = True) -> None:
+    def __init__(self, pictures: bool = True, cameras: Sequence[str] = ()) -> None:
         self._pictures = pictures
+        self._cameras = tuple(cameras)
         self._pending: dict[str, _Pending] = {}
         self._truths: dict[int, list[_Truth]] = {}
 
@@ -74,6 +87,10 @@ class EpisodeAssembler:
             pending.arrivals.clear()
         pending.steps[int(step.index)] = step
         pending.arrivals[int(step.index)] = arrival
+
+    def add_view(self, camera: str, step: Any) -> None:
+        """A Step as one of the further cameras saw it."""
+        self._of(step.episode_id).views.setdefault(camera, {})[int(step.index)] = step
 
     def add_reward(self, reward: Any) -> None:
         """A Reward."""
@@ -108,12 +125,22 @@ class EpisodeAssembler:
     def open_episodes(self) -> list[str]:
         """Ids of episodes with steps or an end that are not whole."""
         return [
-            key for key, item in self._pending.items() if (item.steps or item.end is not None) and not item.is_whole
+            key
+            for key, item in self._pending.items()
+            if (item.steps or item.end is not None) and not self.is_whole(key)
         ]
 
     def is_whole(self, episode_id: str) -> bool:
-        """Whether the end and all N + 1 steps of an episode are there."""
-        return episode_id in self._pending and self._pending[episode_id].is_whole
+        """Whether the end and all N + 1 steps of an episode are there, and all views of the further cameras."""
+        pending = self._pending.get(episode_id)
+        return pending is not None and pending.is_whole and all(map(pending.has_views, self._cameras))
+
+    def blind_camera(self, episode_id: str) -> str:
+        """The first further camera that did not see all of an episode whose end and steps are there; empty: none."""
+        pending = self._pending.get(episode_id)
+        if pending is None or not pending.is_whole:
+            return ""
+        return next((camera for camera in self._cameras if not pending.has_views(camera)), "")
 
     def forget(self, episode_id: str) -> None:
         """Drops what is known of an episode."""
@@ -122,8 +149,10 @@ class EpisodeAssembler:
     def take(self, episode_id: str) -> EpisodeData:
         """The whole episode, validated; forgotten here. RobofumeError where it is not whole or wrong."""
         if not self.is_whole(episode_id):
-            raise RobofumeError(f"Episode {episode_id!r} is not whole yet.")
-        return _build(self._pending.pop(episode_id), self._truths, self._pictures)
+            camera = self.blind_camera(episode_id)
+            reason = f"pictures of the camera {camera} are missing" if camera else "it is not whole yet"
+            raise RobofumeError(f"Episode {episode_id!r} cannot be taken: {reason}.")
+        return _build(self._pending.pop(episode_id), self._truths, self._pictures, self._cameras)
 
     def _of(self, episode_id: str) -> _Pending:
         pending = self._pending.get(episode_id)
@@ -132,7 +161,7 @@ class EpisodeAssembler:
         return pending
 
 
-def _build(pending: _Pending, truths: dict[int, list[_Truth]], pictures: bool) -> EpisodeData:
+def _build(pending: _Pending, truths: dict[int, list[_Truth]], pictures: bool, cameras: tuple[str, ...]) -> EpisodeData:
     end = pending.end
     count = int(end.num_steps)
     steps = [pending.steps[index] for index in range(count + 1)]
@@ -167,6 +196,10 @@ def _build(pending: _Pending, truths: dict[int, list[_Truth]], pictures: bool) -
             sources=sources,
             forward_success=None if truth is None else truth[:, 0],
             backward_success=None if truth is None else truth[:, 1],
+            further_images={
+                camera: _images([pending.views[camera][index] for index in range(count + 1)], pictures)
+                for camera in cameras
+            },
             closed=pending.closed,
         ).validate()
     except ValueError as error:

@@ -25,7 +25,7 @@ def is_clumsy(bag: Path) -> bool:
     return CLUMSY in bag.name
 
 
-def read_for_policy(paths: Paths) -> Iterator[EpisodeData]:
+def read_for_policy(paths: Paths, cameras: Sequence[str] = ()) -> Iterator[EpisodeData]:
     """The episodes of bags as `read_episodes` gives them, without surplus bad attempts.
 
     Of each folder the first so many of them stay as other bags of that folder hold successes; all of them where there
@@ -33,18 +33,19 @@ def read_for_policy(paths: Paths) -> Iterator[EpisodeData]:
     """
     bags = find_bags(paths)
     return itertools.chain.from_iterable(
-        _of_folder(list(inside)) for _, inside in itertools.groupby(bags, key=lambda bag: bag.parent)
+        _of_folder(list(inside), cameras) for _, inside in itertools.groupby(bags, key=lambda bag: bag.parent)
     )
 
 
-def _of_folder(bags: Sequence[Path]) -> Iterator[EpisodeData]:
+def _of_folder(bags: Sequence[Path], cameras: Sequence[str]) -> Iterator[EpisodeData]:
     shown = [bag for bag in bags if not is_clumsy(bag)]
-    clumsy = read_episodes(bag for bag in bags if is_clumsy(bag)) if len(shown) < len(bags) else iter(())
+    bad = [bag for bag in bags if is_clumsy(bag)]
+    clumsy = read_episodes(bad, cameras=cameras) if bad else iter(())
     if shown:
         clumsy = itertools.islice(clumsy, sum(map(_successes, shown)))
     # first, as their names have them: what comes last into a memory stays longest
     yield from clumsy
-    yield from read_episodes(shown)
+    yield from read_episodes(shown, cameras=cameras)
 
 
 def _successes(bag: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from robofume_data.assembler import EpisodeAssembler
 from robofume_data.episode import EpisodeData
 from robofume_data.mcap_records import McapFile, RawMessage
 from robofume_data.message_shapes import ShapedDecoder
+from robofume_data.topics import view_topic
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +46,17 @@ def read_episodes(
     paths: Paths,
     phases: Collection[Phase] | None = None,
     outcomes: Collection[Outcome] | None = None,
+    cameras: Sequence[str] = (),
 ) -> Iterator[EpisodeData]:
     """Whole episodes of bags, one after the other, in the order in which they were recorded.
 
-    paths: bags or folders of bags. phases, outcomes: only these. Episodes that were never closed, or that
-    lack a step, are skipped with a warning that counts them. Paths are checked at once, bags when they are
+    paths: bags or folders of bags. phases, outcomes: only these. cameras: further ones whose pictures are read too.
+    Episodes that were never closed, or that lack a step or a picture, are skipped with a warning that counts them; one
+    that was recorded without one of the cameras raises RobofumeError. Paths are checked at once, bags when they are
     reached.
     """
     bags = [Bag(path) for path in find_bags(paths)]
-    return (episode for bag in bags for episode in bag.episodes(phases, outcomes))
+    return (episode for bag in bags for episode in bag.episodes(phases, outcomes, cameras))
 
 
 class Bag:
@@ -87,14 +90,22 @@ class Bag:
                 yield raw, message
 
     def episodes(
-        self, phases: Collection[Phase] | None = None, outcomes: Collection[Outcome] | None = None
+        self,
+        phases: Collection[Phase] | None = None,
+        outcomes: Collection[Outcome] | None = None,
+        cameras: Sequence[str] = (),
     ) -> Iterator[EpisodeData]:
-        """Whole episodes in order. The bag is read twice: verdicts may come after their steps."""
+        """Whole episodes in order, with the pictures of further cameras. The bag is read twice: verdicts may come after
+        their steps. RobofumeError where an episode was recorded without one of the cameras."""
         self.incomplete = {}
-        assembler = EpisodeAssembler()
-        for raw, message in self.messages(("reward", "label", "episode", "ground_truth")):
+        views = {view_topic(camera): camera for camera in cameras}
+        seen: set[tuple[str, str]] = set()
+        assembler = EpisodeAssembler(cameras=cameras)
+        for raw, message in self.messages(("reward", "label", "episode", "ground_truth", *views)):
             kind = _kind(raw)
-            if kind == "reward":
+            if kind in views:
+                seen.add((message.episode_id, views[kind]))
+            elif kind == "reward":
                 assembler.add_reward(message)
             elif kind == "label":
                 assembler.add_label(message)
@@ -103,15 +114,26 @@ class Bag:
             else:
                 assembler.add_ground_truth(message, raw.log_time)
         ends = assembler.ends
+        for episode_id, end in ends.items():
+            for camera in cameras:
+                if (phases is None or end.phase in phases) and (episode_id, camera) not in seen:
+                    raise RobofumeError(
+                        f"Episode {episode_id} in {self.path} was recorded without the camera {camera}: leave out its "
+                        "bag, or do without the camera."
+                    )
         done: set[str] = set()
-        for raw, step in self.messages(("step",)):
+        for raw, step in self.messages(("step", *views)):
             episode_id = step.episode_id
             if episode_id in done:
                 continue
             if episode_id not in ends:
                 self.incomplete[episode_id] = "it was never closed"
                 continue
-            assembler.add_step(step, raw.log_time)
+            kind = _kind(raw)
+            if kind in views:
+                assembler.add_view(views[kind], step)
+            else:
+                assembler.add_step(step, raw.log_time)
             if not assembler.is_whole(episode_id):
                 continue
             done.add(episode_id)
@@ -127,7 +149,9 @@ class Bag:
             if outcomes is None or episode.outcome in outcomes:
                 yield episode
         for episode_id in ends:
-            self.incomplete[episode_id] = "steps are missing"
+            camera = assembler.blind_camera(episode_id)
+            missing = f"pictures of the camera {camera}" if camera else "steps"
+            self.incomplete[episode_id] = f"{missing} are missing"
         if self.incomplete:
             log.warning("%s: %d episodes are not whole and were skipped.", self.path, len(self.incomplete))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,8 @@ class EpisodeData:
     forward_success: NDArray[np.bool_] | None = None
     """(N + 1,): the simulation's own truth, None where it was not recorded."""
     backward_success: NDArray[np.bool_] | None = None
+    further_images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """(N + 1, H, W, 3) each, RGB: what further cameras saw at the same steps, by the camera's name."""
     closed: int = 0
     """Wall time at which the end of the episode was recorded, ns since 1970; 0 where it is not known."""
 
@@ -84,10 +87,11 @@ class EpisodeData:
         if not 0 <= actions <= self.length:
             raise RobofumeError(f"Episode {self.episode_id} has {self.length} actions, not {actions}.")
         changes: dict[str, object] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
             if isinstance(value, np.ndarray):
-                changes[field.name] = value[: actions + (len(value) > self.length)]
+                changes[item.name] = value[: actions + (len(value) > self.length)]
+        changes["further_images"] = {name: images[: actions + 1] for name, images in self.further_images.items()}
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def validate(self) -> EpisodeData:
@@ -106,8 +110,12 @@ class EpisodeData:
             "forward_success": ((count + 1,), np.bool_),
             "backward_success": ((count + 1,), np.bool_),
         }
+        arrays = {name: getattr(self, name) for name in shapes}
+        for camera, images in self.further_images.items():
+            name = f"further_images[{camera!r}]"
+            arrays[name], shapes[name] = images, shapes["images"]
         for name, (shape, dtype) in shapes.items():
-            array = getattr(self, name)
+            array = arrays[name]
             if array is None:
                 continue
             fits = len(array.shape) == len(shape) and all(

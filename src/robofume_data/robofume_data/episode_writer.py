@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from robofume_common.enums import Actor, RewardSource
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -19,7 +20,7 @@ from robofume_data.bag_writer import BagWriter
 from robofume_data.episode import EpisodeData
 from robofume_data.mcap_writer import Part
 from robofume_data.message_definitions import definition
-from robofume_data.topics import TOPICS
+from robofume_data.topics import TOPICS, view_topic
 
 _WRITTEN = ("step", "reward", "episode", "ground_truth")
 _CDR_HEAD = 4
@@ -43,6 +44,7 @@ class EpisodeWriter:
         self._writer = writer
         self._prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"
         self._typestore = _typestore()
+        self._views: set[str] = set()
         for topic in _WRITTEN:
             writer.add_topic(self._prefix + topic, TOPICS[topic])
 
@@ -57,7 +59,9 @@ class EpisodeWriter:
         for index in range(episode.length + 1):
             if episode.forward_success is not None and episode.backward_success is not None:
                 self._write("ground_truth", self._ground_truth(episode, index), log_time)
-            self._writer.write(self._prefix + "step", self._step(episode, index), log_time)
+            self._writer.write(self._prefix + "step", self._step(episode, index, episode.images), log_time)
+            for camera, images in episode.further_images.items():
+                self._writer.write(self._view_topic(camera), self._step(episode, index, images), log_time)
             if episode.sources[index] != RewardSource.NONE:
                 self._write("reward", self._reward(episode, index), log_time)
         self._write("episode", self._end(episode), log_time)
@@ -75,9 +79,17 @@ class EpisodeWriter:
         seconds, rest = divmod(int(nanoseconds), 1_000_000_000)
         return self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=rest)
 
-    def _step(self, episode: EpisodeData, index: int) -> tuple[Part, Part, Part]:
+    def _view_topic(self, camera: str) -> str:
+        """The topic of a further camera's views, which the bag has from its first episode with one."""
+        topic = self._prefix + view_topic(camera)
+        if topic not in self._views:
+            self._writer.add_topic(topic, TOPICS["step"])
+            self._views.add(topic)
+        return topic
+
+    def _step(self, episode: EpisodeData, index: int, images: NDArray[np.uint8]) -> tuple[Part, Part, Part]:
         """The bytes before the picture, the picture, and the bytes after it."""
-        image = episode.images[index]
+        image = images[index]
         height, width = image.shape[:2]
         stamp = self._time(episode.stamps[index])
         last = index == episode.length

@@ -13,3 +13,12 @@ TOPICS: dict[str, str] = {
     "ground_truth": "robofume_interfaces/msg/GroundTruth",
 }
 """Relative topic name -> message type. A bag holds the resolved names, with the namespace of the robot."""
+
+
+VIEWS = "view_"
+"""How the topics of views begin."""
+
+
+def view_topic(camera: str) -> str:
+    """Topic of the steps as a further camera saw them: a Step that differs from the one on `step` in its image."""
+    return VIEWS + camera

@@ -14,7 +14,7 @@ from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.raw_bags import Kinematics, RawBagConfig, RawBagReader
 from robofume_data.importing.trajectory import Skipped, Trajectory
 from robofume_data.mcap_records import McapFile
-from robofume_data.topics import TOPICS
+from robofume_data.topics import TOPICS, VIEWS
 
 
 class BagImporter:
@@ -78,7 +78,7 @@ def whole_bag(path: Path) -> tuple[int, int] | None:
     }
     try:
         for raw in file:
-            if raw.type_name not in add:
+            if raw.type_name not in add or raw.topic.rsplit("/", 1)[-1].startswith(VIEWS):
                 continue
             take_in, timed, completes = add[raw.type_name]
             message = decode(raw)

@@ -234,7 +234,12 @@ def resized(episode: EpisodeData, size: int) -> EpisodeData:
     """An episode with pictures of `size` x `size`; 0: as they are."""
     if not size:
         return episode
-    return dataclasses.replace(episode, images=np.stack([picture(image, size) for image in episode.images]))
+
+    def smaller(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.stack([picture(image, size) for image in images])
+
+    further = {camera: smaller(images) for camera, images in episode.further_images.items()}
+    return dataclasses.replace(episode, images=smaller(episode.images), further_images=further)
 
 
 def with_labels(episode: EpisodeData, probabilities: NDArray[np.float64], verdicts: NDArray[np.uint8]) -> EpisodeData:

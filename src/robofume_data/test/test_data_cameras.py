@@ -1,0 +1,115 @@
+"""Episodes that several cameras saw: their pictures come together, and one that is missing is named."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from recorded_episodes import make_episode
+from robofume_common.enums import Outcome, Phase
+from robofume_common.errors import RobofumeError
+from robofume_data.assembler import EpisodeAssembler
+from robofume_data.bad_attempts import read_for_policy
+from robofume_data.bag_reader import Bag, read_episodes
+from robofume_data.bag_writer import BagWriter
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import EpisodeWriter, write_episodes
+from robofume_data.importing.bags import whole_bag
+from robofume_data.importing.conversion import resized
+from test_data_assembler import STEPS, end, step, time
+
+CAMERAS = ("wrist", "side")
+
+
+def seen_by(episode: EpisodeData, *cameras: str) -> EpisodeData:
+    """The episode as further cameras saw it too, each in a size of its own."""
+    random = np.random.default_rng(7)
+    further = {
+        camera: random.integers(0, 256, (len(episode.images), 9, 10 + place, 3), dtype=np.uint8)
+        for place, camera in enumerate(cameras)
+    }
+    return dataclasses.replace(episode, further_images=further)
+
+
+EPISODES = [seen_by(make_episode(number), *CAMERAS) for number in range(3)]
+
+
+def assert_pictures(read: EpisodeData, written: EpisodeData, *cameras: str) -> None:
+    assert read.episode_id == written.episode_id
+    np.testing.assert_array_equal(read.images, written.images)
+    assert list(read.further_images) == list(cameras)
+    for camera in cameras:
+        np.testing.assert_array_equal(read.further_images[camera], written.further_images[camera])
+
+
+@pytest.mark.parametrize("cameras", [(), ("side",), CAMERAS, ("side", "wrist")])
+def test_a_bag_gives_the_cameras_that_are_asked_for(tmp_path, cameras) -> None:
+    path = tmp_path / "demos_0000.mcap"
+    write_episodes(path, EPISODES)
+    for way in (read_episodes, read_for_policy):
+        for read, written in zip(way(path, cameras=cameras), EPISODES, strict=True):
+            assert_pictures(read, written, *cameras)
+    assert whole_bag(path) == (3, sum(episode.length for episode in EPISODES))
+
+
+def test_a_camera_that_was_not_recorded_is_named_with_the_episode(tmp_path) -> None:
+    path = tmp_path / "demos_0000.mcap"
+    alone = dataclasses.replace(EPISODES[1], further_images={"wrist": EPISODES[1].further_images["wrist"]})
+    write_episodes(path, [EPISODES[0], alone])
+    assert len(list(read_episodes(path, cameras=["wrist"]))) == 2
+    with pytest.raises(RobofumeError, match=r"practice-00001 .*demos_0000\.mcap was recorded without the camera side"):
+        list(read_episodes(path, cameras=CAMERAS))
+    forward = list(read_episodes(path, phases=[Phase.FORWARD], cameras=CAMERAS))  # the other one is not asked for
+    assert [episode.episode_id for episode in forward] == ["practice-00000"]
+
+
+def test_an_episode_that_lost_a_picture_is_skipped_and_told(tmp_path) -> None:
+    path = tmp_path / "demos_0000.mcap"
+    with BagWriter(path) as writer:
+        episodes, write, count = EpisodeWriter(writer), writer.write, iter(range(100))
+        writer.write = lambda topic, *rest: None if topic == "/view_side" and next(count) == 2 else write(topic, *rest)
+        for episode in EPISODES:
+            episodes.add(episode)
+    bag = Bag(path)
+    assert [episode.episode_id for episode in bag.episodes(cameras=CAMERAS)] == ["practice-00001", "practice-00002"]
+    assert bag.incomplete == {"practice-00000": "pictures of the camera side are missing"}
+    assert len(list(bag.episodes(cameras=["wrist"]))) == 3
+
+
+def test_an_episode_waits_for_its_views_and_for_none_of_before_a_restart() -> None:
+    assembler = EpisodeAssembler(cameras=["wrist"])
+    for index in range(STEPS + 1):
+        assembler.add_step(step(index))
+    assembler.add_end(end())
+    old = step(STEPS, red=99)
+    old.stamp = time(77)
+    for view in (*(step(index, red=100 + index) for index in range(STEPS)), old):
+        assembler.add_view("wrist", view)
+    assert not assembler.is_whole("e") and assembler.open_episodes == ["e"]
+    assert assembler.blind_camera("e") == "wrist"
+    with pytest.raises(RobofumeError, match="'e' cannot be taken: pictures of the camera wrist"):
+        assembler.take("e")
+    assembler.add_view("wrist", step(STEPS, red=100 + STEPS))
+    episode = assembler.take("e")
+    assert episode.images[:, 0, 0, 0].tolist() == list(range(STEPS + 1))
+    assert episode.further_images["wrist"][:, 0, 0, 0].tolist() == list(range(100, 101 + STEPS))
+
+
+def test_further_pictures_are_checked_cut_short_and_resized_with_the_first() -> None:
+    episode = seen_by(make_episode(1, outcome=Outcome.TIMEOUT), *CAMERAS).validate()
+    short = episode.first_steps(2).validate()
+    assert_pictures(short, dataclasses.replace(
+        episode, images=episode.images[:3],
+        further_images={camera: images[:3] for camera, images in episode.further_images.items()},
+    ), *CAMERAS)  # fmt: skip
+    small = resized(episode, 8)
+    assert [images.shape for images in (small.images, *small.further_images.values())] == [(7, 8, 8, 3)] * 3
+    for wrong in (episode.images[:-1], episode.images.astype(np.float32)):
+        with pytest.raises(RobofumeError, match=r"further_images\['wrist'\]"):
+            dataclasses.replace(episode, further_images={"wrist": wrong}).validate()
+
+
+def test_an_episode_without_an_action_has_its_one_view(tmp_path) -> None:
+    episode = seen_by(make_episode(2, 0, Outcome.ABORTED), "wrist")
+    write_episodes(tmp_path / "a.mcap", [episode])
+    (read,) = read_episodes(tmp_path / "a.mcap", cameras=["wrist"])
+    assert_pictures(read, episode, "wrist")
