@@ -50,7 +50,7 @@ class EpisodeConverter:
         """Convert one episode; None if there is nothing to learn from (aborted, a nudge, no action, of unknown
         outcome and without a known verdict).
 
-        Raises RobofumeError if its images have another size than the policy's, or are of another number of cameras.
+        Raises RobofumeError if its images have another size than the policy's, or one of its cameras is missing.
         """
         episode.validate()
         self._check(episode)
@@ -68,7 +68,7 @@ class EpisodeConverter:
         return EpisodeTransitions(
             episode_id=episode.episode_id,
             instruction_embedding=self.language(episode.instruction),
-            images=seen(self.network, episode.images[: last + 1]),
+            images=seen(self.network, self._pictures(episode, last + 1)),
             proprioception=episode.proprioception[: last + 1].astype(np.float32),
             actions=_pad(np.clip(actions, -1.0, 1.0)),
             rewards=_pad(rewards),
@@ -85,14 +85,30 @@ class EpisodeConverter:
                 f"Episode {episode.episode_id} has {state} values of proprioception a step, but the network's "
                 f"proprioception_dimension is {self.network.proprioception_dimension}: set it to {state}."
             )
-        size, *_, channels = shape = self.network.image_shape
+        size = self.network.image_size
         if self.network.encoder == "none":
             return
-        if episode.images.shape[1:] != shape:
-            raise RobofumeError(
-                f"Episode {episode.episode_id} has images of {episode.images.shape[1:]}, but the policy is set to "
-                f"{size}x{size}x{channels}: record with that policy image size, or set the network's image_size."
-            )
+        for camera in self.network.further_cameras:
+            if camera not in episode.further_images:
+                raise RobofumeError(
+                    f"Episode {episode.episode_id} has no pictures of the camera {camera}: leave it out, or take the "
+                    "camera out of the network's further_cameras."
+                )
+        for images in self._of_cameras(episode):
+            if images.shape[1:] != (size, size, 3):
+                raise RobofumeError(
+                    f"Episode {episode.episode_id} has images of {images.shape[1:]}, but the policy is set to "
+                    f"{size}x{size}x3: record with that policy image size, or set the network's image_size."
+                )
+
+    def _of_cameras(self, episode: EpisodeData) -> list[np.ndarray]:
+        """(N + 1, H, W, 3) of each camera, in the order of the policy's channels."""
+        return [episode.images, *(episode.further_images[camera] for camera in self.network.further_cameras)]
+
+    def _pictures(self, episode: EpisodeData, steps: int) -> np.ndarray:
+        """(steps, H, W, 3 * cameras) of the first steps."""
+        pictures = [images[:steps] for images in self._of_cameras(episode)]
+        return np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0]
 
 
 def known_transitions(episode: EpisodeData) -> np.ndarray:

@@ -29,7 +29,7 @@ def checked_policy(
         expected_architecture: of the weights in use, '' where there are none.
 
     Raises RobofumeError, a sentence that says why, when they are damaged, not finite, of another architecture or for
-    another task or image size. The caller then keeps the ones it has.
+    another task, image size or number of cameras. The caller then keeps the ones it has.
     """
     if hashlib.sha256(data).hexdigest() != sha256:
         raise RobofumeError("New weights were refused: their checksum does not fit, they were damaged on the way.")
@@ -39,6 +39,12 @@ def checked_policy(
             f"{expected_architecture}. Start the policy node from the checkpoint that the learner started from."
         )
     policy = load_policy(data, architecture)
+    if policy.config.further_cameras:
+        raise RobofumeError(
+            f"The weights are for the pictures of {policy.config.cameras} cameras (also "
+            f"{', '.join(policy.config.further_cameras)}), but the graph gives a policy those of the first alone: use "
+            "one that was trained without network.further_cameras."
+        )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in policy.network.state_dict().values()):
         raise RobofumeError("New weights were refused: not all of them are finite; look at the learner's losses.")
     if policy.config.action_dimension != action_dimension:

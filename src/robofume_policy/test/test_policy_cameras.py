@@ -5,19 +5,38 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from robofume_common.action import ActionSpace
 from robofume_common.errors import RobofumeError
+from robofume_data.bag_reader import read_episodes
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import write_episodes
 from robofume_policy.agents import create_agent
-from robofume_policy.config import NetworkConfig
+from robofume_policy.config import NetworkConfig, PretrainingConfig
+from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.encoder import ConvEncoder, create_encoder, random_shift, seen
 from robofume_policy.frozen_encoder import FrozenEncoder
+from robofume_policy.language import InstructionEncoder
 from robofume_policy.networks import Policy
+from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.policy_network import load_policy, serialise_policy
+from robofume_policy.pretraining import fill_memory, pretrain
 from robofume_policy.replay import EpisodeTransitions, ReplayMemory
+from robofume_policy.replay_cache import ReplayCache
+from robofume_policy.weight_intake import policy_from_checkpoint
 from test_policy_agents import AGENT, NETWORK, DotWorld
 from test_policy_frozen_encoder import make
+from test_policy_learning_pipeline import make_episode
 
 TWO = replace(NETWORK, further_cameras=("wrist",))
 SENTENCE = np.eye(5, dtype=np.float32)[0]
+SPACE = ActionSpace()
+WHOLE = NetworkConfig(image_size=40, hidden_size=32, image_features=16, further_cameras=("wrist", "side"))
+
+
+def seen_by(number: int, *cameras: str) -> EpisodeData:
+    """A random episode whose further cameras saw other pictures than the first."""
+    others = {camera: make_episode(100 * (place + 1) + number).images for place, camera in enumerate(cameras)}
+    return replace(make_episode(number), further_images=others)
 
 
 class HintWorld(DotWorld):
@@ -117,3 +136,55 @@ def test_a_policy_says_which_pictures_it_needs() -> None:
 def test_cameras_that_cannot_be_are_refused(settings, word) -> None:
     with pytest.raises(RobofumeError, match=word):
         NetworkConfig(**settings)
+
+
+def test_pictures_enter_the_memory_in_the_order_of_the_setting() -> None:
+    episode = seen_by(1, "side", "unused", "wrist")
+    language = InstructionEncoder()
+    transitions = EpisodeConverter(WHOLE, SPACE, language, discount=0.9, n_step=1)(episode)
+    wanted = [episode.images, episode.further_images["wrist"], episode.further_images["side"]]
+    count = episode.success_index + 1
+    assert (transitions.images == np.concatenate(wanted, axis=-1)[:count]).all()
+    one = EpisodeConverter(replace(WHOLE, further_cameras=()), SPACE, language, discount=0.9, n_step=1)
+    assert (one(episode).images == episode.images[:count]).all()
+
+
+def test_an_episode_that_a_camera_did_not_see_is_refused() -> None:
+    converter = EpisodeConverter(WHOLE, SPACE, InstructionEncoder(), discount=0.9, n_step=1)
+    with pytest.raises(RobofumeError, match="episode-3 has no pictures of the camera side"):
+        converter(seen_by(3, "wrist"))
+    whole = seen_by(3, "wrist", "side")
+    short = {**whole.further_images, "side": whole.images[:, :24]}
+    with pytest.raises(RobofumeError, match=r"episode-3 has images of \(24, 40, 3\)"):
+        converter(replace(whole, further_images=short))
+
+
+def test_from_bags_of_several_cameras_to_practice_and_weights(tmp_path) -> None:
+    """Recorded, read, kept in the replay cache, trained, continued, practised and published."""
+    bag, recorded = tmp_path / "demos_0000.mcap", [seen_by(n, "wrist", "side") for n in range(4)]
+    write_episodes(bag, recorded)
+
+    def read():
+        return read_episodes(bag, cameras=WHOLE.further_cameras)
+
+    converter = EpisodeConverter(WHOLE, SPACE, InstructionEncoder(), discount=0.9, n_step=3)
+    held = fill_memory(recorded, converter, 1000)
+    mapped = fill_memory(read(), converter, 1000, cache=ReplayCache(tmp_path / "replay", [bag]))
+    batches = [memory.sample(16, np.random.default_rng(0)) for memory in (held, mapped)]
+    assert (batches[0].images == batches[1].images).all() and batches[0].next_images.shape == (16, 40, 40, 9)
+    agent = replace(AGENT, discount=0.9, random_shift=2)
+    trained = [
+        pretrain(
+            read(), tmp_path / place, action_space=SPACE, network=WHOLE, agent=agent,
+            config=PretrainingConfig(updates=updates),
+        )
+        for place, updates in (("whole", 4), ("parts", 2), ("parts", 4))
+    ]  # fmt: skip
+    assert trained[0].weights() == trained[2].weights() != trained[1].weights()
+    learner = OnlineLearner.from_pretrained(tmp_path / "whole", read())
+    learner.add_episode(seen_by(50, "wrist", "side"))
+    assert all(np.isfinite(list(learner.train(2).values())))
+    policy = load_policy(*learner.weights())
+    assert policy.act(batches[0].images[0], np.zeros(7), InstructionEncoder()("go")).shape == (4,)
+    with pytest.raises(RobofumeError, match=r"3 cameras \(also wrist, side\)"):
+        policy_from_checkpoint(tmp_path / "whole", SPACE, 40)
