@@ -99,3 +99,23 @@ def test_prior_data_that_do_not_fit_are_refused(capsys, run, tmp_path):
     code, said = pretrain(capsys, run, "--prior", str(tmp_path / "nowhere"))
     assert code == 1 and "There is no bag" in said
     assert pretrain(capsys, run, "--prior")[0] == 0  # none any more
+
+
+def test_bags_of_two_cameras_are_learnt_from_and_one_without_is_refused(capsys, run, tmp_path):
+    def with_wrist(name: str) -> EpisodeData:
+        plain = episode(name)
+        return dataclasses.replace(plain, further_images={"wrist": plain.images[:, ::-1].copy()})
+
+    (run / "config.yaml").write_text(
+        "task: pot_pick_and_place\nsettings: {network: {further_cameras: [wrist], hidden_size: 32}}\n"
+    )
+    code, said = pretrain(capsys, run)
+    assert code == 1 and "Episode demo-1 in" in said and "recorded without the camera wrist" in said
+    (demos,) = (run / "bags" / "demos").glob("*.mcap")
+    demos.unlink()
+    write_episodes(demos, [with_wrist("demo-1"), with_wrist("demo-02")])
+    code, said = pretrain(capsys, run, "--prior", prior(tmp_path / "bridge", with_wrist("bridge-0")))
+    assert code == 0 and "Prior data: 1 episodes" in said, said
+    _, tensors, state = CheckpointStore(run / "pretrained").load()
+    assert state["network"]["further_cameras"] == ["wrist"]
+    assert tensors["network.encoder.stem.weight"].shape[1] == 6 * 16

@@ -51,6 +51,21 @@ def test_a_bag_gives_the_cameras_that_are_asked_for(tmp_path, cameras) -> None:
     assert whole_bag(path) == (3, sum(episode.length for episode in EPISODES))
 
 
+def test_views_may_come_after_the_end_of_their_episode(tmp_path) -> None:
+    path, late = tmp_path / "demos_0000.mcap", []
+    with BagWriter(path) as writer:
+        episodes, write = EpisodeWriter(writer), writer.write
+        for episode in EPISODES:
+            writer.write = lambda topic, *rest: late.append((topic, *rest)) if "view" in topic else write(topic, *rest)
+            episodes.add(episode)
+            writer.write = write
+            while late:
+                writer.write(*late.pop(0))
+    for read, written in zip(read_episodes(path, cameras=CAMERAS), EPISODES, strict=True):
+        assert_pictures(read, written, *CAMERAS)
+    assert whole_bag(path) == (3, sum(episode.length for episode in EPISODES))
+
+
 def test_a_camera_that_was_not_recorded_is_named_with_the_episode(tmp_path) -> None:
     path = tmp_path / "demos_0000.mcap"
     alone = dataclasses.replace(EPISODES[1], further_images={"wrist": EPISODES[1].further_images["wrist"]})

@@ -14,6 +14,7 @@ from robofume_common.errors import RobofumeError
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.evaluation import LIKE, describe, read_evaluation
+from robofume_bringup.stages.networks import network_of
 from robofume_bringup.task_files import task_description
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def adapt_policy(
     from robofume_data.bag_reader import find_bags
     from robofume_policy.adaptation import adapt, check_shape
     from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
-    from robofume_policy.config import AdaptationConfig, NetworkConfig, ReplayConfig
+    from robofume_policy.config import AdaptationConfig, ReplayConfig
     from robofume_policy.lineage import Generation, all_data, read_lineage, write_lineage
     from robofume_policy.replay_cache import ReplayCache
     from robofume_policy.trained_agent import TrainedAgent
@@ -72,10 +73,7 @@ def adapt_policy(
         AdaptationConfig,
         {"seed": config.seed, **config.of("adaptation"), "updates": config.adaptation_updates},
     )
-    network = from_dict(
-        NetworkConfig,
-        {"action_dimension": action_space.dimension, **config.of("network"), "image_size": config.image_size},
-    )
+    network = network_of(config)
     if chosen:
         stored = TrainedAgent.from_state_dict(*read_checkpoint(chosen))
         check_shape(stored, network, action_space, chosen)
@@ -91,8 +89,8 @@ def adapt_policy(
     ):
         trained, errors = adapt(
             directory.source,
-            read_for_policy(own_data),
-            read_for_policy(target),
+            read_for_policy(own_data, network.further_cameras),
+            read_for_policy(target, network.further_cameras),
             directory.adapted,
             action_space=action_space,
             network=network,

@@ -10,6 +10,7 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.stages.context import StageContext
+from robofume_bringup.stages.networks import network_of
 from robofume_bringup.stages.prior import PriorData, fitting
 from robofume_bringup.task_files import task_description
 
@@ -33,10 +34,10 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
             )
         shutil.rmtree(directory.pretrained, ignore_errors=True)
     with context.timed(STAGE):
-        demonstrations = directory.bag_files("demos")
+        demonstrations, cameras = directory.bag_files("demos"), network_of(context.config).further_cameras
         prior = find_bags([Path(path) for path in context.config.prior])
         updates = _train(
-            context, read_for_policy(demonstrations), directory.pretrained, context.config.pretraining_updates,
+            context, read_for_policy(demonstrations, cameras), directory.pretrained, context.config.pretraining_updates,
             "Pre-training the policy", cache=ReplayCache(directory.replay, [*prior, *demonstrations]),
         )  # fmt: skip
     also = "prior data and the demonstrations" if context.config.prior else "the demonstrations"
@@ -57,7 +58,8 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     _need_demonstrations(context)
     if steps < 0 or upsampling < 1:
         raise RobofumeError("--first-steps must be 0 or more, and --upsampling 1 or more.")
-    practised = first_steps(read_episodes(directory.bag_files("practice")), steps)
+    cameras = network_of(context.config).further_cameras
+    practised = first_steps(read_episodes(directory.bag_files("practice"), cameras=cameras), steps)
     if not practised:
         raise RobofumeError(
             f"The run {directory.name} has no episode of practice in its first {steps} steps: run `robofume practice "
@@ -69,7 +71,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     with context.timed(RETRAIN):
         updates = _train(
             context,
-            [*read_for_policy(directory.bag_files("demos")), *practised],
+            [*read_for_policy(directory.bag_files("demos"), cameras), *practised],
             directory.retrained,
             context.config.retraining_updates,
             "Training a new policy",
@@ -99,7 +101,6 @@ def _train(
     from robofume_common.parameters import from_dict
     from robofume_policy.config import (
         AgentConfig,
-        NetworkConfig,
         PretrainingConfig,
         ReplayConfig,
     )
@@ -110,10 +111,6 @@ def _train(
     options = from_dict(
         PretrainingConfig, {"seed": config.seed, **config.of("pretraining"), "updates": updates}
     )
-    network = from_dict(
-        NetworkConfig,
-        {"action_dimension": action_space.dimension, **config.of("network"), "image_size": config.image_size},
-    )
     replay = from_dict(ReplayConfig, config.of("replay"))
     prior = PriorData(config)
     if config.prior:
@@ -123,7 +120,7 @@ def _train(
             fitting(prior.before(episodes), replay.offline_capacity) if config.prior else episodes,
             folder,
             action_space=action_space,
-            network=network,
+            network=network_of(config),
             agent=from_dict(AgentConfig, config.of("agent")),
             replay=replay,
             config=options,

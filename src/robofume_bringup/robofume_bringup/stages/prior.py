@@ -12,6 +12,7 @@ from robofume_common.enums import Outcome, Verdict
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.run_config import RunConfig
+from robofume_bringup.stages.networks import network_of
 from robofume_bringup.task_files import task_description
 
 _TOLERANCE = 1.05
@@ -41,7 +42,8 @@ class PriorData:
         from robofume_data.bad_attempts import read_for_policy
 
         seen: set[str] = set()
-        for episode in read_for_policy([Path(path) for path in self._config.prior]):
+        cameras = network_of(self._config).further_cameras
+        for episode in read_for_policy([Path(path) for path in self._config.prior], cameras):
             self._check_name(episode, seen)
             seen.add(episode.episode_id)
             self._check(episode)
