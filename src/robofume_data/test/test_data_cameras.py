@@ -1,10 +1,12 @@
 """Episodes that several cameras saw: their pictures come together, and one that is missing is named."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from recorded_episodes import make_episode
+from rlds_examples import example, jpeg, tfrecord
 from robofume_common.enums import Outcome, Phase
 from robofume_common.errors import RobofumeError
 from robofume_data.assembler import EpisodeAssembler
@@ -14,7 +16,11 @@ from robofume_data.bag_writer import BagWriter
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import EpisodeWriter, write_episodes
 from robofume_data.importing.bags import whole_bag
-from robofume_data.importing.conversion import resized
+from robofume_data.importing.conventions import load_conventions
+from robofume_data.importing.conversion import ImportOptions, resized
+from robofume_data.importing.lerobot import LeRobotReader
+from robofume_data.importing.rlds import read_shard
+from robofume_data.importing.run import Source, import_sources
 from test_data_assembler import STEPS, end, step, time
 
 CAMERAS = ("wrist", "side")
@@ -128,3 +134,49 @@ def test_an_episode_without_an_action_has_its_one_view(tmp_path) -> None:
     write_episodes(tmp_path / "a.mcap", [episode])
     (read,) = read_episodes(tmp_path / "a.mcap", cameras=["wrist"])
     assert_pictures(read, episode, "wrist")
+
+
+def test_data_sets_of_several_cameras_are_imported(tmp_path) -> None:
+    """Their pictures begin with the first one's, and keep to it; an episode without them is left out and named."""
+    views = {"steps/observation/image_1": [jpeg(200 - 20 * index) for index in range(6)]}
+    short = {"steps/observation/image_1": [jpeg(1)] * 5}
+    shard = tmp_path / "pots.tfrecord"
+    shard.write_bytes(tfrecord(example(6, **views), example(6, **short), example(6)))
+    conventions = dataclasses.replace(load_conventions("bridge"), further_images=("wrist=observation/image_1",))
+    for size, shape in ((0, (12, 16)), (8, (8, 8))):
+        folder, options = tmp_path / f"bags{size}", ImportOptions(image_size=size)
+        (report,) = import_sources([Source("pots", shard, read_shard)], folder, conventions, options, disk_floor=0)
+        short_of_one, blind = (item.reason for item in report.skipped)
+        assert short_of_one == "it has 6 pictures and 5 of the camera wrist"
+        assert "no pictures 'observation/image_1'" in blind and report.episodes == 1
+        (episode,) = read_episodes(folder, cameras=["wrist"])
+        wrist = episode.further_images["wrist"]
+        assert wrist.shape == episode.images.shape == (5, *shape, 3)
+        reds = [images[:, 5, 5, 0].astype(int) for images in (episode.images, wrist)]
+        assert np.abs(reds[0] - np.arange(20, 120, 20)).max() < 4  # without the first step
+        assert np.abs(reds[1] - np.arange(180, 80, -20)).max() < 4
+
+
+@pytest.mark.parametrize("name", ["v2.1_video", "v3.0_video", "v3.0_image"])
+def test_a_lerobot_data_set_gives_the_fields_that_are_named(name, tmp_path) -> None:
+    reader = LeRobotReader(Path(__file__).parent / "lerobot_data" / name)
+    bridge, field = load_conventions("bridge_lerobot"), "observation.images.image_0"
+    sources = [Source(reader.name(part), part, reader) for part in reader.parts]
+    same = dataclasses.replace(bridge, further_images=(f"wrist={field}",))
+    (report,) = import_sources(sources, tmp_path, same, ImportOptions(), disk_floor=0)
+    assert (report.skipped, report.episodes) == ([], 3)
+    for episode in read_episodes(tmp_path, cameras=["wrist"]):
+        np.testing.assert_array_equal(episode.further_images["wrist"], episode.images)
+    missing = dataclasses.replace(bridge, further_images=("wrist=observation.images.image_9",))
+    with pytest.raises(RobofumeError, match=r"no 'observation\.images\.image_9'; it has observation\.images\.image_0"):
+        next(reader(reader.parts[0], missing))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [(("wrist",), "CAMERA=FIELD"), (("=field",), "CAMERA=FIELD"), (("a/b=field",), "CAMERA=FIELD"),
+     (("wrist=a", "wrist=b"), "twice")],
+)  # fmt: skip
+def test_further_images_that_cannot_be_are_refused(given, sentence) -> None:
+    with pytest.raises(RobofumeError, match=sentence):
+        dataclasses.replace(load_conventions("bridge"), further_images=given)

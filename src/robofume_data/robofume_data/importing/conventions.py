@@ -24,6 +24,9 @@ class Conventions:
     name: str = setting("", "Name of the data set; episode ids begin with it")
     rate: float = setting(5.0, "Control rate, where the data carry no time", unit="Hz", minimum=0.1, maximum=1000.0)
     image: str = setting("", "Field of the picture")
+    further_images: tuple[str, ...] = setting(
+        (), "What further cameras saw, as CAMERA=FIELD each: [wrist=observation/image_1]"
+    )
     state: tuple[str, ...] = setting((), "Fields of the state, put after one another")
     action: tuple[str, ...] = setting((), "Fields of the action, put after one another; none: actions from states")
     instruction: str = setting("", "Field of the sentence; empty: where the format keeps it")
@@ -67,6 +70,20 @@ class Conventions:
                 raise RobofumeError(f"Conventions {self.name}: {side}_gripper needs two different numbers.")
         if len(self.down) != 3:
             raise RobofumeError(f"Conventions {self.name}: down needs three angles.")
+        for item in self.further_images:
+            camera, _, field = item.partition("=")
+            if not (camera.isascii() and camera.isidentifier() and field):
+                raise RobofumeError(
+                    f"Conventions {self.name}: further_images takes CAMERA=FIELD, such as wrist=observation/image_1, "
+                    f"not {item!r}; a camera's name has letters, digits and _."
+                )
+        if len(self.image_fields) < len(self.further_images):
+            raise RobofumeError(f"Conventions {self.name}: further_images names a camera twice.")
+
+    @property
+    def image_fields(self) -> dict[str, str]:
+        """Field of the pictures of each further camera, by the camera's name."""
+        return {camera: field for camera, _, field in (item.partition("=") for item in self.further_images)}
 
     @property
     def state_dimension(self) -> int:

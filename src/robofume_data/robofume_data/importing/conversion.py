@@ -70,13 +70,9 @@ def to_episode(
     stamps = trajectory.stamps[first:] if trajectory.stamps is not None else None
     if stamps is None:
         stamps = (np.arange(count) * (1e9 / conventions.rate)).astype(np.int64)
-    given, size = trajectory.images[first:], options.image_size
-    if isinstance(given, LatePictures) and not size:
-        images = cast("NDArray[np.uint8]", given)  # as far as writing it goes
-    elif isinstance(given, np.ndarray) and (not size or given.shape[1:3] == (size, size)):
-        images = given
-    else:
-        images = np.stack([picture(image, size) for image in _of_one_size(given)])
+    for camera, pictures in trajectory.further_images.items():
+        if len(pictures) != len(trajectory.images):
+            raise RobofumeError(f"it has {len(trajectory.images)} pictures and {len(pictures)} of the camera {camera}")
     direction = Direction(options.direction)
     return EpisodeData(
         episode_id=trajectory.name,
@@ -87,7 +83,11 @@ def to_episode(
         outcome=outcome,
         success_index=success_index,
         assisted_reset_before=True,  # nobody knows what the scene was before
-        images=images,
+        images=_pictures(trajectory.images[first:], options.image_size),
+        further_images={
+            camera: _pictures(pictures[first:], options.image_size)
+            for camera, pictures in trajectory.further_images.items()
+        },
         proprioception=states.astype(np.float32),
         actions=actions.astype(np.float32),
         actors=np.full(count - 1, Actor(options.actor), np.uint8),
@@ -258,6 +258,15 @@ def with_labels(episode: EpisodeData, probabilities: NDArray[np.float64], verdic
         probabilities=probabilities.astype(np.float32),
         sources=np.where(answered, RewardSource.VLM, RewardSource.NONE).astype(np.uint8),
     ).validate()
+
+
+def _pictures(given: object, size: int) -> NDArray[np.uint8]:
+    """One array of pictures, of `size` x `size` where it is not 0."""
+    if isinstance(given, LatePictures) and not size:
+        return cast("NDArray[np.uint8]", given)  # as far as writing it goes
+    if isinstance(given, np.ndarray) and (not size or given.shape[1:3] == (size, size)):
+        return given
+    return np.stack([picture(image, size) for image in _of_one_size(given)])
 
 
 def _of_one_size(images: object) -> list[bytes | NDArray[np.uint8]]:

@@ -76,7 +76,8 @@ class LeRobotReader:
                     yield Skipped(name, f"it cannot be read ({_reason(error)})")
 
     def _check(self, conventions: Conventions) -> None:
-        for field in (conventions.image, *conventions.state, *conventions.action):
+        fields = (conventions.image, *conventions.image_fields.values(), *conventions.state, *conventions.action)
+        for field in fields:
             if field not in self.features:
                 raise RobofumeError(f"The data set {self.root} has no {field!r}; it has {', '.join(self.features)}.")
 
@@ -84,11 +85,6 @@ class LeRobotReader:
         rows = rows.sort_by("frame_index")
         if rows["frame_index"].to_pylist() != list(range(len(rows))):
             raise RobofumeError("its frames are not 0, 1, 2 and so on")
-        if self.features[conventions.image]["dtype"] == "video":
-            video = self._video(number, conventions.image)
-            images: list[Any] = frames(self.root / video.path, video.start, len(rows), self.fps)
-        else:
-            images = [self._picture(item) for item in rows[conventions.image].to_pylist()]
         rewards = None
         if "next.reward" in rows.column_names:  # of the step that leads to the next observation
             rewards = np.zeros(len(rows))
@@ -106,7 +102,10 @@ class LeRobotReader:
         return Trajectory(
             name=name,
             instruction=self._sentence(rows, conventions),
-            images=images,
+            images=self._pictures(number, rows, conventions.image),
+            further_images={
+                camera: self._pictures(number, rows, field) for camera, field in conventions.image_fields.items()
+            },
             states=_numbers(rows, conventions.state),
             actions=_numbers(rows, conventions.action) if conventions.action else None,
             stamps=np.round(np.arange(len(rows)) * (1e9 / self.fps)).astype(np.int64),
@@ -136,6 +135,12 @@ class LeRobotReader:
             columns = [name for name in pq.read_schema(file).names if not name.startswith("stats/")]
             found.update({row["episode_index"]: row for row in pq.read_table(file, columns=columns).to_pylist()})
         return found
+
+    def _pictures(self, number: int, rows: pa.Table, key: str) -> list[Any]:
+        if self.features[key]["dtype"] == "video":
+            video = self._video(number, key)
+            return list(frames(self.root / video.path, video.start, len(rows), self.fps))
+        return [self._picture(item) for item in rows[key].to_pylist()]
 
     def _video(self, number: int, key: str) -> _Video:
         if self.version == "v2.1":

@@ -51,18 +51,24 @@ def read_shard(path: Path, conventions: Conventions) -> Iterator[Trajectory | Sk
 
 
 def _trajectory(name: str, example: Example, conventions: Conventions) -> Trajectory:
-    images = example.get(f"steps/{conventions.image}")
-    if not isinstance(images, list):
-        raise RobofumeError(f"it has no pictures {conventions.image!r}; it has {_names(example)}")
+    images = _pictures(example, conventions.image)
     rewards = example.get("steps/reward")
     return Trajectory(
         name=name,
         instruction=_instruction(example, conventions.instruction),
         images=images,
+        further_images={camera: _pictures(example, field) for camera, field in conventions.image_fields.items()},
         states=_numbers(example, conventions.state, len(images)),
         actions=_numbers(example, conventions.action, len(images)) if conventions.action else None,
         rewards=rewards.astype(np.float64) if isinstance(rewards, np.ndarray) and len(rewards) == len(images) else None,
     )
+
+
+def _pictures(example: Example, name: str) -> list[bytes]:
+    images = example.get(f"steps/{name}")
+    if not isinstance(images, list):
+        raise RobofumeError(f"it has no pictures {name!r}; it has {_names(example)}")
+    return images
 
 
 def _numbers(example: Example, names: tuple[str, ...], count: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ class Trajectory:
     """(S,) of RewardSource: who gave these verdicts."""
     outcome: tuple[int, int] | None = None
     """Outcome of the episode and index of its success (-1: none), where the data say it beside verdicts."""
+    further_images: Mapping[str, Sequence[bytes | NDArray[np.uint8]]] = field(default_factory=dict)
+    """S pictures of each further camera, by its name."""
     success: bool | None = None
     """Whether it ended in success, where somebody said so; it goes before the labels of the conventions."""
 
