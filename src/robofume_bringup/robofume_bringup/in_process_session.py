@@ -37,13 +37,20 @@ class InProcessSession:
         task: the scene's task.
         log: file that the switcher's and the learner's sentences are written to.
         interruption: asked after each control step whether to stop.
+        further_cameras: of the simulation, which the policy sees beside the first one.
 
     Raises RobofumeError for nodes that cannot run so.
     """
 
     def __init__(
-        self, nodes: Sequence[NodeDescription], task: TaskDescription, log: Path, interruption: Interruption
+        self,
+        nodes: Sequence[NodeDescription],
+        task: TaskDescription,
+        log: Path,
+        interruption: Interruption,
+        further_cameras: Sequence[str] = (),
     ) -> None:
+        self._cameras = tuple(further_cameras)
         self._configs = {node.name: node.settings() for node in nodes}
         strangers = sorted(set(self._configs) - set(KNOWN))
         if strangers or "sim" not in self._configs or not self._configs["sim"].lockstep:
@@ -65,15 +72,19 @@ class InProcessSession:
         configs = self._configs
         model = _reward_model(configs["reward"]) if configs["reward"].judge == "vlm" else None
         if "learner" in configs:
-            self._learner = InProcessLearner(configs["learner"], self._note)
-        self._graph = InProcessGraph(configs, self._task, InProcessJudge(configs["reward"], model), self._note)
+            self._learner = InProcessLearner(configs["learner"], self._note, self._cameras)
+        self._graph = InProcessGraph(
+            configs, self._task, InProcessJudge(configs["reward"], model), self._note, further_cameras=self._cameras
+        )
         if self._learner is not None:
             self._graph.use(*self._learner.policy())
         elif configs["policy"].source == "policy":
             from robofume_policy.weight_intake import policy_from_checkpoint
 
             policy = configs["policy"]
-            self._graph.use(policy_from_checkpoint(policy.checkpoint, self._graph.action_space, policy.image_size), 0)
+            space = self._graph.action_space
+            acting = policy_from_checkpoint(policy.checkpoint, space, policy.image_size, self._cameras)
+            self._graph.use(acting, 0)
         if "recorder" in configs:
             recorder = configs["recorder"]
             folder = prepare_folder(recorder.directory)

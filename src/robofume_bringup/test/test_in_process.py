@@ -199,6 +199,34 @@ def test_a_run_by_the_wall_clock_is_refused_with_a_sentence(collected, tmp_path,
     assert "go on with --lockstep, or with --no-in-process" in capsys.readouterr().err
 
 
+def test_a_policy_with_two_cameras_learns_practises_and_is_evaluated(collected, tmp_path, capsys):
+    settings = ("network.further_cameras=[side]", "network.hidden_size=32", *PRACTICE)
+    directory = demonstrate(tmp_path, "two", *(word for setting in settings for word in ("--set", setting)))
+    plain, seen = list(read_episodes(collected.bag_files("demos"))), []
+    for episode in read_episodes(directory.bag_files("demos"), cameras=["side"]):
+        seen.append(episode)
+        side = episode.further_images["side"]
+        assert side.shape == episode.images.shape and (side != episode.images).mean() > 0.5
+        assert (side[0] != side[-1]).any(), "it sees the arm move"
+    assert all(np.array_equal(a.images, b.images) for a, b in zip(plain, seen, strict=True)), "the first sees the same"
+    run = ("--runs", str(tmp_path), "--run", "two")
+    assert main(["pretrain", *run, "--pretraining-updates", "2"]) == 0
+    directory.reward.mkdir()
+    assert main(["practice", *run, "--practice-steps", "60"]) == 0
+    assert main(["practice", *run, "--practice-steps", "70"]) == 0  # reads what was practised
+    assert all("side" in e.further_images for e in read_episodes(directory.bag_files("practice"), cameras=["side"]))
+    assert main(["evaluate", *run, "--weights", "practised", "--trials", "1"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", *run, "--no-in-process", "--weights", "practised", "--trials", "1"]) == 1
+    assert "--in-process" in capsys.readouterr().err
+
+
+def test_a_camera_that_the_simulation_has_not_is_named(tmp_path, capsys):
+    words = ("demos", "--runs", str(tmp_path), "--run", "far", *COMMON, "--set", "network.further_cameras=[moon]")
+    assert main(list(words)) == 1
+    assert "no camera moon; it has third_person, side" in capsys.readouterr().err
+
+
 def test_what_cannot_run_so_is_one_sentence(tmp_path):
     nodes = build_graph(GraphSettings(TASK, "collect", robot="gazebo", record=False))
     with pytest.raises(RobofumeError, match="Only the embedded simulation can run in one process, and not gazebo_"):

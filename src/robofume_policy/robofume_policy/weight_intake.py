@@ -1,6 +1,7 @@
 """Which weights may act: checks on what comes over `policy/weights` or from a checkpoint folder. Imports torch."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ def checked_policy(
     action_dimension: int,
     image_size: int,
     expected_architecture: str = "",
+    further_cameras: Sequence[str] = (),
 ) -> ActingPolicy:
     """Make an acting policy of published weights.
 
@@ -27,6 +29,7 @@ def checked_policy(
         data, sha256, architecture: as in PolicyWeights.msg.
         action_dimension, image_size: what this robot's task and camera give.
         expected_architecture: of the weights in use, '' where there are none.
+        further_cameras: whose pictures the policy will be given after the first camera's.
 
     Raises RobofumeError, a sentence that says why, when they are damaged, not finite, of another architecture or for
     another task, image size or number of cameras. The caller then keeps the ones it has.
@@ -39,11 +42,11 @@ def checked_policy(
             f"{expected_architecture}. Start the policy node from the checkpoint that the learner started from."
         )
     policy = load_policy(data, architecture)
-    if policy.config.further_cameras:
+    if policy.config.further_cameras != tuple(further_cameras):
+        needed, given = (", ".join(("the first", *names)) for names in (policy.config.further_cameras, further_cameras))
         raise RobofumeError(
-            f"The weights are for the pictures of {policy.config.cameras} cameras (also "
-            f"{', '.join(policy.config.further_cameras)}), but the graph gives a policy those of the first alone: use "
-            "one that was trained without network.further_cameras."
+            f"The weights are for the pictures of the cameras {needed}, but {given} is what this graph gives: use a "
+            "policy that was trained for it."
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in policy.network.state_dict().values()):
         raise RobofumeError("New weights were refused: not all of them are finite; look at the learner's losses.")
@@ -60,10 +63,13 @@ def checked_policy(
     return policy
 
 
-def policy_from_checkpoint(directory: str | Path, action_space: ActionSpace, image_size: int) -> ActingPolicy:
+def policy_from_checkpoint(
+    directory: str | Path, action_space: ActionSpace, image_size: int, further_cameras: Sequence[str] = ()
+) -> ActingPolicy:
     """The policy of the newest whole checkpoint in `directory`.
 
-    Raises RobofumeError when there is none, or when it was trained for another action space or image size.
+    Raises RobofumeError when there is none, or when it was trained for another action space or image size, or for
+    other cameras.
     """
     checkpoint = CheckpointStore(directory).load()
     if checkpoint is None:
@@ -82,4 +88,5 @@ def policy_from_checkpoint(directory: str | Path, action_space: ActionSpace, ima
         architecture,
         action_dimension=action_space.dimension,
         image_size=image_size,
+        further_cameras=further_cameras,
     )

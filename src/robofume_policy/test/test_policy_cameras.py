@@ -186,5 +186,7 @@ def test_from_bags_of_several_cameras_to_practice_and_weights(tmp_path) -> None:
     assert all(np.isfinite(list(learner.train(2).values())))
     policy = load_policy(*learner.weights())
     assert policy.act(batches[0].images[0], np.zeros(7), InstructionEncoder()("go")).shape == (4,)
-    with pytest.raises(RobofumeError, match=r"3 cameras \(also wrist, side\)"):
-        policy_from_checkpoint(tmp_path / "whole", SPACE, 40)
+    for cameras in ((), ("side", "wrist")):
+        with pytest.raises(RobofumeError, match="of the cameras the first, wrist, side, but the first"):
+            policy_from_checkpoint(tmp_path / "whole", SPACE, 40, cameras)
+    assert policy_from_checkpoint(tmp_path / "whole", SPACE, 40, ("wrist", "side")).config == WHOLE

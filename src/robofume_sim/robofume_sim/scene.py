@@ -22,6 +22,12 @@ Colour = tuple[float, float, float]
 Point = tuple[float, float, float]
 
 
+CAMERAS = ("third_person", "side")
+"""The first is opposite the arm and what every task is seen through; the other is for policies that see two."""
+SIDE: Point = (0.258, -0.52, 0.42)
+"""Where the camera at the arm's right is [m]."""
+
+
 @dataclass(frozen=True)
 class Appearance:
     """How the scene looks. The default is the plain scene; `variations.varied` draws another one."""
@@ -131,15 +137,15 @@ def _texture(appearance: Appearance) -> tuple[str, str]:
     return asset, 'material="table" '
 
 
-def _camera(appearance: Appearance) -> str:
-    position, target = np.asarray(appearance.camera_position), np.asarray(appearance.camera_target)
+def _camera(name: str, point: Point, appearance: Appearance) -> str:
+    position, target = np.asarray(point), np.asarray(appearance.camera_target)
     backward = (position - target) / np.linalg.norm(position - target)
     right = np.cross((0.0, 0.0, 1.0), backward)
     right /= np.linalg.norm(right)
     up = np.cross(backward, right)
     axes = " ".join(f"{value:.6f}" for value in (*right, *up))
     place = " ".join(f"{value:.6f}" for value in position)
-    return f'<camera name="third_person" pos="{place}" xyaxes="{axes}" fovy="{appearance.camera_field_of_view}"/>'
+    return f'<camera name="{name}" pos="{place}" xyaxes="{axes}" fovy="{appearance.camera_field_of_view}"/>'
 
 
 def build(
@@ -187,7 +193,8 @@ def build(
   <worldbody>
     <light pos="{lx} {ly} {lz}" dir="{0.27 - lx} {-ly} {-lz}" directional="true" castshadow="false"
            diffuse="{grey(0.5)}" specular="0 0 0"/>
-    {_camera(appearance)}
+    {_camera(CAMERAS[0], appearance.camera_position, appearance)}
+    {_camera(CAMERAS[1], SIDE, appearance)}
     <geom class="floor" name="floor" type="plane" size="1.2 1.2 .1" friction=".4 .005 .0001"
           {table}rgba="{rgba(appearance.table)}"/>
     {_arena(appearance)}

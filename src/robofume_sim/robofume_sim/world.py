@@ -189,11 +189,13 @@ class World:
         """Measured velocities (8,)."""
         return self.data.qvel[self._velocities].copy()
 
-    def render(self) -> NDArray[np.uint8]:
-        """The third-person camera's picture (height, width, 3), rgb."""
+    def render(self, camera: str = scene.CAMERAS[0]) -> NDArray[np.uint8]:
+        """The picture (height, width, 3), rgb, of one of `scene.CAMERAS`. Raises RobofumeError for another one."""
+        if camera not in scene.CAMERAS:
+            raise RobofumeError(f"The simulation has no camera {camera}; it has {', '.join(scene.CAMERAS)}.")
         if self._renderer is None:
             self._renderer = graphics.make_renderer(self.model, self.config.image_width, self.config.image_height)
-        self._renderer.update_scene(self.data, camera="third_person")
+        self._renderer.update_scene(self.data, camera=camera)
         return self._renderer.render()
 
     def close(self) -> None:

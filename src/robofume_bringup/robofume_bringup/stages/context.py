@@ -17,6 +17,7 @@ from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner
+from robofume_bringup.stages.networks import network_of
 from robofume_bringup.task_files import task_description
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class StageContext:
 
         task = task_description(self.config.robot, self.config.task)
         log = self.directory.logs / "in_process.log"
-        with InProcessSession(self._nodes(mode, overrides, settings), task, log, self.interruption) as alone:
+        nodes, cameras = self._nodes(mode, overrides, settings), network_of(self.config).further_cameras
+        with InProcessSession(nodes, task, log, self.interruption, cameras) as alone:
             yield alone
 
     @contextmanager
@@ -75,6 +77,11 @@ class StageContext:
             secure: with SROS2 and the run's keystore.
             settings: further fields of GraphSettings.
         """
+        if network_of(self.config).further_cameras:
+            raise RobofumeError(
+                "The nodes of the graph see the first camera alone: run it in one process (--in-process), or without "
+                "network.further_cameras."
+            )
         nodes = self._nodes(mode, overrides, settings)
         from robofume_bringup.robot_session import RobotSession
 
