@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ class InProcessLearner:
             progress=config,
         )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
-        found = sum(self._read_back(learner))
-        learner.note_steps(max(0, found - learner.steps))
+        found: list[int] = []
+        learner.read_back(self._practised(found))
+        learner.note_steps(max(0, sum(found) - learner.steps))
         if restored or found:
-            held = f"{learner.updates} updates, {learner.steps} steps, {learner.online.episodes} episodes"
+            held = f"{learner.updates} updates, {learner.steps} steps, {learner.episodes} episodes"
             note(f"Continuing with {held}.")
         self._version = read_version(config.checkpoints) if config.checkpoints else 0
         self._metrics = (
@@ -45,15 +46,13 @@ class InProcessLearner:
         )
         self._mean = MetricsMean(config.metrics_every)
 
-    def _read_back(self, learner: OnlineLearner) -> list[int]:
-        """Take in what this run has practised already; the steps of each episode."""
+    def _practised(self, steps: list[int]) -> Iterator[EpisodeData]:
+        """What this run has practised already; each one's number of steps is appended to `steps`."""
         places = [Path(place) for place in self._config.practice if Path(place).exists()]
         bags = sorted(bag for place in places for bag in place.rglob("*.mcap"))
-        steps = []
         for episode in read_episodes(bags, phases=(Phase.FORWARD, Phase.BACKWARD), cameras=self._cameras):
-            learner.add_episode(episode)
             steps.append(episode.length)
-        return steps
+            yield episode
 
     @property
     def updates(self) -> int:

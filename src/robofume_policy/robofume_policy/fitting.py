@@ -40,9 +40,9 @@ def check_batch(batch: Batch, network: NetworkConfig, encoded: int) -> None:
     for name in ("images", "next_images"):
         array = getattr(batch, name)
         if network.encoder == "convolution":
-            size = network.image_size
-            if array.ndim != 4 or array.shape[:3] != (count, size, size) or array.dtype != np.uint8:
-                raise _unfit(name, array, f"({count}, {size}, {size}, channels) uint8")
+            shape = (count, *network.image_shape)
+            if array.shape != shape or array.dtype != np.uint8:
+                raise _unfit(name, array, f"{shape} uint8")
         elif network.encoder == "frozen":
             if array.shape != (count, encoded):
                 raise _unfit(name, array, f"({count}, {encoded}), features of the frozen encoder")

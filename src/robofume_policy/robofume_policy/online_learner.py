@@ -1,6 +1,7 @@
 """Learning while the arm practises. The learner node is a shell around this."""
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from robofume_data.episode import EpisodeData
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.entry_journal import EntryJournal
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.novelty import NoveltyBonus
 from robofume_policy.pretraining import fill_memory, mean_metrics
 from robofume_policy.progress import ProgressPotential
-from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.replay import EpisodeTransitions, ReplayMemory, sample_mixed
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
@@ -32,7 +34,10 @@ class OnlineLearner:
     With a `novelty` of some weight, rewards and returns have a bonus for what was seldom seen (OOO's first half); with
     `progress`, a dense signal that leaves the best policy what it is.
     `add_episode`, `note_steps` and the counters may be used from one thread while another runs `train`; `train`,
-    `weights`, `save` and `restore` belong to one thread.
+    `weights`, `save`, `restore` and `read_back` belong to one thread.
+
+    A learner that was killed, restored from its newest checkpoint and given its recorded practice (`read_back`) makes
+    the updates since then again with the same batches, bit for bit: `entry_journal.py` says when each episode entered.
     """
 
     def __init__(
@@ -65,6 +70,10 @@ class OnlineLearner:
         self._offline_updates = agent.updates
         self._steps = 0
         self._lock = threading.Lock()
+        self._drawn = 0  # batches of practice, that of the update under way included
+        self._entering = threading.Lock()  # of an episode into the memory, or of a batch being drawn
+        self._waiting: deque[tuple[int, EpisodeTransitions]] = deque()  # to enter once so many batches were drawn
+        self._journal: EntryJournal | None = None
         agent.use_phase(online=True)
 
     @classmethod
@@ -146,10 +155,55 @@ class OnlineLearner:
     def add_episode(self, episode: EpisodeData) -> int:
         """Take in an ended episode; returns its number of transitions (0: not used, or held already)."""
         transitions = self._converter(episode)
-        if transitions is None or transitions.episode_id in self.online:
-            return 0
-        self.online.add(transitions)
+        return 0 if transitions is None else self._take(transitions)
+
+    @property
+    def episodes(self) -> int:
+        """Of practice: in the memory, and those that wait to enter it while updates are repeated."""
+        return self.online.episodes + len(self._waiting)
+
+    def read_back(self, episodes: Iterable[EpisodeData]) -> None:
+        """Take in what was practised before `restore`, in the order and at the updates in which it entered then.
+
+        An episode that the journal does not know (its line was lost with the power) enters after all that it knows;
+        without a journal all enter now.
+        """
+        known = self._journal.entries if self._journal else {}
+        order, held = deque(known), {}
+        for episode in episodes:
+            transitions = self._converter(episode)
+            if transitions is None:
+                continue
+            if not known:
+                self._take(transitions)
+                continue
+            held[transitions.episode_id] = transitions
+            while order and order[0] in held:  # bags are mostly in this order, so that little is held
+                self._take(held[order[0]], known[order[0]])
+                del held[order.popleft()]
+        last = max(known.values(), default=0)
+        for episode_id in sorted(held, key=lambda name: known.get(name, last)):
+            self._take(held[episode_id], known.get(episode_id, last))
+
+    def _take(self, transitions: EpisodeTransitions, drawn: int | None = None) -> int:
+        """Let an episode in once `drawn` batches were drawn (None: at once), behind all that wait; its number of
+        transitions, 0 where it is held already.
+        """
+        with self._entering:
+            names = {waiting.episode_id for _, waiting in self._waiting}
+            if transitions.episode_id in self.online or transitions.episode_id in names:
+                return 0
+            self._waiting.append((self._drawn if drawn is None else drawn, transitions))
+            self._let_in()
         return transitions.transitions
+
+    def _let_in(self) -> None:
+        """Move what waits no longer into the memory; `_entering` is held."""
+        while self._waiting and self._waiting[0][0] <= self._drawn:
+            _, transitions = self._waiting.popleft()
+            self.online.add(transitions)
+            if self._journal is not None:
+                self._journal.note(transitions.episode_id, self._drawn)
 
     def note_steps(self, count: int = 1) -> None:
         """Count `count` online control steps."""
@@ -160,10 +214,14 @@ class OnlineLearner:
         """Make `updates` gradient updates; returns the mean of their metrics by name."""
         agent, novelty, rows = self.trained.agent, self._novelty, []
         for _ in range(updates):
-            weight = self._prepare_bonus() if novelty else 0.0
-            batch = sample_mixed(
-                self.offline, self.online, self.replay.offline_fraction, agent.config.batch_size, agent.random, weight
-            )
+            with self._entering:
+                self._let_in()
+                weight = self._prepare_bonus() if novelty else 0.0
+                batch = sample_mixed(
+                    self.offline, self.online, self.replay.offline_fraction, agent.config.batch_size, agent.random,
+                    weight,
+                )  # fmt: skip
+                self._drawn = self.updates + 1
             shaped, about_progress = self._progress.shape(batch) if self._progress else (batch, {})
             metrics = agent.update(shaped)
             if novelty:
@@ -186,7 +244,9 @@ class OnlineLearner:
         return self.trained.weights()
 
     def save(self, directory: Path | str) -> Path:
-        """Write a checkpoint into `directory`. The episodes are not in it: their bags are."""
+        """Write a checkpoint into `directory`. The episodes are not in it: they are in their bags, and when they
+        entered is in the journal beside the checkpoints (from `restore` on).
+        """
         tensors, state = self.trained.state_dict()
         if self._novelty:
             bonus, state["novelty"] = self._novelty.state_dict()
@@ -199,10 +259,12 @@ class OnlineLearner:
     def restore(self, directory: Path | str) -> bool:
         """Continue from the newest whole checkpoint in `directory`; False if there is none.
 
-        Practice episodes must be given again with `add_episode` (their steps are counted already). Raises
-        RobofumeError if all checkpoints are damaged or belong to another policy.
+        From now on a journal in `directory` keeps when episodes enter. Those of practice must be given again with
+        `read_back` (their steps are counted already). Raises RobofumeError if all checkpoints are damaged or belong to
+        another policy.
         """
         checkpoint = CheckpointStore(directory).load()
+        self._journal = EntryJournal(directory)
         if checkpoint is None:
             return False
         _, tensors, state = checkpoint
@@ -228,6 +290,7 @@ class OnlineLearner:
                         "to continue them, or practise in another run."
                     )
                 self._progress.load_state_dict(potential)
+            self._drawn = self.updates
         except (KeyError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise RobofumeError(f"The checkpoints in {directory} belong to another policy: {error}") from error
         return True

@@ -185,9 +185,10 @@ class LearnerNode(GraphNode):
         )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
         self._patience.newest = learner.updates
-        found = self._read_practice(learner)
+        found: list[int] = []
+        learner.read_back(self._practised(found))
         with self._lock:
-            self._count.restored(learner.steps, found)
+            self._count.restored(learner.steps, sum(found))
         self._version = read_version(config.checkpoints) if config.checkpoints else 0
         self._metrics = (
             MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
@@ -195,7 +196,7 @@ class LearnerNode(GraphNode):
         self._metrics_mean = MetricsMean(config.metrics_every)
         self._learner = learner
         if restored or found:
-            held = f"{learner.updates} updates, {self._count.total} steps, {learner.online.episodes} episodes"
+            held = f"{learner.updates} updates, {self._count.total} steps, {learner.episodes} episodes"
             self.get_logger().info(f"Continuing with {held}.")
         self._publish_weights()
 
@@ -205,15 +206,13 @@ class LearnerNode(GraphNode):
                 raise _EndedError
             yield episode
 
-    def _read_practice(self, learner: Any) -> int:
-        """Take in the episodes that this run has recorded already; returns their steps."""
-        steps = 0
+    def _practised(self, steps: list[int]) -> Iterator[EpisodeData]:
+        """The episodes that this run has recorded already; each one's number of steps is appended to `steps`."""
         for episode in self._until_ending(read_episodes(self._practice_bags(), phases=PRACTICE)):
-            learner.add_episode(episode)
-            steps += episode.length
+            steps.append(episode.length)
             with self._lock:
                 self._count.saw(episode.episode_id, episode.length)
-        return steps
+            yield episode
 
     def _practice_bags(self) -> list[Path]:
         """The bags of this run's practice, the newest last."""
@@ -320,7 +319,7 @@ class LearnerNode(GraphNode):
                 status.updates = learner.updates
                 status.target_updates = self._config.target_updates(self._count.total)
                 status.online_transitions, status.offline_transitions = len(learner.online), len(learner.offline)
-                status.episodes = learner.online.episodes
+                status.episodes = learner.episodes
                 status.policy_version = self._version
             self._status_publisher.publish(status)
 
