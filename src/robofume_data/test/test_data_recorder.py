@@ -242,8 +242,8 @@ def test_a_killed_recorder_leaves_every_closed_episode(tmp_path, publisher, star
     second = Publisher(ros_domain)  # the first one still counts on the recorder that was killed
     second.wait(tmp_path / "practice_0001.mcap", publishers=2)
     second.publish(make_episode(4))
-    second.close()
     wait_for(lambda: stored_episodes(tmp_path / "practice_0001.mcap") == 1)
+    second.close()  # not before: what a writer has sent and its reader has not taken goes with the writer
     again.terminate()
     assert again.wait(timeout=DEADLINE) == 0
     assert [episode.episode_id for episode in read_episodes(tmp_path)] == [
