@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robofume_common.parameters import from_dict
+from robofume_data.topics import observation_topic, view_topic
 from robofume_robot.interbotix_joints import CONTROLLERS
 
 from robofume_bringup.node_table import NodeDescription
@@ -101,6 +102,15 @@ def access_of(node: NodeDescription) -> Access | None:
         subscribes.remove("camera/image_raw")
     elif name == "camera" and parameters.get("compressed"):
         subscribes = ["camera/image_raw/compressed"]
+    cameras = parameters.get("further_cameras", ())
+    views = [view_topic(camera) for camera in cameras]
+    if name == "sim":
+        publishes += [f"{camera}/image_raw" for camera in cameras]
+    elif name == "policy":
+        publishes += views
+        subscribes += [observation_topic(camera) for camera in cameras]
+    else:
+        subscribes += views
     if name == "policy" and parameters.get("lockstep"):
         subscribes.append("step_permit")
     if name == "policy" and parameters.get("source", "policy") == "policy":

@@ -13,6 +13,7 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 from robofume_common.task import TaskDescription
 from robofume_data.bad_attempts import CLUMSY
+from robofume_data.topics import observation_topic
 
 from robofume_bringup.node_table import NODES, NodeDescription
 from robofume_bringup.run_directory import RunDirectory
@@ -76,6 +77,9 @@ class GraphSettings:
     """Topic of the camera's driver; empty: where the robot's camera publishes."""
     extra_cameras: tuple[str, ...] = ()
     """Further cameras: `wrist` is a node `camera_wrist` from `wrist/image_raw` to `observation/wrist/image`."""
+    further_cameras: tuple[str, ...] = ()
+    """Those of the extra cameras that the policy sees too, in the order of `network.further_cameras`; the embedded
+    simulation shows them. Each has its node, whether `extra_cameras` names it or not."""
     bag: str = ""
     """Replay: the bag that is played."""
     replay_direction: int = 1
@@ -111,6 +115,15 @@ class GraphSettings:
         """Whether the robot's world tells its own truth."""
         return self.robot != "widowx"
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """All cameras but the first, each once. Raises RobofumeError for a name that cannot be part of a topic's."""
+        names = tuple(dict.fromkeys((*self.further_cameras, *self.extra_cameras)))
+        for name in names:
+            if not name.isidentifier():
+                raise RobofumeError(f"A camera's name has letters, digits and _, not {name!r}.")
+        return names
+
 
 LOST_WITH_THEIR_PROCESS = ("sim", "switcher", "interbotix", "replay")
 """Nodes whose restart does not continue the run: the world would be another one, the goal or the episode in progress
@@ -133,7 +146,7 @@ def build_graph(settings: GraphSettings, task: TaskDescription | None = None) ->
     if settings.demonstrator not in DEMONSTRATORS:
         raise RobofumeError(f"The demonstrator is one of {', '.join(DEMONSTRATORS)}, not {settings.demonstrator!r}.")
     task = task or task_description(settings.robot, settings.task)
-    known = {**NODES, **{name: replace(NODES["camera"], name=name) for name in _extra_cameras(settings)}}
+    known = {**NODES, **{name: replace(NODES["camera"], name=name) for name in map(camera_node, settings.cameras)}}
     unknown = sorted(set(settings.overrides) - set(known))
     if unknown:
         raise RobofumeError(
@@ -161,11 +174,9 @@ def _living(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[st
     return {**_robot(settings, task), **_learning(settings, task)}
 
 
-def _extra_cameras(settings: GraphSettings) -> list[str]:
-    for name in settings.extra_cameras:
-        if not name.isidentifier():
-            raise RobofumeError(f"A camera's name has letters, digits and _, not {name!r}.")
-    return [f"camera_{name}" for name in settings.extra_cameras]
+def camera_node(camera: str) -> str:
+    """Name of the node of one of the cameras after the first."""
+    return f"camera_{camera}"
 
 
 def _camera(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
@@ -175,7 +186,7 @@ def _camera(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[st
     if settings.robot != "mujoco":
         values |= {"rate": CONTROL_RATE, "max_age": 1.0, "hold_when_blind": True, "frozen_after": 15}
     first = {**values, "source": settings.camera_source, "crop": task.crop}
-    return {"camera": first, **{name: dict(values) for name in _extra_cameras(settings)}}
+    return {"camera": first, **{camera_node(name): dict(values) for name in settings.cameras}}
 
 
 def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str, Any]]:
@@ -185,7 +196,9 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
     started = {"start_task": settings.start_task}
     nodes: dict[str, dict[str, Any]] = {}
     if settings.robot == "mujoco":
-        nodes["sim"] = {**start, **started, "lockstep": settings.waits}
+        nodes["sim"] = {
+            **start, **started, "lockstep": settings.waits, "further_cameras": settings.further_cameras
+        }
     elif settings.robot == "gazebo":
         nodes["gazebo_scene"] = start
         nodes["gazebo_arm"] = {"robot_name": settings.robot_name}
@@ -216,13 +229,13 @@ def _remappings(settings: GraphSettings) -> dict[str, dict[str, str]]:
     """Node -> name -> topic, where a robot's own names differ from the graph's."""
     image = settings.image_topic
     nodes: dict[str, dict[str, str]] = {
-        node: {
+        camera_node(name): {
             "camera/image_raw": f"{name}/image_raw",
             "camera/image_raw/compressed": f"{name}/image_raw/compressed",
             "camera/camera_info": f"{name}/camera_info",
-            "observation/image": f"observation/{name}/image",
+            "observation/image": observation_topic(name),
         }
-        for node, name in zip(_extra_cameras(settings), settings.extra_cameras, strict=True)
+        for name in settings.cameras
     }
     if settings.robot != "mujoco":
         # A living arm's joint states are put into the graph's terms by the interbotix or the gazebo_arm node.
@@ -256,6 +269,11 @@ def _replay(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[st
         raise RobofumeError("The mode replay needs a bag: bag:=/path/to/a/bag.")
     if settings.run_directory is None:
         raise RobofumeError("The mode replay needs a run directory for the steps that it makes.")
+    if settings.further_cameras:
+        raise RobofumeError(
+            "A replayed bag is seen through one camera: use a run without network.further_cameras, or import data of "
+            "several cameras with `robofume import`."
+        )
     nodes = _camera(settings, task)
     nodes["camera"] |= {"rate": CONTROL_RATE, "max_age": 0.0, "exit_when_lost": False, "source": ""}
     nodes["replay"] = {
@@ -292,6 +310,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "lockstep": settings.waits,
             "source": "override" if mode == "collect" else "policy",
             "seed": settings.seed,
+            "further_cameras": settings.further_cameras,
         },
         "reward": _judge(settings),
         "switcher": {
@@ -338,14 +357,19 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
                 "checkpoints": directory.checkpoints,
                 "metrics": directory.metrics,
                 "seed": settings.seed,
+                "further_cameras": settings.further_cameras,
             }
             # The switcher paces the loop by the same ratio.
             ratio = {"updates_per_step", "warm_up_steps"} & set(settings.overrides.get("learner", {}))
             nodes["switcher"] |= {name: settings.overrides["learner"][name] for name in ratio}
         if settings.record:
             kind = {"collect": "demos", "practice": "practice", "evaluate": "evaluate"}[mode]
-            nodes["recorder"] = {"directory": directory.bags(kind), "name": CLUMSY if settings.clumsy else kind}
+            nodes["recorder"] = {
+                "directory": directory.bags(kind),
+                "name": CLUMSY if settings.clumsy else kind,
+                "further_cameras": settings.further_cameras,
+            }
     keepers = ("learner" in nodes) + ("recorder" in nodes)
     nodes["switcher"]["episode_listeners"] = keepers
-    nodes["policy"]["step_listeners"] = 2 + keepers  # the reward node and the switcher
+    nodes["policy"] |= {"step_listeners": 2 + keepers, "view_listeners": keepers}  # the reward node and the switcher
     return nodes

@@ -22,7 +22,7 @@ from robofume_common.enums import ArmMode, ArmState, Outcome, Phase, RewardSourc
 from robofume_common.errors import RobofumeError
 from robofume_common.task import TaskDescription
 from robofume_data.episode import EpisodeData
-from robofume_policy.actor import Actor, Command, Output, StepRecord, Task
+from robofume_policy.actor import Actor, Command, Output, StepRecord, Task, stacked
 from robofume_reset.episode_loop import EpisodeLoop
 from robofume_reset.events import (
     AskPerson,
@@ -51,6 +51,8 @@ from robofume_sim.sim_config import make_world
 from robofume_sim.tasks.base import Truth
 from robofume_sim.world import World
 
+from robofume_bringup.graph import camera_node
+
 STANDSTILL = 0.001
 """s between two looks at the deadlines where the loop waits for something, which it should not."""
 
@@ -70,7 +72,6 @@ class _Recorded:
     steps: list[StepRecord] = field(default_factory=list)
     judged: list[_Judged] = field(default_factory=list)
     truths: list[Truth] = field(default_factory=list)
-    views: list[dict[str, NDArray[np.uint8]]] = field(default_factory=list)
 
 
 class InProcessJudge:
@@ -117,7 +118,6 @@ class InProcessGraph:
         judge: see InProcessJudge.
         note: takes a sentence for the log.
         world: where it is another than that of the sim node's settings.
-        further_cameras: cameras of the simulation whose pictures policy and episodes are given too.
 
     Set `on_step` (a step was taken, with its record) and `on_episode` (one was closed) to listen.
     Raises RobofumeError for settings that the simulation does not know.
@@ -130,10 +130,7 @@ class InProcessGraph:
         judge: InProcessJudge,
         note: Callable[[str], None] = lambda _sentence: None,
         world: World | None = None,
-        further_cameras: Sequence[str] = (),
     ) -> None:
-        self._further_cameras = tuple(further_cameras)
-        self._views: dict[str, NDArray[np.uint8]] = {}
         self.configs, self.task, self.note, self._judge = configs, task, note, judge
         policy, switcher = configs["policy"], configs["switcher"]
         self.world = world or make_world(configs["sim"])
@@ -184,11 +181,10 @@ class InProcessGraph:
         self._take(self.actor.set_policy(self._act, version))
 
     def _act(
-        self, image: NDArray[np.uint8], proprioception: np.ndarray, instruction: str, deterministic: bool
+        self, pictures: Sequence[NDArray[np.uint8]], proprioception: np.ndarray, instruction: str, deterministic: bool
     ) -> np.ndarray:
         embedding = self._language(instruction)
-        seen = np.concatenate([image, *self._views.values()], axis=-1) if self._views else image
-        return np.asarray(self._policy.act(seen, proprioception, embedding, deterministic, self._random))
+        return np.asarray(self._policy.act(stacked(pictures), proprioception, embedding, deterministic, self._random))
 
     def run(self, plan: Plan, between: Callable[[], None] = lambda: None) -> None:
         """Run the episodes of `plan` to its end; `between` is called after each observation, and may call `cancel`.
@@ -237,11 +233,11 @@ class InProcessGraph:
         stamp = self.world.stamp
         scene = self.world.scene_state()
         self._truths = {pair.name: self.world.task.pair(pair.name).truth(scene) for pair in self.task.pairs}
-        camera = self.configs["camera"]
-        image = crop_and_resize(self.world.render(), camera, None)
-        whole = replace(camera, crop=())  # the crop is the first camera's
-        self._views = {name: crop_and_resize(self.world.render(name), whole, None) for name in self._further_cameras}
+        image = crop_and_resize(self.world.render(), self.configs["camera"], None)
         self._take(self.actor.on_proprioception(stamp, self.arm.proprioception()))
+        for name in self.configs["policy"].further_cameras:
+            view = crop_and_resize(self.world.render(name), self.configs[camera_node(name)], None)
+            self._take(self.actor.on_view(name, stamp, view))
         self._take(self.actor.on_image(stamp, image))
         self._settle()
         self._demonstrate()
@@ -279,7 +275,6 @@ class InProcessGraph:
         recorded.steps.append(step)
         recorded.judged.append(judged)
         recorded.truths.append(truth)
-        recorded.views.append(self._views)  # of the step's own observation: each is settled before the next
         changed = self._stillness.changed(step.episode_id, step.index, step.proprioception, lambda: step.image)
         let_go = step.action is None or lets_go(
             step.action.tolist(), step.proprioception.tolist(), switcher.open_gripper
@@ -346,7 +341,7 @@ class InProcessGraph:
             return
         count = event.num_steps
         steps, judged = recorded.steps[: count + 1], recorded.judged[: count + 1]
-        truths, views = recorded.truths[: count + 1], recorded.views[: count + 1]
+        truths, cameras = recorded.truths[: count + 1], self.configs["policy"].further_cameras
         episode = EpisodeData(
             episode_id=event.episode_id,
             task=event.task or self.task.name,
@@ -357,7 +352,9 @@ class InProcessGraph:
             success_index=event.success_index,
             assisted_reset_before=event.assisted_reset_before,
             images=np.stack([step.image for step in steps]),
-            further_images={name: np.stack([view[name] for view in views]) for name in self._further_cameras},
+            further_images={
+                name: np.stack([step.views[number] for step in steps]) for number, name in enumerate(cameras)
+            },
             proprioception=np.array([step.proprioception for step in steps], dtype=np.float32),
             actions=np.array([step.action for step in steps[:count]], dtype=np.float32).reshape(count, 7),
             actors=np.array([step.actor for step in steps[:count]], dtype=np.uint8),

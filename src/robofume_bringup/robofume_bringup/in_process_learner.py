@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ class InProcessLearner:
     learning with a RobofumeError, since nothing else is at stake here: the episodes are in their bags.
     """
 
-    def __init__(self, config: Any, note: Callable[[str], None], cameras: Sequence[str] = ()) -> None:
-        self._config, self._cameras = config, cameras
+    def __init__(self, config: Any, note: Callable[[str], None]) -> None:
+        self._config = config
         bags = find_bags(config.demonstrations)
         self._learner = learner = OnlineLearner.from_pretrained(
-            config.pretrained, read_for_policy(bags, cameras), config, config, novelty=config,
+            config.pretrained, read_for_policy(bags, config.further_cameras), config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
             progress=config,
         )  # fmt: skip
@@ -50,7 +50,8 @@ class InProcessLearner:
         """What this run has practised already; each one's number of steps is appended to `steps`."""
         places = [Path(place) for place in self._config.practice if Path(place).exists()]
         bags = sorted(bag for place in places for bag in place.rglob("*.mcap"))
-        for episode in read_episodes(bags, phases=(Phase.FORWARD, Phase.BACKWARD), cameras=self._cameras):
+        cameras = self._config.further_cameras
+        for episode in read_episodes(bags, phases=(Phase.FORWARD, Phase.BACKWARD), cameras=cameras):
             steps.append(episode.length)
             yield episode
 

@@ -20,6 +20,7 @@ from robofume_data.episode_writer import EpisodeWriter
 from robofume_policy.actor import StepRecord
 from robofume_reset.switching import EvaluationPlan, PracticeGoal, PracticePlan
 
+from robofume_bringup.graph import camera_node
 from robofume_bringup.in_process_graph import InProcessGraph, InProcessJudge
 from robofume_bringup.in_process_learner import InProcessLearner
 from robofume_bringup.interruption import Interruption, Stopped
@@ -37,7 +38,6 @@ class InProcessSession:
         task: the scene's task.
         log: file that the switcher's and the learner's sentences are written to.
         interruption: asked after each control step whether to stop.
-        further_cameras: of the simulation, which the policy sees beside the first one.
 
     Raises RobofumeError for nodes that cannot run so.
     """
@@ -48,11 +48,10 @@ class InProcessSession:
         task: TaskDescription,
         log: Path,
         interruption: Interruption,
-        further_cameras: Sequence[str] = (),
     ) -> None:
-        self._cameras = tuple(further_cameras)
         self._configs = {node.name: node.settings() for node in nodes}
-        strangers = sorted(set(self._configs) - set(KNOWN))
+        views = map(camera_node, self._configs["policy"].further_cameras) if "policy" in self._configs else ()
+        strangers = sorted(set(self._configs) - {*KNOWN, *views})
         if strangers or "sim" not in self._configs or not self._configs["sim"].lockstep:
             raise RobofumeError(
                 "Only the embedded simulation can run in one process"
@@ -72,10 +71,8 @@ class InProcessSession:
         configs = self._configs
         model = _reward_model(configs["reward"]) if configs["reward"].judge == "vlm" else None
         if "learner" in configs:
-            self._learner = InProcessLearner(configs["learner"], self._note, self._cameras)
-        self._graph = InProcessGraph(
-            configs, self._task, InProcessJudge(configs["reward"], model), self._note, further_cameras=self._cameras
-        )
+            self._learner = InProcessLearner(configs["learner"], self._note)
+        self._graph = InProcessGraph(configs, self._task, InProcessJudge(configs["reward"], model), self._note)
         if self._learner is not None:
             self._graph.use(*self._learner.policy())
         elif configs["policy"].source == "policy":
@@ -83,7 +80,7 @@ class InProcessSession:
 
             policy = configs["policy"]
             space = self._graph.action_space
-            acting = policy_from_checkpoint(policy.checkpoint, space, policy.image_size, self._cameras)
+            acting = policy_from_checkpoint(policy.checkpoint, space, policy.image_size, policy.further_cameras)
             self._graph.use(acting, 0)
         if "recorder" in configs:
             recorder = configs["recorder"]

@@ -13,6 +13,7 @@ from robofume_common.errors import RobofumeError
 from robofume_bringup.graph import DEMONSTRATORS, MODES, GraphSettings
 from robofume_bringup.run_config import RunConfig, merged, open_run
 from robofume_bringup.run_directory import POLICIES, RunDirectory
+from robofume_bringup.stages.networks import network_of
 from robofume_bringup.task_files import ROBOTS
 
 BOOLEAN = ("true", "false")
@@ -135,6 +136,7 @@ def join_run(settings: GraphSettings) -> GraphSettings:
         seed=run.seed,
         image_size=run.image_size,
         lockstep=run.lockstep,
+        further_cameras=network_of(run).further_cameras,
         prior=tuple(run.prior),
         overrides=overrides,
     )

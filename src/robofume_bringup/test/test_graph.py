@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from robofume_bringup.graph import MODES, GraphSettings, build_graph
+from robofume_bringup.graph import MODES, GraphSettings, build_graph, camera_node
 from robofume_bringup.node_table import NODES, PARTS
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.task_files import ROBOTS, task_description, task_names
@@ -132,6 +132,20 @@ def test_further_cameras_have_topics_of_their_own():
     assert nodes["camera_wrist"].executable == "camera"
     with pytest.raises(RobofumeError, match="letters, digits"):
         graph("collect", extra_cameras=("/wrist",))
+
+
+def test_the_cameras_that_the_policy_sees_are_given_to_all_who_need_them():
+    settings = {"further_cameras": ("side", "wrist"), "extra_cameras": ("door", "side")}
+    nodes = {node.name: node for node in graph("practice", **settings)}
+    further = {camera_node(name) for name in ("side", "wrist", "door")}
+    assert {name for name in nodes if name.startswith("camera")} == {"camera", *further}
+    for name in ("sim", "policy", "learner", "recorder"):
+        assert nodes[name].settings().further_cameras == ("side", "wrist"), name
+    assert nodes["camera_side"].remappings["camera/image_raw"] == "side/image_raw"
+    assert nodes["policy"].settings().view_listeners == 2, "the learner and the recorder"
+    assert "sim" not in {node.name for node in graph("practice", robot="widowx", **settings)}
+    with pytest.raises(RobofumeError, match="through one camera"):
+        graph("replay", **settings)
 
 
 def test_replay_cannot_move_anything_and_records_demonstrations():

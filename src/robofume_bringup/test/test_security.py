@@ -48,6 +48,7 @@ def graph(run, mode, **settings):
 def every_graph(run):
     truth = {"reward": {"judge": "ground_truth"}}
     yield from graph(run, "practice", overrides=truth)
+    yield from graph(run, "practice", overrides=truth, further_cameras=("side",))
     yield from graph(run, "collect", extra_cameras=("wrist",))
     yield from graph(run, "collect", lockstep=False, camera_source="0", image_topic="/lab/camera/image_raw")
     yield from graph(run, "evaluate", weights="pretrained")

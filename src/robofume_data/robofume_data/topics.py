@@ -19,6 +19,11 @@ VIEWS = "view_"
 """How the topics of views begin."""
 
 
+def observation_topic(camera: str) -> str:
+    """Topic of a further camera's pictures, as the policy sees them."""
+    return f"observation/{camera}/image"
+
+
 def view_topic(camera: str) -> str:
     """Topic of the steps as a further camera saw them: a Step that differs from the one on `step` in its image."""
     return VIEWS + camera

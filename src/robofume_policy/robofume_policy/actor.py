@@ -6,7 +6,7 @@ there, whichever input comes last.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 from robofume_common.action import PHYSICAL_DIMENSION, ActionSpace
 from robofume_common.enums import Actor as Who
 from robofume_common.enums import ArmMode, ArmState, Direction, Phase
+from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_common.stamps import RESTART_JUMP
 
 SOURCES = ("policy", "override")
 REMEMBERED = 8
-"""Proprioceptions and overrides kept until the image with their stamp arrives."""
+"""Proprioceptions, views and overrides kept until the image with their stamp arrives."""
 STEP_REPEATS = 3
 """How often a step is published again while the observation after it is shown again and again."""
 CANNOT_MOVE = (ArmState.REFUSING, ArmState.STOPPED, ArmState.RECOVERING)
@@ -42,6 +43,9 @@ class ActorConfig:
         1.0, "wall time without an acknowledgement after which the home command is repeated", unit="s", minimum=0.05
     )
     step_listeners: int = setting(1, "the first episode starts only when so many nodes have found `step`", minimum=0)
+    further_cameras: tuple[str, ...] = setting(
+        (), "cameras whose pictures are acted upon beside the first one's, in the order of the policy's weights"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,10 @@ class Command:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """As in Step.msg; `image` is whatever was given to `Actor.on_image`, `action` None on the last step."""
+    """As in Step.msg; `image` is whatever was given to `Actor.on_image`, `action` None on the last step.
+
+    `views` are what was given to `Actor.on_view`, in the order of `further_cameras`.
+    """
 
     stamp: int
     episode_id: str
@@ -84,11 +91,15 @@ class StepRecord:
     action: np.ndarray | None
     actor: Who
     policy_version: int
+    views: tuple[Any, ...] = ()
 
 
 Output = Command | StepRecord
-PolicyFunction = Callable[[Any, np.ndarray, str, bool], np.ndarray]
-"""(image, proprioception (7,), instruction, deterministic) -> normalised action (dimension,) in [-1, 1]."""
+PolicyFunction = Callable[[Sequence[Any], np.ndarray, str, bool], np.ndarray]
+"""(pictures, proprioception (7,), instruction, deterministic) -> normalised action (dimension,) in [-1, 1].
+
+The pictures are that of the first camera and those of `further_cameras`, in this order.
+"""
 
 
 @dataclass
@@ -96,6 +107,8 @@ class _Image:
     stamp: int
     image: Any
     answered: bool = False
+    views: tuple[Any, ...] = ()
+    """Of the further cameras, once they are all there."""
 
 
 @dataclass
@@ -142,6 +155,7 @@ class Actor:
         self._newest_step: StepRecord | None = None
         self._repeats_left = 0
         self._proprioceptions: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._views: dict[str, OrderedDict[int, Any]] = {camera: OrderedDict() for camera in config.further_cameras}
         self._overrides: OrderedDict[int, Command] = OrderedDict()
         self._newest_override: tuple[float, Command] | None = None
         self._episode: _Episode | None = None
@@ -190,8 +204,22 @@ class Actor:
             if newest.answered:
                 last = self._last_command
                 return [last] if self.config.lockstep and last is not None and last.stamp == stamp else []
+            self._warn_of_blindness()
             return self._advance() or self._repeat()
         self._image = _Image(stamp, image)
+        if not self.config.lockstep:
+            self._warn_of_blindness()
+        return self._advance()
+
+    def on_view(self, camera: str, stamp: int, image: Any) -> list[Output]:
+        """What one of the `further_cameras` saw at `stamp` [ns]; KeyError for another camera.
+
+        In lockstep it belongs to the first camera's image of that stamp, else it is good for `image_max_age`.
+        """
+        views = self._views[camera]
+        if not self.config.lockstep and views and stamp < next(reversed(views)) - RESTART_JUMP:
+            views.clear()  # the source started again
+        _remember(views, stamp, image)
         return self._advance()
 
     def on_proprioception(self, stamp: int, values: np.ndarray) -> list[Output]:
@@ -277,6 +305,11 @@ class Actor:
         image = self._image
         if image is None or image.answered:
             return None
+        if self._views:
+            views = [self._view(camera, image) for camera in self._views]
+            if any(view is None for view in views):
+                return None
+            image.views = tuple(views)
         if self.config.lockstep:
             proprioception = self._proprioceptions.get(image.stamp)
             return None if proprioception is None else (image, proprioception)
@@ -287,6 +320,27 @@ class Actor:
         fresh = now - image.stamp <= self.config.image_max_age * 1e9
         fresh = fresh and now - stamp <= self.config.proprioception_max_age * 1e9
         return (image, proprioception) if fresh else None
+
+    def _view(self, camera: str, image: _Image) -> Any:
+        """What a further camera shows beside `image`; None where that is not there, or stale."""
+        views = self._views[camera]
+        if self.config.lockstep:
+            return views.get(image.stamp)
+        if not views:
+            return None
+        stamp, view = next(reversed(views.items()))
+        return view if self._clock() - stamp <= self.config.image_max_age * 1e9 else None
+
+    def _warn_of_blindness(self) -> None:
+        image = self._image
+        if image is None or image.answered:
+            return
+        blind = [camera for camera in self._views if self._view(camera, image) is None]
+        if blind:
+            self._warn(
+                f"No picture comes from the camera {', '.join(blind)}, which the policy needs: no command is sent "
+                "until one does. See the log of its node."
+            )
 
     def _at_home(self, episode: _Episode, image: _Image) -> bool:
         """Whether the arm acknowledged the home command and `image` was taken afterwards."""
@@ -332,7 +386,8 @@ class Actor:
         if self.config.source == "override" or self._policy is None:
             return None
         deterministic = task.phase == Phase.EVALUATION
-        normalised = self._policy(image.image, proprioception, task.instruction, deterministic)
+        pictures = (image.image, *image.views)
+        normalised = self._policy(pictures, proprioception, task.instruction, deterministic)
         return Command(image.stamp, ArmMode.DELTA, self.action_space.to_physical(normalised), Who.POLICY)
 
     def _override(self, stamp: int) -> Command | None:
@@ -366,7 +421,7 @@ class Actor:
         task = episode.task
         self._newest_step = StepRecord(
             image.stamp, task.episode_id, episode.index, task.phase, task.direction, task.instruction,
-            image.image, proprioception, action, actor, self._policy_version,
+            image.image, proprioception, action, actor, self._policy_version, image.views,
         )  # fmt: skip
         self._repeats_left = STEP_REPEATS
         return self._newest_step
@@ -381,12 +436,30 @@ class Actor:
         self._last_command = None
         self._newest_step = None
         self._proprioceptions.clear()
+        for views in self._views.values():
+            views.clear()
         self._overrides.clear()
         self._newest_override = None
         for episode in (self._episode, self._parking):
             if episode is not None:
                 episode.task = replace(episode.task, stamp=0)
                 episode.home_stamp = None
+
+
+def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures (H, W, 3) of one moment as a policy sees them, (H, W, 3 cameras); a lone one as it is.
+
+    Raises RobofumeError where their sizes differ.
+    """
+    if len(pictures) == 1:
+        return pictures[0]
+    sizes = {picture.shape for picture in pictures}
+    if len(sizes) > 1:
+        raise RobofumeError(
+            f"The cameras' pictures differ in size ({', '.join(map(str, sorted(sizes)))}): set width and height of "
+            "their nodes to the image size of the run."
+        )
+    return np.concatenate(pictures, axis=-1)
 
 
 def _remember(memory: OrderedDict[int, Any], stamp: int, value: Any) -> None:

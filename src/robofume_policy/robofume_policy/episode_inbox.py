@@ -1,6 +1,7 @@
 """When an episode that comes as messages may be learnt from, and how many control steps there were."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,19 +26,26 @@ class EpisodeInbox:
 
     After the deadline missing verdicts are unknown, and an episode with a missing step is given up. Aborted episodes
     are dropped. Takes messages, or anything with their fields. Not thread-safe.
+
+    cameras: further ones, whose views of all steps an episode must have.
     """
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, cameras: Sequence[str] = ()) -> None:
         self.deadline = deadline
         self.given_up: list[str] = []
         """Sentences about the episodes that were not whole."""
-        self._assembler = EpisodeAssembler()
+        self._assembler = EpisodeAssembler(cameras=cameras)
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
     def add_step(self, step: Any) -> None:
         """Take a Step."""
         self._of(step.episode_id)
         self._assembler.add_step(step)
+
+    def add_view(self, camera: str, step: Any) -> None:
+        """Take a Step as a further camera saw it."""
+        self._of(step.episode_id)
+        self._assembler.add_view(camera, step)
 
     def add_reward(self, reward: Any) -> None:
         """Take a Reward; one about an episode that is unknown, or was given already, is dropped at `REMEMBERED`."""

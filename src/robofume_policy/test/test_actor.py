@@ -7,7 +7,8 @@ import pytest
 from robofume_common.action import ActionSpace
 from robofume_common.enums import Actor as Who
 from robofume_common.enums import ArmMode, ArmState, Direction, Phase
-from robofume_policy.actor import Actor, ActorConfig, Command, StepRecord, Task
+from robofume_common.errors import RobofumeError
+from robofume_policy.actor import Actor, ActorConfig, Command, StepRecord, Task, stacked
 
 PERIOD = 100_000_000
 SPACE = ActionSpace()
@@ -28,8 +29,8 @@ class World:
     def warn(self, sentence):
         self.warnings.append(sentence)
 
-    def act(self, image, proprioception, instruction, deterministic):
-        self.calls.append((image, instruction, deterministic))
+    def act(self, pictures, proprioception, instruction, deterministic):
+        self.calls.append((pictures, instruction, deterministic))
         return np.full(SPACE.dimension, 0.5, np.float32)
 
     def ready(self, state=ArmState.HOLDING, home=0, stamp=0):
@@ -557,7 +558,7 @@ def test_evaluation_is_deterministic_and_practice_is_not():
         world.ready()
         world.actor.on_task(task(phase=phase))
         world.observe(PERIOD)
-        assert world.calls == [(f"image {PERIOD}", "instruction of a", deterministic)]
+        assert world.calls == [((f"image {PERIOD}",), "instruction of a", deterministic)]
 
 
 def test_new_weights_act_from_the_next_step_on():
@@ -721,3 +722,100 @@ def test_an_intervention_without_a_script_moves_nothing():
     world.ready()
     world.actor.on_task(nudge(limit=3))
     assert world.observe(1) == []
+
+
+def view(world, camera, stamp):
+    return world.actor.on_view(camera, stamp, f"{camera} {stamp}")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_in_lockstep_the_pictures_of_one_moment_are_acted_upon_in_whatever_order_they_come(order):
+    world = World(lockstep=True, further_cameras=("wrist", "side"))
+    world.ready()
+    world.actor.on_task(task())
+    inputs = (
+        lambda: world.actor.on_image(PERIOD, "image"),
+        lambda: world.actor.on_proprioception(PERIOD, proprioception(PERIOD)),
+        lambda: view(world, "side", PERIOD),
+        lambda: view(world, "wrist", PERIOD),
+    )
+    outputs = [inputs[number]() for number in order]
+    assert outputs[:3] == [[], [], []]
+    command, step = outputs[3]
+    assert command.stamp == step.stamp == PERIOD and step.image == "image"
+    assert step.views == (f"wrist {PERIOD}", f"side {PERIOD}"), "in the order of the settings"
+    assert world.calls == [(("image", *step.views), "instruction of a", False)]
+
+
+def test_in_lockstep_a_view_of_another_moment_is_not_taken_and_one_that_was_lost_comes_again():
+    world = World(lockstep=True, further_cameras=("wrist",))
+    world.ready()
+    world.actor.on_task(task())
+    view(world, "wrist", PERIOD)
+    world.observe(PERIOD)
+    world.actor.on_permit("a", 9)
+    assert world.observe(2 * PERIOD) == [] and not world.warnings
+    assert commands(world.actor.on_image(2 * PERIOD, "image again")) == []
+    assert "No picture comes from the camera wrist" in world.warnings[0]
+    command, step = view(world, "wrist", 2 * PERIOD)
+    assert (command.stamp, step.views) == (2 * PERIOD, (f"wrist {2 * PERIOD}",))
+
+
+def test_the_step_that_shows_the_end_has_the_views_too():
+    world = World(lockstep=True, further_cameras=("wrist",))
+    world.ready()
+    world.actor.on_task(task(limit=1))
+    for stamp in (PERIOD, 2 * PERIOD):
+        view(world, "wrist", stamp)
+        (step,) = steps(world.observe(stamp))
+        assert step.views == (f"wrist {stamp}",)
+    assert step.action is None
+
+
+def test_in_real_time_the_newest_view_is_taken_while_it_is_fresh():
+    world = World(further_cameras=("wrist",))
+    world.ready()
+    world.actor.on_task(task())
+    assert world.real() == []
+    assert "No picture comes from the camera wrist" in world.warnings[0]
+    (first,) = steps(view(world, "wrist", world.now))
+    (second,) = steps(world.real())  # the view is 0.1 s old
+    assert second.views == first.views
+    view(world, "wrist", world.now)
+    assert steps(world.real())[0].views != first.views
+    world.now += 3 * PERIOD
+    assert world.observe(world.now) == []
+    assert len(world.warnings) == 2
+
+
+def test_views_of_before_a_restart_of_the_source_are_forgotten():
+    world = World(lockstep=True, further_cameras=("wrist",))
+    world.ready()
+    world.actor.on_task(task())
+    late = 10**12
+    view(world, "wrist", PERIOD)
+    view(world, "wrist", late)
+    assert steps(world.observe(late))
+    assert world.observe(PERIOD) == []
+    world.actor.on_permit("a", 9)
+    assert world.observe(PERIOD) == [], "the source shows it again"
+    (step,) = steps(view(world, "wrist", PERIOD))
+    assert step.stamp == PERIOD
+    real = World(further_cameras=("wrist",))
+    real.ready()
+    real.actor.on_task(task())
+    view(real, "wrist", real.now)
+    assert real.observe(real.now)
+    real.now -= 10**11
+    assert real.observe(real.now) == []
+    assert real.observe(real.now) == []
+    (step,) = steps(view(real, "wrist", real.now))
+    assert step.views == (f"wrist {real.now}",)
+
+
+def test_pictures_are_stacked_along_their_channels_and_must_be_of_one_size():
+    first, second = np.zeros((4, 4, 3), np.uint8), np.ones((4, 4, 3), np.uint8)
+    assert stacked([first]) is first
+    np.testing.assert_array_equal(stacked([first, second])[0, 0], [0, 0, 0, 1, 1, 1])
+    with pytest.raises(RobofumeError, match="differ in size"):
+        stacked([first, second[:2]])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from robofume_common.enums import Direction
 from robofume_common.parameters import setting
 
+from robofume_sim.scene import CAMERAS
 from robofume_sim.variations import KINDS, LARGEST_AMOUNT, LOOK, varied
 from robofume_sim.world import World, WorldConfig
 
@@ -22,6 +23,9 @@ class SimConfig:
     start_task: str = setting("", "Of several tasks in the scene, the one that starts there; empty: the first")
     image_width: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1920)
     image_height: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1080)
+    further_cameras: tuple[str, ...] = setting(
+        (), f"Cameras that are shown on CAMERA/image_raw beside the first one: {', '.join(CAMERAS[1:])}"
+    )
     control_period: float = setting(0.2, "Time between two images", unit="s", minimum=0.02, maximum=2.0)
     lockstep: bool = setting(True, "Wait for the answer to each image; false: move by the wall clock")
     speed: float = setting(1.0, "Simulated seconds per wall second, without lockstep", minimum=0.01, maximum=100.0)

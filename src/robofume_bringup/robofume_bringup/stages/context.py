@@ -57,8 +57,7 @@ class StageContext:
 
         task = task_description(self.config.robot, self.config.task)
         log = self.directory.logs / "in_process.log"
-        nodes, cameras = self._nodes(mode, overrides, settings), network_of(self.config).further_cameras
-        with InProcessSession(nodes, task, log, self.interruption, cameras) as alone:
+        with InProcessSession(self._nodes(mode, overrides, settings), task, log, self.interruption) as alone:
             yield alone
 
     @contextmanager
@@ -77,11 +76,6 @@ class StageContext:
             secure: with SROS2 and the run's keystore.
             settings: further fields of GraphSettings.
         """
-        if network_of(self.config).further_cameras:
-            raise RobofumeError(
-                "The nodes of the graph see the first camera alone: run it in one process (--in-process), or without "
-                "network.further_cameras."
-            )
         nodes = self._nodes(mode, overrides, settings)
         from robofume_bringup.robot_session import RobotSession
 
@@ -108,6 +102,7 @@ class StageContext:
                 seed=self.config.seed,
                 image_size=self.config.image_size,
                 lockstep=self.config.lockstep,
+                further_cameras=network_of(self.config).further_cameras,
                 **self._next_start(mode),
                 restarts=self.config.restarts,
                 prior=tuple(self.config.prior),

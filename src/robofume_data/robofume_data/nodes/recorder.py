@@ -18,7 +18,7 @@ from robofume_common.parameters import declare, setting
 
 from robofume_common import qos
 from robofume_data.bag_writer import BagWriter, next_path, prepare_folder
-from robofume_data.topics import TOPICS
+from robofume_data.topics import TOPICS, view_topic
 
 COMMIT_PERIOD = 0.5
 """Seconds of wall time between commits while messages come."""
@@ -44,11 +44,12 @@ class RecorderConfig:
 
     directory: str = setting("", "Folder for the bags; made if it is missing")
     name: str = setting("recording", "Bags are called <name>_<index>.mcap")
+    further_cameras: tuple[str, ...] = setting((), "Cameras whose views of the steps are kept beside the first one's")
     disk_floor: float = setting(500e6, "Recording stops when less is free", unit="bytes", minimum=0.0, maximum=1e15)
 
 
 class Recorder(GraphNode):
-    """Writes the topics of `robofume_data.topics` to a bag, as received.
+    """Writes the topics of `robofume_data.topics` to a bag, as received, and the views of further cameras.
 
     Each `episode` message makes everything before it safe on the disk; a timer does the same, since the last
     steps of an episode may come after its end, for topics do not wait for one another. A full or failing disk
@@ -64,15 +65,16 @@ class Recorder(GraphNode):
             raise RobofumeError("The recorder needs the parameter directory: the folder for its bags.")
         folder = prepare_folder(config.directory)
         self._writer = BagWriter(next_path(folder, config.name), int(config.disk_floor))
-        self._counters: dict[str, int] = dict.fromkeys(TOPICS, 0)
+        profiles = dict.fromkeys(map(view_topic, config.further_cameras), qos.STEP) | _PROFILES
+        self._counters: dict[str, int] = dict.fromkeys(profiles, 0)
         self._recorded: dict[str, Subscription] = {}
-        for topic, type_name in TOPICS.items():
-            self._record(topic, type_name)
+        for topic, profile in profiles.items():
+            self._record(topic, TOPICS.get(topic, TOPICS["step"]), profile)
         self.create_timer(COMMIT_PERIOD, self._commit, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._diagnostics = Diagnostics(self, self._state, hardware_id=str(self._writer.path))
         self.get_logger().info(f"Recording to {self._writer.path}")
 
-    def _record(self, topic: str, type_name: str) -> None:
+    def _record(self, topic: str, type_name: str, profile: QoSProfile) -> None:
         writer = self._writer
         assert writer is not None
         resolved = self.resolve_topic_name(topic)
@@ -86,7 +88,7 @@ class Recorder(GraphNode):
 
         package, _, name = type_name.split("/")
         message_class = getattr(importlib.import_module(f"{package}.msg"), name)
-        self._recorded[topic] = self.create_subscription(message_class, topic, on_message, _PROFILES[topic], raw=True)
+        self._recorded[topic] = self.create_subscription(message_class, topic, on_message, profile, raw=True)
 
     def _commit(self) -> None:
         assert self._writer is not None

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from robofume_common.parameters import declare, setting
 from robofume_data.bad_attempts import read_for_policy
 from robofume_data.bag_reader import find_bags, read_episodes
 from robofume_data.episode import EpisodeData
+from robofume_data.topics import view_topic
 
 from robofume_common import qos
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step
@@ -56,6 +58,9 @@ class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig, ProgressConfi
         3, "checkpoints in a row that cannot be written until learning ends; what else is kept has as long", minimum=1
     )
     episode_deadline: float = setting(10.0, "wait for late steps and verdicts of a closed episode", unit="s", minimum=0)
+    further_cameras: tuple[str, ...] = setting(
+        (), "cameras whose views of the steps the policy learns from too, as it was pre-trained"
+    )
     threads: int = setting(1, "torch threads", minimum=1, maximum=256)
 
 
@@ -71,7 +76,8 @@ class LearnerNode(GraphNode):
         self._config = declare(self, LearnerNodeConfig)
         if not self._config.pretrained:
             raise RobofumeError("The learner needs a pre-trained policy: set the parameter pretrained to its folder.")
-        self._inbox = EpisodeInbox(self._config.episode_deadline)
+        cameras = self._config.further_cameras
+        self._inbox = EpisodeInbox(self._config.episode_deadline, cameras)
         self._count = StepCount()
         self._episodes: queue.SimpleQueue[EpisodeData] = queue.SimpleQueue()
         self._news = threading.Event()
@@ -89,6 +95,8 @@ class LearnerNode(GraphNode):
         self._weights_publisher = self.create_publisher(PolicyWeights, "policy/weights", qos.LATCHED)
         self._status_publisher = self.create_publisher(LearnerStatus, "learner/status", qos.STATUS)
         self.create_subscription(Step, "step", self._on_step, qos.STEP)
+        for camera in cameras:
+            self.create_subscription(Step, view_topic(camera), partial(self._on_view, camera), qos.STEP)
         self.create_subscription(Reward, "reward", self._on_reward, qos.REWARD)
         self.create_subscription(Episode, "episode", self._on_episode, qos.EPISODE)
         self.create_timer(0.5, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -107,6 +115,12 @@ class LearnerNode(GraphNode):
             self._news.set()
         else:
             self._hand_over()
+
+    def _on_view(self, camera: str, message: Step) -> None:
+        if message.phase in PRACTICE:
+            self._inbox.add_view(camera, message)
+            if not message.action:
+                self._hand_over()
 
     def _on_reward(self, message: Reward) -> None:
         self._inbox.add_reward(message)
@@ -178,8 +192,9 @@ class LearnerNode(GraphNode):
 
         config = self._config
         bags = find_bags(config.demonstrations)
+        recorded = self._until_ending(read_for_policy(bags, config.further_cameras))
         learner = OnlineLearner.from_pretrained(
-            config.pretrained, self._until_ending(read_for_policy(bags)), config, config, novelty=config,
+            config.pretrained, recorded, config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
             progress=config,
         )  # fmt: skip
@@ -206,9 +221,12 @@ class LearnerNode(GraphNode):
                 raise _EndedError
             yield episode
 
+    def _read(self, bags: list[Path]) -> Iterator[EpisodeData]:
+        return self._until_ending(read_episodes(bags, phases=PRACTICE, cameras=self._config.further_cameras))
+
     def _practised(self, steps: list[int]) -> Iterator[EpisodeData]:
         """The episodes that this run has recorded already; each one's number of steps is appended to `steps`."""
-        for episode in self._until_ending(read_episodes(self._practice_bags(), phases=PRACTICE)):
+        for episode in self._read(self._practice_bags()):
             steps.append(episode.length)
             with self._lock:
                 self._count.saw(episode.episode_id, episode.length)
@@ -224,7 +242,7 @@ class LearnerNode(GraphNode):
         """What has come since the last look."""
         if self._incomplete.is_set():
             self._incomplete.clear()
-            for episode in self._until_ending(read_episodes(self._practice_bags()[-1:], phases=PRACTICE)):
+            for episode in self._read(self._practice_bags()[-1:]):
                 self._learner.add_episode(episode)
         with self._lock:
             total = self._count.total

@@ -2,7 +2,9 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,13 @@ from robofume_common.enums import ArmMode, ArmState, Direction, Phase
 from robofume_common.errors import MalformedMessage, RobofumeError
 from robofume_common.node import GraphNode, run, settle
 from robofume_common.parameters import declare, setting
+from robofume_data.topics import observation_topic, view_topic
 from sensor_msgs.msg import Image, JointState
 
 from robofume_common import qos
 from robofume_interfaces.msg import ArmCommand, ArmStatus, PolicyWeights, Step, StepPermit
 from robofume_interfaces.msg import Task as TaskMessage
-from robofume_policy.actor import Actor, ActorConfig, Command, Output, StepRecord, Task
+from robofume_policy.actor import Actor, ActorConfig, Command, Output, StepRecord, Task, stacked
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class PolicyNodeConfig(ActorConfig):
         -1.0, "standard deviation of the noise in practice, normalised; below 0: as the weights say", maximum=1.0
     )
     seed: int = setting(0, "seed of the noise", minimum=0)
+    view_listeners: int = setting(
+        0, "the first episode starts only when so many nodes have found what further cameras see", minimum=0
+    )
 
 
 class PolicyNode(GraphNode):
@@ -50,13 +56,16 @@ class PolicyNode(GraphNode):
         self._policy: Any = None
         self._language: Any = None
         self._step_publisher = self.create_publisher(Step, "step", qos.STEP)
+        self._view_publishers = [
+            self.create_publisher(Step, view_topic(camera), qos.STEP) for camera in config.further_cameras
+        ]
         self._command_publisher = self.create_publisher(ArmCommand, "arm/command", qos.COMMAND)
         self._actor = Actor(
             config,
             self._action_space,
             clock=lambda: self.get_clock().now().nanoseconds,
             monotonic=time.monotonic,
-            listening=self._step_publisher.get_subscription_count,
+            listening=self._listening,
             warn=self._warn,
         )
         if config.source == "policy":
@@ -65,6 +74,8 @@ class PolicyNode(GraphNode):
         self.create_subscription(ArmCommand, "arm/override", self._on_override, qos.COMMAND)
         self.create_subscription(JointState, "observation/proprioception", self._on_proprioception, qos.STATE)
         self.create_subscription(Image, "observation/image", self._on_image, qos.IMAGE)
+        for camera in config.further_cameras:
+            self.create_subscription(Image, observation_topic(camera), partial(self._on_view, camera), qos.IMAGE)
         if config.lockstep:
             self.create_subscription(StepPermit, "step_permit", self._on_permit, qos.COMMAND)
         self.create_subscription(TaskMessage, "task", self._on_task, qos.LATCHED)
@@ -77,7 +88,10 @@ class PolicyNode(GraphNode):
         from robofume_policy.weight_intake import policy_from_checkpoint
 
         if self._config.checkpoint:
-            policy = policy_from_checkpoint(self._config.checkpoint, self._action_space, self._config.image_size)
+            config = self._config
+            policy = policy_from_checkpoint(
+                config.checkpoint, self._action_space, config.image_size, config.further_cameras
+            )
             self._learn_language(policy)
             self._use(policy, 0)
             self.get_logger().info(f"Acting with the policy in {self._config.checkpoint}.")
@@ -90,8 +104,7 @@ class PolicyNode(GraphNode):
         if self._language is None or self._language.model_name != policy.language:
             language = InstructionEncoder(policy.language)
             embedding = language("warm up")
-            blank = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
-            policy.act(blank, np.zeros(7, np.float32), embedding)
+            policy.act(np.zeros(policy.config.image_shape, np.uint8), np.zeros(7, np.float32), embedding)
             self._language = language
             settle()
 
@@ -100,9 +113,12 @@ class PolicyNode(GraphNode):
         self._policy = policy
         self._publish(self._actor.set_policy(self._act, version))
 
-    def _act(self, image: Image, proprioception: np.ndarray, instruction: str, deterministic: bool) -> np.ndarray:
+    def _act(
+        self, pictures: Sequence[Image], proprioception: np.ndarray, instruction: str, deterministic: bool
+    ) -> np.ndarray:
         embedding = self._language(instruction)
-        return self._policy.act(image_to_array(image), proprioception, embedding, deterministic, self._random)
+        seen = stacked([image_to_array(picture) for picture in pictures])
+        return self._policy.act(seen, proprioception, embedding, deterministic, self._random)
 
     def _on_weights(self, message: PolicyWeights) -> None:
         from robofume_policy.weight_intake import checked_policy
@@ -115,6 +131,7 @@ class PolicyNode(GraphNode):
                 action_dimension=self._action_space.dimension,
                 image_size=self._config.image_size,
                 expected_architecture=self._policy.architecture if self._policy else "",
+                further_cameras=self._config.further_cameras,
             )
             self._learn_language(policy)
         except RobofumeError as error:
@@ -139,6 +156,9 @@ class PolicyNode(GraphNode):
 
     def _on_image(self, message: Image) -> None:
         self._publish(self._actor.on_image(to_nanoseconds(message.header.stamp), message))
+
+    def _on_view(self, camera: str, message: Image) -> None:
+        self._publish(self._actor.on_view(camera, to_nanoseconds(message.header.stamp), message))
 
     def _on_proprioception(self, message: JointState) -> None:
         values = np.asarray(message.position, dtype=np.float32)
@@ -166,7 +186,17 @@ class PolicyNode(GraphNode):
             if isinstance(output, Command):
                 self._command_publisher.publish(_command_message(output))
             else:
-                self._step_publisher.publish(_step_message(output))
+                step = _step_message(output)
+                for publisher, view in zip(self._view_publishers, output.views, strict=True):
+                    step.image = view
+                    publisher.publish(step)
+                step.image = output.image
+                self._step_publisher.publish(step)
+
+    def _listening(self) -> int:
+        """How many nodes listen to `step`; 0 while those that keep the views have not found them all."""
+        deaf = any(item.get_subscription_count() < self._config.view_listeners for item in self._view_publishers)
+        return 0 if deaf else self._step_publisher.get_subscription_count()
 
     def _warn(self, sentence: str) -> None:
         self.get_logger().warning(sentence, throttle_duration_sec=5.0)

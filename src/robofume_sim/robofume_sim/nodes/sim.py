@@ -44,12 +44,16 @@ class SimNode(GraphNode):
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._truth = self.create_publisher(GroundTruth, "ground_truth", qos.GROUND_TRUTH)
         self._images = self.create_publisher(Image, "camera/image_raw", qos.IMAGE)
+        self._views = {
+            camera: self.create_publisher(Image, f"{camera}/image_raw", qos.IMAGE) for camera in config.further_cameras
+        }
         self.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND)
         self.create_service(ResetScene, "scene/reset", self._on_reset)
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
         self._shown = time.monotonic()
         self._moved = time.monotonic()
         self._joint_state, self._image = JointState(), Image()
+        self._view_images: dict[str, Image] = {}
         self._ground_truth: list[GroundTruth] = []
         self._show()
         if config.lockstep:
@@ -104,6 +108,11 @@ class SimNode(GraphNode):
         self._joint_states.publish(self._joint_state)
         self._image = array_to_image(self._world.render(), to_time(self._world.stamp), "camera")
         self._images.publish(self._image)
+        self._view_images = {
+            camera: array_to_image(self._world.render(camera), self._image.header.stamp, camera)
+            for camera in self._views
+        }
+        self._publish_views()
         self._ground_truth = self._ground_truth_now()
         self._publish_truth()
         self._clock_publisher.publish(Clock(clock=self._image.header.stamp))
@@ -122,6 +131,10 @@ class SimNode(GraphNode):
         message.position = array.array("d", self._world.joint_positions.tobytes())
         message.velocity = array.array("d", self._world.joint_velocities.tobytes())
         return message
+
+    def _publish_views(self) -> None:
+        for camera, image in self._view_images.items():
+            self._views[camera].publish(image)
 
     def _publish_truth(self) -> None:
         for truth in self._ground_truth:
@@ -145,6 +158,7 @@ class SimNode(GraphNode):
             self._shown = time.monotonic()
             self._joint_states.publish(self._joint_state)
             self._images.publish(self._image)
+            self._publish_views()
             self._publish_truth()
 
     def _move(self) -> None:
