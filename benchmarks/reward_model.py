@@ -10,6 +10,7 @@ Parts, each with a file of its own in benchmarks/results/:
 - `familiarity`: which pictures of practice, and of such scenes, are strange to the model, and how wrong it would be;
 - `labels`: precision and recall against the number of labelled episodes of practice that were added (2 .. 50), chosen
   by doubt or drawn from the called successes;
+- `few`: precision and recall of judges trained from nothing on 2 .. 50 labelled episodes of each direction;
 - `adversarial`: what the judge says to pictures that show no success: covered, half-way, empty, black, frozen;
 - `blind_spot`: the same, and `practice`, for the judge trained without and with counterexamples made of its own frames;
 - `latency`: time and memory of the tiny model and of larger ones with random weights.
@@ -43,7 +44,7 @@ from judge_tables import (
     knowing_opposites,
     knowing_scenes,
 )
-from robofume_common.enums import Outcome, Verdict
+from robofume_common.enums import Direction, Outcome, Verdict
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 from robofume_reward.evaluation import Judge, verdicts_from_home
@@ -52,7 +53,7 @@ from robofume_reward.training import TrainingConfig
 
 from robofume_reward import baselines, mining, training
 
-PARTS = ("practice", "places", "shift", "familiarity", "labels", "adversarial", "blind_spot", "latency")
+PARTS = ("practice", "places", "shift", "familiarity", "labels", "few", "adversarial", "blind_spot", "latency")
 LABELLED = (2, 5, 10, 20, 50)
 REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_share=0.4)
 """How a trained tiny model is fine-tuned on: a fifth of the first training's peak learning rate."""
@@ -137,6 +138,43 @@ def labels(runs: Sequence[Path], counts: Sequence[int], chosen_by: str) -> None:
             judge = tuned(run, chosen, seed=count) if count else RewardModel.load(run / "reward")
             for direction, rows in final_verdicts(judge, second):
                 table.add({**row_key, "direction": direction, **rows["both"], "wrong_among_labelled": wrong})
+
+
+def few(runs: Sequence[Path], counts: Sequence[int], seeds: Sequence[int]) -> None:
+    """Trained from the start on so many of the run's demonstrations each way, half of them failures where there are so
+    many; measured is all of practice. The seed draws the episodes and trains.
+    """
+    table = Table("reward_few_labels", ("run", "labelled", "seed", "direction"))
+    for run in runs:
+        practised = decided(run)
+        recorded = list(read_episodes(sorted((run / "bags" / "demos").glob("*.mcap"))))
+        for seed in seeds:
+            random = np.random.default_rng(seed)
+            shuffled = [recorded[number] for number in random.permutation(len(recorded))]
+            for count in counts:
+                row_key = {"run": run.name, "labelled": count, "seed": seed}
+                if table.has(**row_key, direction="backward"):
+                    continue
+                chosen = [
+                    episode
+                    for direction in DIRECTIONS.values()
+                    for wanted, share in ((True, (count + 1) // 2), (False, count // 2))
+                    for episode in _ended(shuffled, direction, wanted)[:share]
+                ]
+                with tempfile.TemporaryDirectory() as folder:
+                    ordered = [episode for episode in recorded if any(episode is other for other in chosen)]
+                    training.train_on_episodes(ordered, Path(folder) / "reward", TrainingConfig(seed=seed))
+                    judge = RewardModel.load(Path(folder) / "reward")
+                for direction, rows in final_verdicts(judge, practised):
+                    table.add({**row_key, "direction": direction, "episodes": len(chosen), **rows["both"]})
+
+
+def _ended(episodes: Sequence[EpisodeData], direction: Direction, success: bool) -> list[EpisodeData]:
+    """Those of a direction that ended so."""
+    return [
+        episode for episode in episodes
+        if episode.direction == direction and (episode.outcome == Outcome.SUCCESS) == success
+    ]  # fmt: skip
 
 
 def shift(runs: Sequence[Path], task: str, count: int, repaired: Sequence[str]) -> None:
@@ -276,6 +314,7 @@ def main() -> None:
     parser.add_argument("--baselines", action="store_true", help="also train and measure the baselines")
     parser.add_argument("--count", type=int, default=200, help="pictures of shift and adversarial")
     parser.add_argument("--labelled", nargs="+", type=int, default=[0, *LABELLED], help="labelled episodes to add")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of few")
     parser.add_argument("--chosen-by", choices=("doubtful", "called"), default="doubtful", help="how labels are chosen")
     parser.add_argument("--looks", nargs="+", default=list(looks()), help="changed scenes that labels are given for")
     parser.add_argument("--models", type=Path, default=Path("runs/blind_spot"), help="where its models are kept")
@@ -290,6 +329,8 @@ def main() -> None:
         everywhere(runs, options.task)
     elif options.part == "labels":
         labels(runs, options.labelled, options.chosen_by)
+    elif options.part == "few":
+        few(runs, [count for count in options.labelled if count], options.seeds)
     elif options.part == "shift":
         shift(runs, options.task, options.count, options.looks)
     elif options.part == "familiarity":

@@ -51,6 +51,9 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("camera_source", "", "camera through OpenCV: device number, file or URL; empty: a topic"),
     LaunchArgument("image_topic", "", "topic of the camera's driver; empty: the graph's own camera/image_raw"),
     LaunchArgument("extra_cameras", "", "names of further cameras, with commas: wrist takes wrist/image_raw"),
+    LaunchArgument(
+        "policy_cameras", "", "of a new run: further cameras that its policy sees too, with commas; it keeps them"
+    ),
     LaunchArgument("image_size", "64", "height and width of the policy's picture [px]"),
     LaunchArgument("seed", "0", "everything random follows from it"),
     LaunchArgument(
@@ -92,7 +95,8 @@ def settings_from_arguments(values: Mapping[str, str]) -> GraphSettings:
         typed[name] = texts.pop(name) == "true"
     run = texts.pop("run_directory") or f"runs/{texts['namespace'].strip('/') or Path(texts['task']).stem}"
     typed["run_directory"] = Path(run).resolve()
-    typed["extra_cameras"] = tuple(name for name in texts.pop("extra_cameras").split(",") if name)
+    for name, argument in (("extra_cameras", "extra_cameras"), ("further_cameras", "policy_cameras")):
+        typed[name] = tuple(camera for camera in texts.pop(argument).split(",") if camera)
     typed["replay_direction"] = {"forward": 1, "backward": 2}[texts.pop("replay_direction")]
     if file:
         try:
@@ -129,6 +133,8 @@ def join_run(settings: GraphSettings) -> GraphSettings:
     for name in ("seed", "image_size", "lockstep"):
         if getattr(settings, name) != getattr(RunConfig, name):
             given[name] = getattr(settings, name)
+    if settings.further_cameras:
+        given["settings"] = {"network": {"further_cameras": list(settings.further_cameras)}}
     run = open_run(RunDirectory(settings.run_directory), given)
     overrides = merged(run.node_settings, settings.overrides)
     return replace(

@@ -196,3 +196,14 @@ def test_who_is_started_again_and_who_ends_everything(tmp_path):
         assert (TimerAction in kinds(-9, node.restarts)) is (node.restarts > 0), node.name
         assert (Shutdown in kinds(-9, 0)) is node.needed
         assert TimerAction not in kinds(0, 2), "a node that ended when asked is not started again"
+
+
+def test_a_new_run_keeps_the_cameras_that_its_policy_sees(tmp_path):
+    arguments = {**DEFAULTS, "run_directory": str(tmp_path / "run")}
+    joined = join_run(settings_from_arguments({**arguments, "policy_cameras": "wrist,side"}))
+    assert joined.further_cameras == ("wrist", "side")
+    run = RunDirectory(tmp_path / "run").read_config()
+    assert run["settings"]["network"]["further_cameras"] == ["wrist", "side"], "where pre-training looks"
+    assert join_run(settings_from_arguments(arguments)).further_cameras == ("wrist", "side")
+    with pytest.raises(RobofumeError, match="was started with"):
+        join_run(settings_from_arguments({**arguments, "policy_cameras": "wrist"}))
