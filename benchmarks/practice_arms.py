@@ -11,6 +11,8 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `forward_only`: forward alone, from a scene that is reset before each episode, which practice is to do without;
 - `no_imitation`, `no_shift`, `half_updates`: without the behaviour-cloning term, without the random shift of the
   pictures, with half as many updates per step;
+- `codes`: instructions as codes without meaning (as one-hot ones) in the place of sentence embeddings;
+- `ensemble`: five critics, of which two drawn at random are the target (REDQ), in the place of two;
 - `little_noise`: with a third of the noise in practice;
 - `offline`: no practice, as many more offline updates;
 - `bc`: behaviour cloning alone, on the same demonstrations, without practice.
@@ -46,6 +48,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "no_imitation": ("agent.imitation_weight=0.0",),
     "no_shift": ("agent.random_shift=0",),
     "half_updates": ("learner.updates_per_step=0.5",),
+    "codes": ("language.model=codes",),
+    "ensemble": ("network.critics=5", "agent.critic_subset=2"),
     "little_noise": ("policy.exploration_std=0.02",),
     "offline": (),
     "bc": ("agent.algorithm=bc",),
@@ -86,7 +90,8 @@ def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace
     config |= {"settings": merged(config["settings"], changed), "practice_steps": given.steps}
     shutil.rmtree(directory.path, ignore_errors=True)
     directory.prepare()
-    kept = PREPARED if arm == "offline" or "agent" in changed else (*PREPARED, "pretrained", "evaluations")
+    anew = arm == "offline" or not {"agent", "language", "network"}.isdisjoint(changed)
+    kept = PREPARED if anew else (*PREPARED, "pretrained", "evaluations")
     if arm == "offline":
         kept = (*kept, "pretrained")
     for part in kept:

@@ -13,7 +13,8 @@ from robofume_common.errors import RobofumeError
 from robofume_bringup.run_directory import RunDirectory, first_line
 from robofume_bringup.task_files import task_run_settings
 
-COMPONENTS = ("reward_training", "reward_data", "pretraining", "adaptation", "network", "agent", "replay")
+COMPONENTS = ("reward_training", "reward_data", "pretraining", "adaptation", "network", "agent", "replay",
+              "language")  # fmt: skip
 """Names in --set that are not nodes."""
 
 

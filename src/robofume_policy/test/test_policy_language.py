@@ -24,6 +24,17 @@ def test_meaning_orders_similarity(encoder: InstructionEncoder) -> None:
     assert pot @ encoder("place the pan in the tray") > pot @ encoder("fold the cloth in half")
 
 
+def test_codes_know_letters_and_no_meaning() -> None:
+    codes = InstructionEncoder("codes")
+    pot, pan = codes("put the pot into the tray"), codes("place the pan in the tray")
+    assert pot.shape == (384,) and pot.dtype == np.float32 and np.linalg.norm(pot) == pytest.approx(1.0, abs=1e-5)
+    assert abs(pot @ pan) < 0.25 < InstructionEncoder()("put the pot into the tray") @ InstructionEncoder()(
+        "place the pan in the tray"
+    )
+    np.testing.assert_array_equal(InstructionEncoder("codes")("put the pot into the tray"), pot)
+    assert pot[:2] == pytest.approx([0.04896818, -0.0626248], abs=1e-6), "of the letters alone, in every process"
+
+
 def test_a_sentence_has_the_same_bits_on_any_number_of_threads() -> None:
     before, found = torch.get_num_threads(), set()
     try:

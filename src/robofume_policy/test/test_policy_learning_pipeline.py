@@ -153,6 +153,7 @@ def test_a_network_of_another_size_than_the_data_is_named(tmp_path) -> None:
     for network, said in (
         (replace(NETWORK, action_dimension=5), "4 components, but the network's action_dimension is 5"),
         (replace(NETWORK, proprioception_dimension=9), "7 values of proprioception a step, but .* is 9: set it to 7"),
+        (replace(NETWORK, instruction_dimension=12), "384 values a sentence, but .* is 12: set it to 384"),
     ):
         with pytest.raises(RobofumeError, match=said):
             pretrain(episodes(), tmp_path, action_space=SPACE, network=network, agent=AGENT, config=UPDATES)

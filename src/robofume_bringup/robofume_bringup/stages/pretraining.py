@@ -101,6 +101,7 @@ def _train(
     from robofume_common.parameters import from_dict
     from robofume_policy.config import (
         AgentConfig,
+        LanguageConfig,
         PretrainingConfig,
         ReplayConfig,
     )
@@ -123,6 +124,7 @@ def _train(
             network=network_of(config),
             agent=from_dict(AgentConfig, config.of("agent")),
             replay=replay,
+            language=from_dict(LanguageConfig, config.of("language")),
             config=options,
             metrics_directory=context.directory.metrics,
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
