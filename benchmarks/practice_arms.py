@@ -11,6 +11,8 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `forward_only`: forward alone, from a scene that is reset before each episode, which practice is to do without;
 - `no_imitation`, `no_shift`, `half_updates`: without the behaviour-cloning term, without the random shift of the
   pictures, with half as many updates per step;
+- `prior`: with prior data beside the demonstrations, in pre-training and practice (`robofume prior` makes the bags
+  that `--prior` names);
 - `codes`: instructions as codes without meaning (as one-hot ones) in the place of sentence embeddings;
 - `ensemble`: five critics, of which two drawn at random are the target (REDQ), in the place of two;
 - `little_noise`: with a third of the noise in practice;
@@ -48,6 +50,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "no_imitation": ("agent.imitation_weight=0.0",),
     "no_shift": ("agent.random_shift=0",),
     "half_updates": ("learner.updates_per_step=0.5",),
+    "prior": (),
     "codes": ("language.model=codes",),
     "ensemble": ("network.critics=5", "agent.critic_subset=2"),
     "little_noise": ("policy.exploration_std=0.02",),
@@ -88,9 +91,11 @@ def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace
         return
     changed, config = parse_settings(ARMS[arm]), base.read_config()
     config |= {"settings": merged(config["settings"], changed), "practice_steps": given.steps}
+    if arm == "prior":
+        config["prior"] = [str(given.prior.resolve())]
     shutil.rmtree(directory.path, ignore_errors=True)
     directory.prepare()
-    anew = arm == "offline" or not {"agent", "language", "network"}.isdisjoint(changed)
+    anew = arm in ("offline", "prior") or not {"agent", "language", "network"}.isdisjoint(changed)
     kept = PREPARED if anew else (*PREPARED, "pretrained", "evaluations")
     if arm == "offline":
         kept = (*kept, "pretrained")
@@ -135,6 +140,7 @@ def main() -> None:
     parser.add_argument("--demonstrations", type=int, default=50)
     parser.add_argument("--failures", type=int, default=60)
     parser.add_argument("--pretraining-updates", type=int, default=6000)
+    parser.add_argument("--prior", type=Path, help="bags of prior data, for the arm of that name")
     parser.add_argument("--steps", type=int, default=14_000, help="control steps of practice")
     parser.add_argument("--trials", type=int, default=50, help="each way, before and after")
     parser.add_argument(
@@ -143,6 +149,8 @@ def main() -> None:
     given = parser.parse_args()
     if shutil.which("robofume") is None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
+    if "prior" in given.arms and not (given.prior and given.prior.exists()):
+        parser.error("the arm prior needs --prior with the bags that `robofume prior --output` made")
     table = Table(f"practice_arms_{given.task}", ("seed", "arm", "practice_steps"))
     for seed in given.seeds:
         missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm, practice_steps=steps_of(arm, given))]
