@@ -1,4 +1,9 @@
-"""What the parts of `reward_model.py` share: tables that continue, the question as the loop asks it, its measures."""
+"""What the parts of `reward_model.py` share: tables that continue, the question as the loop asks it, its measures.
+
+    python benchmarks/judge_tables.py
+
+shows what the model's rows of reward_practice.csv come to; it needs no runs.
+"""
 
 import csv
 import fcntl
@@ -22,6 +27,8 @@ from robofume_reward import familiarity, training
 
 RESULTS = Path(__file__).parent / "results"
 DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
+WANTED_PRECISION, WANTED_RECALL = 0.97, 0.85
+"""Of the verdict from home, in each direction, on practice that the judge was not trained on."""
 
 
 class Table:
@@ -138,3 +145,27 @@ def called(judge: Judge, own: np.ndarray, opposite: np.ndarray, images: np.ndarr
     return {"called_success_own_question": alone.count(Verdict.SUCCESS),
             "called_success_from_home": loop.count(Verdict.SUCCESS),
             "unknown_from_home": loop.count(Verdict.UNKNOWN)}  # fmt: skip
+
+
+def against_the_goal(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+    """A line for each row of the model, by both questions, that is short of the goal, and for each that the second
+    question changes.
+    """
+    own, both = (
+        {(row["run"], row["direction"]): row for row in rows if row["judge"] == "vlm" and row["questions"] == asked}
+        for asked in ("own", "both")
+    )
+    yield f"{len(both)} rows of {len({run for run, _ in both})} runs"
+    for name, row in both.items():
+        told = f"{' '.join(name)}: precision {row['precision']} ({row['precision_95']}), recall {row['recall']}"
+        # No success called: nothing is false, and the recall of 0 says it.
+        precise = row["precision"] == "None" or float(row["precision"]) >= WANTED_PRECISION
+        if not precise or float(row["recall"]) < WANTED_RECALL:
+            yield f"short of the goal: {told}"
+        if {**row, "questions": ""} != {**own[name], "questions": ""}:
+            yield f"changed by the second question, from precision {own[name]['precision']}: {told}"
+
+
+if __name__ == "__main__":
+    for line in against_the_goal(Table("reward_practice", ("run", "judge", "direction", "questions")).rows):
+        print(line)

@@ -60,7 +60,7 @@ REPAIR = TrainingConfig(updates=300, learning_rate=3e-4, check_every=50, mined_s
 
 
 def practice(runs: Sequence[Path], with_baselines: bool) -> None:
-    """Gate: precision at least 0.97 and recall at least 0.85 per direction."""
+    """Gate: `WANTED_PRECISION` and `WANTED_RECALL` (judge_tables.py) per direction."""
     table = Table("reward_practice", ("run", "judge", "direction", "questions"))
     for run in runs:
         judges = ["vlm", *(baselines.NAMES if with_baselines else ())]
