@@ -254,8 +254,9 @@ def _remappings(settings: GraphSettings) -> dict[str, dict[str, str]]:
 def _judge(settings: GraphSettings) -> dict[str, Any]:
     """Parameters of the reward node."""
     if settings.mode == "practice":
-        # The model's threshold was chosen on frames in motion; of what is seen from home, P(yes) > P(no) is enough. A
-        # call in motion only ends the episode, and what is seen from home decides (docs/results.md, "On practice").
+        # The model's threshold was chosen on frames in motion; of what is seen from home, P(yes) > P(no) is enough, or
+        # what the model saved for such pictures where that is more. A call in motion only ends the episode, and what is
+        # seen from home decides (docs/results.md, "On practice").
         return {"judge": "vlm", "home_threshold": 0.5, "enough": 0.8}
     if settings.judged:
         return {"judge": "ground_truth"}

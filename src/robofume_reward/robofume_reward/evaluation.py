@@ -2,8 +2,8 @@
 
 Per direction, and per task where there are several, over the frames with the question that the loop asks of them;
 and over episodes, by the rule of the loop: an episode ends at the first frame that is called a success. The second is
-what practice lives on: one wrong frame among forty ends an episode wrongly. And from home, by the rule
-P(yes) > P(no) and a look at the opposite question: where the loop confirms, only that verdict counts.
+what practice lives on: one wrong frame among forty ends an episode wrongly. And from home, by the thresholds
+for such pictures and a look at the opposite question: where the loop confirms, only that verdict counts.
 """
 
 from __future__ import annotations
