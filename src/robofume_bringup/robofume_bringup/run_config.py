@@ -34,7 +34,7 @@ class RunConfig:
     )
     demonstrations: int = _setting(25, "successful demonstrations per direction", minimum=1)
     failures: int = _setting(
-        20, "deliberately bad attempts, for the reward model; the policy learns from no more of them than successes"
+        60, "deliberately bad attempts, for the reward model; the policy learns from no more of them than successes"
     )
     pretraining_updates: int = _setting(6000, "gradient updates of the offline training", minimum=1)
     practice_steps: int = _setting(14000, "control steps of practice, over all starts of the run", minimum=1)
