@@ -316,3 +316,62 @@ def test_damage_never_ends_without_a_sentence(tmp_path):
             )
             assert report.error or report.episodes or report.skipped
             assert "\n" not in report.error
+
+
+WRIST = dataclasses.replace(CONFIG, image_topic="/camera/image", further_images=("wrist=/wrist/image",))
+
+
+def wrist(seconds=6.0, rate=10.0, start=0.0, size=(16, 12), compressed=False):
+    """What a second camera records: its nth picture has the value 200 - n."""
+    for index in range(round(rate * start), round(rate * seconds)):
+        time = index / rate
+        yield time, "/wrist/image", image(START + round(time * SECOND), 200 - index, compressed, size)
+
+
+@pytest.mark.parametrize(("storage", "compressed"), [("mcap", False), ("mcap", True), ("sqlite3", False)])
+def test_a_step_has_the_nearest_picture_of_a_further_camera(tmp_path, storage, compressed):
+    bag = write(tmp_path / "bag", robot(extra=[*wrist(compressed=compressed)]), storage)
+    reports, (plain,) = imported(bag, tmp_path / "plain", dataclasses.replace(WRIST, further_images=()))
+    reports, (_,) = imported(bag, tmp_path / "out", WRIST)
+    assert reports[0].skipped == []
+    (episode,) = read_episodes(tmp_path / "out", cameras=["wrist"])
+    np.testing.assert_array_equal(episode.images, plain.images)
+    assert episode.stamps.tolist() == plain.stamps.tolist()
+    shown = 200 - episode.further_images["wrist"][:, 0, 0, 1].astype(int)
+    times = (episode.stamps - START) / SECOND
+    assert np.abs(shown / 10 - times).max() <= 0.05 + 1e-6
+    assert shown.tolist() == [2 * index for index in range(30)]
+
+
+def test_what_a_further_camera_did_not_see_is_left_out_and_counted(tmp_path):
+    bag = write(tmp_path / "bag", robot(extra=[*wrist(start=2.0)]))
+    reports, _ = imported(bag, tmp_path / "out", WRIST)
+    (episode,) = read_episodes(tmp_path / "out", cameras=["wrist"])
+    assert START + 1.5 * SECOND <= episode.stamps[0] < START + 1.6 * SECOND, "half a second before its first picture"
+    assert lost(reports[0]) == {"pictures without one of the camera wrist": 23}
+    grown = [*wrist(seconds=3.0), *wrist(start=3.0, size=(20, 10))]
+    reports, _ = imported(write(tmp_path / "grown", robot(extra=grown)), tmp_path / "sizes", WRIST)
+    episodes = list(read_episodes(tmp_path / "sizes", cameras=["wrist"]))
+    assert [episode.further_images["wrist"].shape[1:3] for episode in episodes] == [(12, 16), (10, 20)]
+    assert lost(reports[0]) == {"changes of the picture size": 1}
+
+
+def test_further_cameras_are_followed_where_the_times_go_back(tmp_path):
+    once = list(robot(3.0, extra=[*wrist(3.0)]))
+    again = [(time + 10 * SECOND, topic, content) for time, topic, content in once]  # with the stamps of before
+    bag = write(tmp_path / "bag", [*once, *again])
+    imported(bag, tmp_path / "out", WRIST)
+    episodes = list(read_episodes(tmp_path / "out", cameras=["wrist"]))
+    assert [episode.length for episode in episodes] == [14, 14]
+    np.testing.assert_array_equal(*(episode.further_images["wrist"] for episode in episodes))
+
+
+def test_further_cameras_that_cannot_be_are_named(tmp_path):
+    bag = write(tmp_path / "bag", robot(2.0))
+    with pytest.raises(AssertionError, match="no topic /wrist/image; it has /camera/image"):
+        imported(bag, tmp_path / "out", WRIST)
+    for wrong, said in (("wrist", "takes CAMERA=TOPIC"), ("a b=/x", "takes CAMERA=TOPIC")):
+        with pytest.raises(RobofumeError, match=said):
+            RawBagConfig(further_images=(wrong,))
+    with pytest.raises(RobofumeError, match="names the camera wrist twice"):
+        RawBagConfig(further_images=("wrist=/a", "wrist=/b"))

@@ -36,7 +36,11 @@ def add_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     raw = parser.add_argument_group("recordings of a robot")
     for field in dataclasses.fields(RawBagConfig):
-        if field.name != "image_size":
+        if field.name == "further_images":
+            raw.add_argument(
+                "--further-images", metavar="CAMERA=TOPIC", nargs="+", default=(), help=field.metadata["meaning"]
+            )
+        elif field.name != "image_size":
             raw.add_argument(
                 f"--{field.name.replace('_', '-')}",
                 metavar=field.name.split("_")[-1].upper(),

@@ -10,6 +10,8 @@ from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import from_dict, setting
 
+from robofume_data.importing.cameras import by_camera
+
 _FOLDER = Path(__file__).parent / "conventions"
 ROTATIONS = {"rpy": 3, "rotation_vector": 3, "quaternion": 4, "none": 0}
 """Ways to write a rotation, and how many numbers each takes; a quaternion is x, y, z, w."""
@@ -70,20 +72,15 @@ class Conventions:
                 raise RobofumeError(f"Conventions {self.name}: {side}_gripper needs two different numbers.")
         if len(self.down) != 3:
             raise RobofumeError(f"Conventions {self.name}: down needs three angles.")
-        for item in self.further_images:
-            camera, _, field = item.partition("=")
-            if not (camera.isascii() and camera.isidentifier() and field):
-                raise RobofumeError(
-                    f"Conventions {self.name}: further_images takes CAMERA=FIELD, such as wrist=observation/image_1, "
-                    f"not {item!r}; a camera's name has letters, digits and _."
-                )
-        if len(self.image_fields) < len(self.further_images):
-            raise RobofumeError(f"Conventions {self.name}: further_images names a camera twice.")
+        try:
+            _ = self.image_fields  # each of them is looked at
+        except RobofumeError as error:
+            raise RobofumeError(f"Conventions {self.name}: {error}") from error
 
     @property
     def image_fields(self) -> dict[str, str]:
         """Field of the pictures of each further camera, by the camera's name."""
-        return {camera: field for camera, _, field in (item.partition("=") for item in self.further_images)}
+        return by_camera(self.further_images, "CAMERA=FIELD, such as wrist=observation/image_1")
 
     @property
     def state_dimension(self) -> int:

@@ -2,9 +2,10 @@
 
 The rules of alignment. A picture begins a control step; of faster cameras the first picture at or after each tick of
 the control rate is taken. The state of a step is the one nearest to its picture in time, before or after it, and not
-farther than `max_state_age`. The action of a step is the command that carries its picture's stamp; otherwise the
-newest target that was commanded from the picture on and before the next one; otherwise what the arm did until the
-next picture. Times are those of the message headers; where a header has none, the time of recording.
+farther than `max_state_age`; so is what a further camera saw in it. The action of a step is the command that carries
+its picture's stamp; otherwise the newest target that was commanded from the picture on and before the next one;
+otherwise what the arm did until the next picture. Times are those of the message headers; where a header has none, the
+time of recording.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from robofume_common.errors import RobofumeError
 
 from robofume_data.assembler import nanoseconds
 from robofume_data.importing.bag_messages import DAMAGE, UNREADABLE, Message, Recording
+from robofume_data.importing.cameras import NearestPictures
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.conversion import change, picture
 from robofume_data.importing.image_messages import pixels
@@ -123,6 +125,20 @@ class _Open:
     stamps: list[int] = field(default_factory=list)
     states: list[NDArray[np.float64]] = field(default_factory=list)
     span: Span | None = None
+    views: dict[str, _Pictures] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its pictures."""
+        return self.images.nbytes + sum(view.nbytes for view in self.views.values())
+
+    def add_views(self, views: dict[str, NDArray[np.uint8]], most: int) -> bool:
+        """Takes in what each further camera saw in a step; False where one has another size than those before."""
+        tracks = {camera: self.views.get(camera) or _Pictures(most) for camera in views}
+        if any(tracks[camera].place(*view.shape[:2]) is None for camera, view in views.items()):
+            return False
+        self.views = tracks
+        return all(tracks[camera].add(view) for camera, view in views.items())
 
 
 class RawBagReader:
@@ -137,6 +153,8 @@ class RawBagReader:
         path = recording.path
         image_topic = _topic(recording, self._config.image_topic, IMAGES, "pictures", "--image-topic")
         lost: dict[str, int] = {}
+        for topic in self._config.view_topics.values():
+            _topic(recording, topic, IMAGES, "pictures", "--further-images")
         tracks = self._tracks(recording, image_topic, lost)
         damage = recording.damage
         if not len(tracks.states):
@@ -232,7 +250,12 @@ class RawBagReader:
         self, recording: Recording, topic: str, tracks: _Tracks, spans: list[Span] | None, lost: dict[str, int]
     ) -> Iterator[_Open]:
         config = self._config
-        size = self._size_of_all(recording, topic)
+        size = None if config.further_images else self._size_of_all(recording, topic)
+        cameras = {
+            camera: NearestPictures(recording.pictures(name), round(config.max_state_age * SECOND))
+            for camera, name in config.view_topics.items()
+        }
+        most = config.step_limit + 1
         episode = self._open(size)
         period = round(SECOND / config.rate) if config.rate else 0
         first = last = due = None
@@ -260,25 +283,36 @@ class RawBagReader:
             if state is None:
                 _count(lost, "pictures_without_joint_state")
                 continue
+            seen = {camera: pictures.at(stamp) for camera, pictures in cameras.items()}
+            blind = next((camera for camera, view in seen.items() if view is None), None)
+            if blind is not None:
+                _count(lost, f"pictures_without_one_of_the_camera_{blind}")
+                continue
             if isinstance(episode.images, LatePictures):
                 episode.images.add(functools.partial(_read, message.decode))
             else:
                 try:
                     side = config.image_size
+                    views = {
+                        camera: np.array(picture(pixels(view.decode(), side), side))  # its data hold until the next
+                        for camera, view in seen.items()
+                        if view is not None
+                    }
                     image = picture(pixels(message.decode(), side, episode.images.place), side)
                 except DAMAGE:
                     _count(lost, "pictures_that_cannot_be_decoded")
                     continue
-                if not episode.images.add(image):
+                if not (episode.add_views(views, most) and episode.images.add(image)):
                     _count(lost, _RESIZED)
                     yield from _closed(episode)
-                    images = _Pictures(config.step_limit + 1)
+                    images = _Pictures(most)
                     images.add(image)
                     episode, due = _Open(images, span=span), None
+                    episode.add_views(views, most)
             due = stamp + period if due is None else due + period * max(1, -(-(stamp - due + 1) // max(1, period)))
             episode.stamps.append(stamp)
             episode.states.append(state)
-            full = episode.images.nbytes > MOST_BYTES
+            full = episode.nbytes > MOST_BYTES
             _count(lost, _FULL, full)
             if full or len(episode.stamps) > config.step_limit:
                 yield from _closed(episode)
@@ -319,6 +353,7 @@ class RawBagReader:
             images=episode.images if isinstance(episode.images, LatePictures) else episode.images.array(),
             states=states,
             actions=actions,
+            further_images={camera: list(view.array()[: len(states)]) for camera, view in episode.views.items()},
             stamps=np.array(episode.stamps, np.int64),
             success=span.success if span else None,
         )
