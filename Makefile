@@ -15,7 +15,7 @@ demo: setup
 	@.venv/bin/robofume demo $(ARGUMENTS)
 
 test: setup
-	@tools/in_workspace python -m pytest $(or $(PYTEST_ARGUMENTS),--numprocesses 2 --dist loadfile)
+	@tools/in_workspace python -m pytest $(or $(PYTEST_ARGUMENTS),--numprocesses 3 --dist loadfile)
 
 lint: setup
 	@tools/in_workspace ruff check .

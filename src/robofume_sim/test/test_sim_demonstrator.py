@@ -17,7 +17,7 @@ RIGID = sorted(name for name, task in TASKS.items() if not task.has_cloth)
 
 @pytest.mark.parametrize("task", RIGID)
 def test_it_succeeds_often_and_fails_sometimes_and_takes_its_time(task):
-    report = measure(task, 100)
+    report = measure(task, 50)
     assert 0.7 < report.successes.mean() < 0.99
     description = make_task(task).description
     assert report.steps.max() <= description.demonstration_step_limit
@@ -36,18 +36,18 @@ def test_without_imperfection_it_always_succeeds(task):
 
 @pytest.mark.parametrize("task", RIGID)
 def test_it_fails_on_purpose(task):
-    report = measure(task, 60, DemonstratorConfig(failure_share=1.0))
+    report = measure(task, 30, DemonstratorConfig(failure_share=1.0))
     assert report.successes.mean() < 0.3  # a pot that is dropped or pushed may still end in the right place
     assert report.lost == 0
 
 
-def half_way(task, count, seed):
+def half_way(task, count, seed, directions=(Direction.FORWARD, Direction.BACKWARD)):
     """What failures on purpose leave just short of the goal, from home: the direction and the world, one by one."""
     world = World(task)
     arm = ArmDriver(world)
     script = Demonstrator(world.task, DemonstratorConfig(failure_share=1.0, half_way_share=1.0, seed=seed))
     for number in range(count):
-        direction = Direction.FORWARD if number % 2 == 0 else Direction.BACKWARD
+        direction = directions[number % len(directions)]
         world.reset(direction, seed=number)
         arm.forget()
         arm.home()
@@ -91,10 +91,9 @@ def test_the_pot_is_put_down_on_both_sides_of_the_border_with_the_right_outcome(
 def test_a_cloth_that_is_folded_too_far_lies_nearly_folded():
     """What a judge that has seen flat and folded cloths alone takes for a success."""
     nearly = []
-    for direction, world in half_way("cloth_folding", 12, seed=1):
-        if direction == Direction.FORWARD:
-            truth, height = world.truth(), float(world.scene_state().cloth[:, 2].max())
-            nearly.append(not truth.forward_success and not truth.backward_success and height < FLAT_FOLDED)
+    for _, world in half_way("cloth_folding", 6, seed=1, directions=(Direction.FORWARD,)):
+        truth, height = world.truth(), float(world.scene_state().cloth[:, 2].max())
+        nearly.append(not truth.forward_success and not truth.backward_success and height < FLAT_FOLDED)
     assert np.mean(nearly) >= 0.5  # where it springs back, it lies flat
 
 
@@ -161,6 +160,6 @@ def test_a_sweep_that_fails_on_purpose_leaves_one_or_a_few():
 
 @pytest.mark.parametrize("task", RIGID)
 def test_it_works_from_wherever_random_actions_leave_the_object(task):
-    report = measure(task, 60, DemonstratorConfig(action_noise=0.05, grasp_offset=0.0), random_share=0.7)
+    report = measure(task, 30, DemonstratorConfig(action_noise=0.05, grasp_offset=0.0), random_share=0.7)
     assert report.lost == 0
     assert report.successes.mean() > 0.9
