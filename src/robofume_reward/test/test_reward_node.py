@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from robofume_common.conversion import array_to_image, to_time
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.familiarity import fit
 from robofume_reward.film_cnn import FilmCnn, FilmCnnConfig
-from robofume_reward.model import RewardModel
+from robofume_reward.model import ModelConfig, RewardModel
 from robofume_reward.saved import Calibration, View, write_opposites
 from robofume_reward.tiny_model import TinyModelConfig
 
@@ -33,6 +33,8 @@ PATIENCE = 300.0  # s: on a machine that does much else, the imports of a node a
 DEADLINE = 200.0
 INSTRUCTION = "put the pot into the tray"
 OPPOSITE = "take the pot out of the tray"
+NODE = ("-m", "robofume_reward.nodes.reward")
+TROUBLED_NODE = Path(__file__).parent / "troubled_reward_node.py"
 
 
 class Loop(Node):
@@ -106,10 +108,10 @@ def loop(ros_domain: int) -> Iterator[Loop]:
 def start(loop: Loop) -> Iterator[Callable[..., subprocess.Popen]]:
     started: list[subprocess.Popen] = []
 
-    def begin(**parameters: object) -> subprocess.Popen:
+    def begin(program: Sequence[object] = NODE, **parameters: object) -> subprocess.Popen:
         arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
         process = subprocess.Popen(
-            [sys.executable, "-m", "robofume_reward.nodes.reward", "--ros-args", *arguments],
+            [sys.executable, *map(str, program), "--ros-args", *arguments],
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
@@ -186,6 +188,21 @@ def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: C
     loop.wait(lambda: loop.told.get("judged") == "12", "diagnostics")
     assert (loop.told["waiting"], loop.told["model_version"]) == ("0", model.version)
     assert 0.0 < float(loop.told["latency_median"]) <= float(loop.told["latency_99"]) < DEADLINE
+
+
+def test_in_half_precision_the_answers_are_nearly_the_same(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
+    start(judge="vlm", model=tmp_path / "tiny", dtype="bfloat16", deadline=DEADLINE)
+    images = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
+    for index, image in enumerate(images):
+        loop.step(index, 100 * (index + 1), image=image)
+    loop.wait(lambda: len(loop.rewards) == 4, "four rewards")
+    halved = RewardModel.load(tmp_path / "tiny", ModelConfig(dtype="bfloat16"))
+    expected = RewardModel.load(tmp_path / "tiny").probabilities(images, [INSTRUCTION] * 4)
+    for reward in loop.rewards:
+        assert reward.model_version == halved.version
+        assert reward.source == Reward.SOURCE_VLM
+        assert reward.probability == pytest.approx(expected[reward.index], abs=0.02)
 
 
 def test_a_classifier_answers_in_the_place_of_the_model(loop: Loop, start: Callable, tmp_path: Path) -> None:
@@ -330,6 +347,52 @@ def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, star
     )  # fmt: skip
     loop.wait(lambda: len(loop.rewards) == 3, "the reward of the black picture")
     assert (loop.rewards[2].verdict, loop.rewards[2].source) == (Reward.VERDICT_UNKNOWN, Reward.SOURCE_NONE)
+
+
+def test_a_model_that_raises_leaves_the_steps_unknown_and_the_node_judges_on(
+    loop: Loop, start: Callable, tmp_path: Path
+) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
+    (tmp_path / "failing").touch()
+    process = start((TROUBLED_NODE, tmp_path), judge="vlm", model=tmp_path / "tiny", deadline=DEADLINE)
+    for index in range(3):
+        loop.step(index, 100 * (index + 1))
+    loop.wait(lambda: len(loop.rewards) == 3, "three rewards")
+    assert [reward.index for reward in loop.rewards] == [0, 1, 2]
+    for reward in loop.rewards:
+        assert (reward.verdict, reward.source) == (Reward.VERDICT_UNKNOWN, Reward.SOURCE_NONE)
+        assert math.isnan(reward.probability)
+    loop.wait(lambda: "the accelerator is gone" in loop.state, "the diagnostics' state")
+    loop.wait(lambda: loop.told["unknown"] == "3", "the diagnostics' count")
+    assert loop.told["late"] == loop.told["waiting"] == "0"
+    (tmp_path / "failing").unlink()
+    loop.step(3, 400)
+    loop.wait(lambda: len(loop.rewards) == 4, "the next reward")
+    assert loop.rewards[3].source == Reward.SOURCE_VLM and process.poll() is None
+    loop.wait(lambda: loop.state == "judging", "the diagnostics' state")
+
+
+def test_an_answer_that_comes_too_late_is_unknown_and_not_said_again(
+    loop: Loop, start: Callable, tmp_path: Path
+) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
+    (tmp_path / "slow").touch()
+    start((TROUBLED_NODE, tmp_path), judge="vlm", model=tmp_path / "tiny", deadline=0.5)
+    for index in range(4):
+        loop.step(index, 100 * (index + 1))
+    loop.wait(lambda: len(loop.rewards) == 4, "four rewards")
+    for reward in loop.rewards:
+        assert (reward.verdict, reward.source) == (Reward.VERDICT_UNKNOWN, Reward.SOURCE_NONE)
+        assert math.isnan(reward.probability) and reward.latency >= 0.5
+    loop.wait(lambda: loop.told.get("late") == "4", "diagnostics")
+    (tmp_path / "slow").unlink()
+    end, index = time.monotonic() + PATIENCE, 3
+    while loop.rewards[-1].source != Reward.SOURCE_VLM:  # on a slow machine the next answers may be late too
+        assert time.monotonic() < end, "no answer came in time again"
+        index += 1
+        loop.step(index, 100 * (index + 1))
+        loop.wait(lambda: len(loop.rewards) > index, "a reward")  # noqa: B023  called in this turn alone
+    assert sorted(reward.index for reward in loop.rewards) == list(range(index + 1))
 
 
 def test_a_missing_model_ends_the_node_with_one_sentence(loop: Loop, start: Callable, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from ..saved import View
 from ..waiting import WaitingStep, WaitingSteps
 
 _TRUTHS_KEPT = 512
+_EXPIRY_PERIOD = 0.05  # s between two looks for steps that are past their deadline
 _TASKS_KEPT = 16
 STRANGE = (
     "The scene is unlike those that the reward model was trained on, so its steps are unknown: set light, colours and "
@@ -72,7 +73,13 @@ class RewardNodeConfig(VerdictConfig):
     reload_every: float = setting(
         2.0, "Time between two looks for a newer version of the model; 0: none", unit="s", minimum=0.0, maximum=3600.0
     )
-    deadline: float = setting(5.0, "Age at which a step is answered unknown", unit="s", minimum=0.01, maximum=3600.0)
+    deadline: float = setting(
+        5.0,
+        "Age at which a step is answered unknown; noticed at most 0.05 s later, until when an answer still counts",
+        unit="s",
+        minimum=0.01,
+        maximum=3600.0,
+    )
 
 
 class RewardNode(GraphNode):
@@ -117,7 +124,7 @@ class RewardNode(GraphNode):
         self.create_service(LabelStep, "label_step", self._on_label_request)
         self.create_subscription(Step, "step", self._on_step, qos.STEP)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(min(0.5, self.config.deadline / 2), self._expire, clock=steady)
+        self.create_timer(min(_EXPIRY_PERIOD, self.config.deadline / 2), self._expire, clock=steady)
         if self._model is not None:
             self._worker = threading.Thread(target=self._work, name="judge", daemon=True)
             self._worker.start()
