@@ -105,12 +105,20 @@ def image_only_qwen(image_processor: Any, tokenizer: Any, chat_template: str | N
 
 # One image is one tile: pictures of a robot's camera are smaller than the tiles that splitting would make of them.
 _ONE_TILE = {"do_image_splitting": False}
-_TURNS = "<|im_start|>User:{images}{question}<end_of_utterance>\nAssistant:"
+_TURNS = "User:{images}{question}<end_of_utterance>\nAssistant:"
 
 FAMILIES = (
     Family("LLaVA", ("llava",), "<image>", "USER: {images}\n{question} ASSISTANT:"),
     Family("Idefics3", ("idefics3",), "<image>", _TURNS, _ONE_TILE),
-    Family("SmolVLM", ("smolvlm",), "<image>", _TURNS, _ONE_TILE, "SmolVLMImageProcessorPil", _load_smolvlm),
+    Family(
+        "SmolVLM",
+        ("smolvlm",),
+        "<image>",
+        "<|im_start|>" + _TURNS,
+        _ONE_TILE,
+        "SmolVLMImageProcessorPil",
+        _load_smolvlm,
+    ),
     Family("PaliGemma", ("paligemma",), "<image>", "{images}answer en {question}"),
     Family(
         "Qwen-VL",

@@ -205,9 +205,13 @@ class RewardModel:
         write_beside(self, directory)
 
     def _process(self, clips: NDArray[np.uint8], asked: list[str]) -> dict[str, Tensor]:
+        texts = [self.family.text(self.processor, question, clips.shape[1]) for question in asked]
+        first = self.processor.tokenizer.bos_token
         batch = self.processor(
             images=[list(clip) for clip in clips],
-            text=[self.family.text(self.processor, question, clips.shape[1]) for question in asked],
+            text=texts,
+            # Some chat templates, as that of Idefics3, begin with the token that the tokenizer would put there too.
+            add_special_tokens=not (first and texts[0].startswith(first)),
             padding=True,
             padding_side="left",
             return_tensors="pt",

@@ -1,11 +1,15 @@
 """Every family of models: the same answers alone, in a batch, and after saving and loading."""
 
+import itertools
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic_episodes
 import tiny_families
+import torch
+from PIL import Image
 from robofume_common.errors import RobofumeError
 from robofume_reward.model import ModelConfig, RewardModel
 from robofume_reward.training import TrainingConfig
@@ -60,6 +64,66 @@ def test_fine_tuning_runs_for_every_family(directory: Path, method: str, tmp_pat
     training.train_on_episodes(episodes, tmp_path / "tuned", options)
     tuned = RewardModel.load(tmp_path / "tuned", ModelConfig(dtype="bfloat16"))
     assert tuned.view.frames == 2 and tuned.family is RewardModel.load(directory).family
+
+
+def _images_in(reward: RewardModel, tokens: list[int]) -> list[int]:
+    """Lengths of the runs of placeholders of pictures."""
+    picture = reward.model.config.image_token_id
+    return [len(list(run)) for same, run in itertools.groupby(token == picture for token in tokens) if same]
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("name", tiny_families.TEMPLATES)
+def test_the_prompt_is_that_of_the_models_own_chat_template(name: str, frames: int, tmp_path: Path) -> None:
+    tiny_families.save(name, tmp_path)
+    reward = RewardModel.load(tmp_path)
+    clips, question = pictures()[None, :frames], "Is the lid on the pot?"
+    tokens = reward.encode(clips, [question])["input_ids"][0].tolist()
+    content = [{"type": "image", "image": Image.fromarray(picture)} for picture in clips[0]]
+    own = reward.processor.apply_chat_template(
+        [{"role": "user", "content": [*content, {"type": "text", "text": question}]}],
+        add_generation_prompt=True, tokenize=True, processor_kwargs=dict(reward.family.options),
+    )  # fmt: skip
+    assert tokens == own[0]
+    lengths = _images_in(reward, tokens)
+    assert len(lengths) == frames and len(set(lengths)) == 1
+    words = reward.processor.tokenizer
+    written = words.decode(tokens)
+    after_the_pictures = written.rsplit(words.convert_ids_to_tokens(reward.model.config.image_token_id), 1)[1]
+    ends = {"LLaVA": " ASSISTANT:", "Qwen-VL": "<|im_end|>\n<|im_start|>assistant\n"}
+    assert after_the_pictures.endswith(question + ends.get(reward.family.name, "<end_of_utterance>\nAssistant:"))
+    assert tokens.count(words.bos_token_id) == ("Qwen" not in name)
+
+
+@pytest.mark.parametrize("name", tiny_families.FAMILIES)
+def test_without_a_template_the_family_writes_the_same_prompt(name: str, tmp_path: Path) -> None:
+    prompts = []
+    for template in (True, False):
+        tiny_families.save(name, tmp_path / str(template), template)
+        reward = RewardModel.load(tmp_path / str(template))
+        assert bool(reward.processor.chat_template) == (template and name in tiny_families.TEMPLATES)
+        tokens = reward.encode(pictures()[:1], ["Is it done?"])["input_ids"][0].tolist()
+        prompts.append(reward.processor.tokenizer.decode(tokens))
+    with_template, without = prompts
+    # Qwen2.5-VL's template adds a sentence of the system before it.
+    assert with_template.endswith(without)
+
+
+OF_A_PROCESSOR = [(name, "chat_template.json") for name in tiny_families.TEMPLATES]
+OF_A_TOKENIZER = [(name, "tokenizer_config.json") for name in ("SmolVLM", "Qwen2.5-VL", "Qwen3-VL")]
+
+
+@pytest.mark.parametrize(("name", "file"), OF_A_PROCESSOR + OF_A_TOKENIZER)
+def test_a_template_is_found_where_older_models_keep_it(name: str, file: str, tmp_path: Path) -> None:
+    tiny_families.save(name, tmp_path)
+    expected = RewardModel.load(tmp_path).encode(pictures()[:1], ["Is it done?"])["input_ids"]
+    (tmp_path / "chat_template.jinja").unlink()
+    path = tmp_path / file
+    settings = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**settings, "chat_template": tiny_families.TEMPLATES[name]}))
+    reward = RewardModel.load(tmp_path)
+    assert reward.processor.chat_template == tiny_families.TEMPLATES[name]
+    assert torch.equal(reward.encode(pictures()[:1], ["Is it done?"])["input_ids"], expected)
 
 
 def test_torchvision_changes_little(directory: Path) -> None:

@@ -18,8 +18,32 @@ VISION = {
 }  # fmt: skip
 
 
-def tokenizer(*special: str) -> Any:
-    """A byte-level tokenizer with the family's special tokens, and yes and no as single tokens."""
+_TURNS = (
+    "{% for turn in messages %}{{ turn.role.capitalize() }}:{% for part in turn.content %}"
+    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+_QWEN_TURNS = (
+    "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{% for part in turn.content %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TEMPLATES = {
+    "LLaVA": "{% for turn in messages %}{{ turn.role.upper() }}: {% for part in turn.content %}"
+    "{% if part.type == 'image' %}<image>\n{% else %}{{ part.text }} {% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}",
+    "Idefics3": "<|begin_of_text|>" + _TURNS,
+    "SmolVLM": "<|im_start|>" + _TURNS,
+    "Qwen2.5-VL": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" + _QWEN_TURNS,
+    "Qwen3-VL": _QWEN_TURNS,
+}
+"""Chat templates that write what those of the published models write. PaliGemma has none."""
+
+
+def tokenizer(*special: str, begin: str = "<s>", begins: bool = False) -> Any:
+    """A byte-level tokenizer with the family's special tokens, and yes and no as single tokens; `begins`: it puts the
+    token `begin` before every text.
+    """
     import tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -28,14 +52,18 @@ def tokenizer(*special: str) -> Any:
     backend.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=400,
-        special_tokens=["<pad>", "<s>", "</s>", *special],
+        special_tokens=["<pad>", begin, "</s>", *special],
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     words = ["yes", "no", "true", "false", " yes", " no", "Yes", "No", "True", "False"]
     backend.train_from_iterator(words * 20, trainer)
+    if begins:
+        backend.post_processor = tokenizers.processors.TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, backend.token_to_id(begin))]
+        )
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
+        tokenizer_object=backend, pad_token="<pad>", bos_token=begin, eos_token="</s>",
         additional_special_tokens=list(special), padding_side="left",
     )  # fmt: skip
 
@@ -44,7 +72,7 @@ def llava() -> tuple[Any, Any]:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    words = tokenizer("<image>")
+    words = tokenizer("<image>", begins=True)
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**VISION, image_size=32, projection_dim=32),
         text_config=LlamaConfig(**TEXT, vocab_size=len(words)),
@@ -57,15 +85,16 @@ def llava() -> tuple[Any, Any]:
     return LlavaForConditionalGeneration(config), processor
 
 
-def _idefics_words() -> Any:
-    return tokenizer("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", "<|im_start|>")
+def _idefics_words(begin: str, begins: bool) -> Any:
+    special = ("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>")
+    return tokenizer(*special, begin=begin, begins=begins)
 
 
 def idefics3() -> tuple[Any, Any]:
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor, LlamaConfig
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-    words = _idefics_words()
+    words = _idefics_words("<|begin_of_text|>", begins=True)
     image_processor = Idefics3ImageProcessorPil(size={"longest_edge": 32}, max_image_size={"longest_edge": 32})
     processor = Idefics3Processor(image_processor, words, image_seq_len=1)
     config = Idefics3Config(
@@ -82,7 +111,7 @@ def smolvlm() -> tuple[Any, Any]:
     from transformers import Idefics3Processor, LlamaConfig, SmolVLMConfig, SmolVLMForConditionalGeneration
     from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-    words = _idefics_words()
+    words = _idefics_words("<|im_start|>", begins=False)
     image_processor = SmolVLMImageProcessorPil(size={"longest_edge": 32}, max_image_size={"longest_edge": 32})
     processor = Idefics3Processor(image_processor, words, image_seq_len=16)
     config = SmolVLMConfig(
@@ -166,10 +195,13 @@ FAMILIES = {
 }
 
 
-def save(name: str, directory: Path) -> None:
-    """Writes the tiny model of a family to `directory`."""
+def save(name: str, directory: Path, template: bool = True) -> None:
+    """Writes the tiny model of a family to `directory`, with its chat template where it has one and `template` says
+    so.
+    """
     torch.manual_seed(5)
     model, processor = FAMILIES[name]()
+    processor.chat_template = TEMPLATES.get(name) if template else None
     with torch.no_grad():  # the usual spread would make all answers nearly alike
         for parameter in model.parameters():
             if parameter.ndim > 1:
