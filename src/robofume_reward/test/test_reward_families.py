@@ -3,6 +3,7 @@
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from PIL import Image
 from robofume_common.errors import RobofumeError
 from robofume_reward.model import ModelConfig, RewardModel
 from robofume_reward.training import TrainingConfig
+from transformers import AutoImageProcessor
+from transformers.utils import is_torchvision_available
 
 from robofume_reward import families, training
 
@@ -126,10 +129,40 @@ def test_a_template_is_found_where_older_models_keep_it(name: str, file: str, tm
     assert torch.equal(reward.encode(pictures()[:1], ["Is it done?"])["input_ids"], expected)
 
 
+def _by_hand(prepare: Any, picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Pixel values (shape) of a square picture (H, W, 3): Pillow's resizing, then a scale of its own for each channel;
+    for the Qwen-VL models in patches, of which two by two lie behind one another, and each as a film of two pictures.
+    """
+    patch = getattr(prepare, "patch_size", None)
+    side = shape[-1] if patch is None else patch * round(shape[0] ** 0.5)
+    resized = Image.fromarray(picture).resize((side, side), prepare.resample)
+    mean, deviation = np.array(prepare.image_mean), np.array(prepare.image_std)
+    pixels = ((np.asarray(resized) / 255 - mean) / deviation).transpose(2, 0, 1)
+    if patch is None:
+        return pixels.reshape(shape)
+    half = side // patch // 2
+    patches = pixels.reshape(3, half, 2, patch, half, 2, patch).transpose(1, 4, 2, 5, 0, 3, 6)
+    return np.repeat(patches[..., None, :, :], 2, axis=-3).reshape(shape)
+
+
+def test_a_picture_becomes_the_numbers_that_are_computed_by_hand(directory: Path) -> None:
+    reward = RewardModel.load(directory)
+    prepare = reward.processor.image_processor
+    by_pillow = not is_torchvision_available()
+    assert type(prepare).__name__.endswith("Pil") == by_pillow
+    picture = pictures()[1]
+    found = reward.encode(picture[None], INSTRUCTIONS[:1])["pixel_values"].numpy()
+    # torchvision resizes a little differently.
+    np.testing.assert_allclose(found, _by_hand(prepare, picture, found.shape), atol=1e-5 if by_pillow else 0.05)
+
+
 def test_torchvision_changes_little(directory: Path) -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed; images are prepared by Pillow")
     reward = RewardModel.load(directory)
-    assert np.isfinite(reward.log_odds(pictures(), INSTRUCTIONS)).all()
+    with_torchvision = reward.probabilities(pictures(), INSTRUCTIONS)
+    reward.processor.image_processor = AutoImageProcessor.from_pretrained(directory, backend="pil")
+    assert type(reward.processor.image_processor).__name__.endswith("Pil")
+    np.testing.assert_allclose(reward.probabilities(pictures(), INSTRUCTIONS), with_torchvision, atol=0.02)
 
 
 def test_a_model_without_template_and_family_is_refused() -> None:
