@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
@@ -94,6 +96,14 @@ class RewardModel:
             raise RobofumeError(
                 f"The reward model directory {directory} does not exist; train it with `robofume reward train`."
             )
+        fetching = (
+            f"fetch it with `hf download {source}`, set allow_download where there is a network, or give a directory"
+        )
+        if not local and not config.allow_download and not _is_cached(str(source)):
+            raise RobofumeError(
+                f"The reward model {source} is neither a directory nor in this machine's cache of the Hugging Face "
+                f"hub: {fetching}."
+            )
         if local:
             check_manifest(directory)
         if config.threads:
@@ -107,11 +117,7 @@ class RewardModel:
             ).to(config.device)  # type: ignore[arg-type]  # `to`, as wrapped there, loses its self
         except Exception as error:  # transformers raises many kinds; each means: not usable
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            hint = (
-                "its files are incomplete or of another kind; train it again or fetch it anew"
-                if local
-                else "give a directory, or set allow_download where there is a network"
-            )
+            hint = "its files are incomplete or of another kind; train it again or fetch it anew" if local else fetching
             raise RobofumeError(f"The reward model {source} cannot be loaded: {hint}. ({reason})") from error
         if config.device == "cpu":
             # Out of the mapped file: whoever writes over it would end this process in the middle of a judgement.
@@ -263,6 +269,15 @@ class RewardModel:
             return traced
         except (RuntimeError, TypeError, ValueError):
             return None  # this architecture cannot be traced; the plain model answers
+
+
+def _is_cached(name: str) -> bool:
+    """Whether the cache of the hub holds anything of a model; true for what is no name of one, which transformers tells
+    better."""
+    try:
+        return isinstance(try_to_load_from_cache(name, MODEL_FILE), str)
+    except HFValidationError:
+        return True
 
 
 class _AnswerModule(torch.nn.Module):

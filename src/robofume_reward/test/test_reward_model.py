@@ -1,11 +1,14 @@
 """The tiny model, loading, and the answers."""
 
+import hashlib
 import os
 from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
+import tiny_families
 import torch
 from robofume_common.errors import RobofumeError
 from robofume_reward.familiarity import BINS, Familiarity
@@ -209,9 +212,57 @@ def test_earlier_frames_change_the_answer(directory: Path) -> None:
     assert np.abs(backwards - together).min() > 1e-5
 
 
-def test_a_hub_name_is_not_fetched_without_leave() -> None:
-    with pytest.raises(RobofumeError, match="allow_download"):
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub in the place of the machine's."""
+    cache = tmp_path / "hub"
+    cache.mkdir()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    return cache
+
+
+def put_into_cache(cache: Path, name: str, directory: Path) -> Path:
+    """A saved model as `hf download` leaves it; gives its snapshot, which links to the files."""
+    entry, commit = cache / f"models--{name.replace('/', '--')}", "0123456789abcdef" * 2 + "01234567"
+    snapshot = entry / "snapshots" / commit
+    for folder in ("refs", "blobs", f"snapshots/{commit}"):
+        (entry / folder).mkdir(parents=True)
+    (entry / "refs" / "main").write_text(commit)
+    for path in directory.iterdir():
+        blob = hashlib.sha256(path.read_bytes()).hexdigest()
+        (entry / "blobs" / blob).write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(f"../../blobs/{blob}")
+    return snapshot
+
+
+@pytest.mark.parametrize("family", ["LLaVA", "SmolVLM", "Qwen3-VL"])
+def test_a_model_of_the_hubs_cache_is_loaded_by_its_name(family: str, hub_cache: Path, tmp_path: Path) -> None:
+    tiny_families.save(family, tmp_path / "saved")
+    put_into_cache(hub_cache, "somebody/tiny", tmp_path / "saved")
+    reward, saved = RewardModel.load("somebody/tiny"), RewardModel.load(tmp_path / "saved")
+    assert reward.version == "somebody/tiny@" + saved.version.split("@")[1]
+    assert reward.processor.chat_template == tiny_families.TEMPLATES[family]
+    frames = images(2)
+    np.testing.assert_array_equal(reward.probabilities(frames, INSTRUCTIONS), saved.probabilities(frames, INSTRUCTIONS))
+
+
+def test_a_hub_name_that_is_not_in_the_cache_says_how_to_fetch_it(hub_cache: Path) -> None:
+    said = r"neither a directory nor in .* cache .*`hf download nobody/no-such-model`, set allow_download"
+    with pytest.raises(RobofumeError, match=said) as caught:
         RewardModel.load("nobody/no-such-model")
+    assert "connect" not in str(caught.value)
+
+
+def test_a_model_that_is_in_the_cache_in_part_says_how_to_fetch_it(directory: Path, hub_cache: Path) -> None:
+    snapshot = put_into_cache(hub_cache, "somebody/tiny", directory)
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(RobofumeError, match="cannot be loaded: fetch it with `hf download somebody/tiny`"):
+        RewardModel.load("somebody/tiny")
+
+
+def test_what_cannot_be_a_hub_name_is_one_sentence() -> None:
+    with pytest.raises(RobofumeError, match=r"cannot be loaded.*Repo id"):
+        RewardModel.load("no body/tiny")
 
 
 def test_wrong_images_are_refused(directory: Path) -> None:
