@@ -47,6 +47,7 @@ from judge_tables import (
 from robofume_common.enums import Direction, Outcome, Verdict
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
+from robofume_data.labels import with_labels
 from robofume_reward.evaluation import Judge, verdicts_from_home
 from robofume_reward.model import RewardModel
 from robofume_reward.training import TrainingConfig
@@ -113,7 +114,7 @@ def by_a_person(episode: EpisodeData) -> EpisodeData:
     """The episode with the verdict on its last picture that a person would give."""
     assert episode.truth is not None
     verdict = Verdict.SUCCESS if episode.truth[-1] else Verdict.FAILURE
-    return mining.with_labels([episode], {episode.episode_id: {-1: verdict}})[0]
+    return with_labels([episode], {episode.episode_id: {-1: verdict}})[0]
 
 
 def labels(runs: Sequence[Path], counts: Sequence[int], chosen_by: str) -> None:

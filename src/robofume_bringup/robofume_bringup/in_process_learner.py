@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from robofume_data.bad_attempts import read_for_policy
-from robofume_data.bag_reader import find_bags, read_episodes
+from robofume_data.bag_reader import find_bags
 from robofume_data.episode import EpisodeData, Outcome, Phase
+from robofume_data.labels import read_labelled
 from robofume_policy.checkpoint import read_version, write_version
 from robofume_policy.metrics import MetricsMean, MetricsWriter, check_finite
 from robofume_policy.online_learner import OnlineLearner
@@ -51,7 +52,7 @@ class InProcessLearner:
         places = [Path(place) for place in self._config.practice if Path(place).exists()]
         bags = sorted(bag for place in places for bag in place.rglob("*.mcap"))
         cameras = self._config.further_cameras
-        for episode in read_episodes(bags, phases=(Phase.FORWARD, Phase.BACKWARD), cameras=cameras):
+        for episode in read_labelled(bags, phases=(Phase.FORWARD, Phase.BACKWARD), cameras=cameras):
             steps.append(episode.length)
             yield episode
 

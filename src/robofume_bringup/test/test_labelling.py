@@ -1,17 +1,20 @@
 """`robofume label` and `robofume reward rescore` on a recorded run."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from robofume_bringup.cli import main
+from robofume_bringup.in_process_learner import InProcessLearner
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import labels_of, read_labels
 
-from robofume_reward import mining, tiny_model
+from robofume_reward import tiny_model
 
 
 def practised(name: str, probability: float) -> EpisodeData:
@@ -48,10 +51,20 @@ def test_a_label_is_kept_and_what_is_labelled_is_not_asked_again(run, capsys):
     assert [path.name for path in (run.path / "doubtful").iterdir()] == ["practice-2.png"]
     assert robofume(run, "label", "practice-2", "success") == 0
     assert robofume(run, "label", "practice-2", "failure", "--index", 1) == 0
-    assert mining.read_labels(run.labels) == {"practice-2": {-1: Verdict.SUCCESS, 1: Verdict.FAILURE}}
+    assert read_labels(run.labels) == {"practice-2": {-1: Verdict.SUCCESS, 1: Verdict.FAILURE}}
     capsys.readouterr()
     assert robofume(run, "label", "--doubtful", 5) == 0
     assert "practice-1" in (out := capsys.readouterr().out) and "practice-2" not in out
+
+
+def test_the_next_start_of_practice_learns_from_the_label(run):
+    assert robofume(run, "label", "practice-1", "success") == 0
+    (bag,) = run.bag_files("practice")
+    assert labels_of(bag) == {"practice-1": {-1: Verdict.SUCCESS}}
+    learner = InProcessLearner.__new__(InProcessLearner)
+    learner._config, learner._cameras = SimpleNamespace(practice=[str(run.bags("practice"))]), ()
+    read = {episode.episode_id: (episode.outcome, episode.success_index) for episode in learner._practised([])}
+    assert read == {"practice-1": (Outcome.SUCCESS, 3), "practice-2": (Outcome.UNKNOWN, -1)}
 
 
 def test_called_successes_can_be_looked_at(run, capsys):

@@ -6,8 +6,10 @@ import pytest
 from random_episodes import random_episode
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_common.enums import Outcome
 from robofume_data.episode_writer import write_episodes
 from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.pretraining import pretrain
 
 
 @pytest.fixture
@@ -43,6 +45,25 @@ def test_a_new_policy_from_demonstrations_and_the_first_steps_of_practice(capsys
     nodes = {n.name: n for n in build_graph(GraphSettings("pot_pick_and_place", "evaluate", run_directory=run,
                                                           weights="retrained"))}  # fmt: skip
     assert nodes["policy"].parameters["checkpoint"] == run / "retrained"
+
+
+def test_what_a_person_has_judged_since_is_other_data(capsys, run, monkeypatch):
+    learnt = {}
+
+    def spied(episodes, *arguments, **named):
+        kept = list(episodes)
+        learnt.update({episode.episode_id: episode.outcome for episode in kept})
+        return pretrain(kept, *arguments, **named)
+
+    monkeypatch.setattr("robofume_policy.pretraining.pretrain", spied)
+    words = ["retrain", "--run", run.name, "--runs", run.parent, "--retraining-updates", 1]
+    assert robofume(capsys, *words)[0] == 0
+    assert learnt["practice-0"] == learnt["practice-1"] == Outcome.SUCCESS
+    assert robofume(capsys, "label", "practice-0", "failure", "--run", run.name, "--runs", run.parent)[0] == 0
+    code, _, err = robofume(capsys, *words)
+    assert code == 1 and "other settings or data" in err
+    assert robofume(capsys, *words, "--again")[0] == 0
+    assert (learnt["practice-0"], learnt["practice-1"]) == (Outcome.TIMEOUT, Outcome.SUCCESS)
 
 
 def test_without_practice_it_says_what_comes_first(capsys, run):

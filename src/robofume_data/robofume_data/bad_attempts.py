@@ -13,8 +13,9 @@ from pathlib import Path
 
 from robofume_common.enums import Outcome
 
-from robofume_data.bag_reader import Bag, Paths, find_bags, read_episodes
+from robofume_data.bag_reader import Bag, Paths, find_bags
 from robofume_data.episode import EpisodeData
+from robofume_data.labels import read_labelled
 
 CLUMSY = "clumsy"
 """Part of the name of the bags with deliberately bad attempts."""
@@ -26,7 +27,7 @@ def is_clumsy(bag: Path) -> bool:
 
 
 def read_for_policy(paths: Paths, cameras: Sequence[str] = ()) -> Iterator[EpisodeData]:
-    """The episodes of bags as `read_episodes` gives them, without surplus bad attempts.
+    """The episodes of bags as `read_labelled` gives them, without surplus bad attempts.
 
     Of each folder the first so many of them stay as other bags of that folder hold successes; all of them where there
     are no other bags, since nothing then is drowned. Paths are checked at once, bags when they are reached.
@@ -40,12 +41,12 @@ def read_for_policy(paths: Paths, cameras: Sequence[str] = ()) -> Iterator[Episo
 def _of_folder(bags: Sequence[Path], cameras: Sequence[str]) -> Iterator[EpisodeData]:
     shown = [bag for bag in bags if not is_clumsy(bag)]
     bad = [bag for bag in bags if is_clumsy(bag)]
-    clumsy = read_episodes(bad, cameras=cameras) if bad else iter(())
+    clumsy = read_labelled(bad, cameras=cameras) if bad else iter(())
     if shown:
         clumsy = itertools.islice(clumsy, sum(map(_successes, shown)))
     # first, as their names have them: what comes last into a memory stays longest
     yield from clumsy
-    yield from read_episodes(shown, cameras=cameras)
+    yield from read_labelled(shown, cameras=cameras)
 
 
 def _successes(bag: Path) -> int:

@@ -2,8 +2,8 @@
 
 A folder holds one entry for each set of bags and settings. Its arrays lie there as they are in memory, so that taking
 them in costs no reading, and all processes share the same pages. What is drawn from them is bit for bit what would be
-drawn from memory that was filled from the bags. A bag that changed, or another one, makes another entry; entries whose
-bags have changed or gone are removed then. A kill while an entry is written leaves none.
+drawn from memory that was filled from the bags. A bag that changed, whose labels changed, or another one, makes another
+entry; entries whose bags have changed or gone are removed then. A kill while an entry is written leaves none.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
 from robofume_data.episode import EpisodeData
+from robofume_data.labels import labels_hash
 
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.replay import STORED, Array, EpisodeTransitions, ReplayMemory
@@ -108,12 +109,12 @@ class ReplayCache:
 
 
 def _state(bag: Path) -> list[Any]:
-    """What tells a bag from another one, or from what it was; JSON."""
+    """What tells a bag, and a person's labels for it, from another one or from what it was; JSON."""
     try:
         found = bag.stat()
     except OSError:
         return [str(bag)]
-    return [str(bag), found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return [str(bag), found.st_size, found.st_mtime_ns, found.st_ctime_ns, labels_hash(bag)]
 
 
 def _is_current(entry: Path) -> bool:

@@ -1,10 +1,15 @@
-"""The learner node's end, without a graph: what was learnt is kept whatever is still looked for."""
+"""The learner node without a graph: its end keeps what was learnt, and its start reads back what was practised."""
 
 import queue
 import threading
 from types import SimpleNamespace
 
+from robofume_common.enums import Outcome, Verdict
+from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import write_labels
+from robofume_policy.episode_inbox import StepCount
 from robofume_policy.nodes.learner import LearnerNode
+from test_policy_replay_cache import episode
 
 
 class Learner:
@@ -38,7 +43,19 @@ def ending_node(tmp_path) -> LearnerNode:
 
 def test_an_episode_that_is_still_looked_for_does_not_cost_the_last_checkpoint(tmp_path, monkeypatch):
     node = ending_node(tmp_path)
-    monkeypatch.setattr("robofume_policy.nodes.learner.read_episodes", lambda *_args, **_named: iter(["an episode"]))
+    monkeypatch.setattr("robofume_policy.nodes.learner.read_labelled", lambda *_args, **_named: iter(["an episode"]))
     node._incomplete.set()
     node.close()
     assert node._learner.saved == ["checkpoints"]
+
+
+def test_practice_is_read_back_with_a_persons_labels(tmp_path):
+    practice = tmp_path / "lid" / "bags" / "practice"
+    practice.mkdir(parents=True)
+    write_episodes(practice / "practice_0000.mcap", [episode(0), episode(1)])
+    write_labels(tmp_path / "lid" / "labels.json", {"e0": {-1: Verdict.FAILURE}})
+    node = ending_node(tmp_path)
+    node._config.practice, node._count, steps = (str(practice),), StepCount(), []
+    read = {found.episode_id: found.outcome for found in node._practised(steps)}
+    assert read == {"e0": Outcome.TIMEOUT, "e1": Outcome.SUCCESS}
+    assert steps == [8, 8] and node._count.total == 16

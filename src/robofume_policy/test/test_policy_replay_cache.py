@@ -16,6 +16,7 @@ from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import read_labelled, write_labels
 from robofume_policy.config import AgentConfig, NetworkConfig, PretrainingConfig
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.pretraining import fill_memory, pretrain
@@ -139,6 +140,27 @@ def test_a_bag_that_changes_makes_it_anew(bag, tmp_path):
     (second := tmp_path / "second.mcap").write_bytes(bag.read_bytes())
     ReplayCache(folder, [bag, second]).memory(EPISODES, CONVERTER, 100)
     assert len(entries(folder)) == 2
+
+
+def test_a_success_that_a_person_denies_is_a_failure_in_memory_and_in_the_cache(tmp_path):
+    run = tmp_path / "lid"
+    (run / "bags" / "practice").mkdir(parents=True)
+    bag = run / "bags" / "practice" / "practice_0000.mcap"
+    write_episodes(bag, [episode(0)])
+
+    def batch(cache=None):
+        memory = fill_memory(read_labelled([bag]), CONVERTER, 100, cache=cache)
+        return memory.sample(50, np.random.default_rng(0))
+
+    cache = ReplayCache(tmp_path / "replay", [bag])
+    called = batch(cache)
+    assert called.discounts.min() == 0.0 and called.returns.max() == 0.0 and called.imitation.all()
+    write_labels(run / "labels.json", {"e0": {-1: Verdict.FAILURE}})
+    for denied in (batch(), batch(cache)):
+        assert denied.discounts.min() > 0.0 and not denied.imitation.any()
+        np.testing.assert_allclose(denied.returns, -10.0, rtol=1e-6)  # of failing for ever
+        assert denied.rewards.max() <= -1.0
+    assert len(entries(tmp_path / "replay")) == 1, "what was made without the label is removed"
 
 
 def entries(folder: Path) -> list[Path]:

@@ -21,8 +21,9 @@ from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
+from robofume_data.labels import with_labels
 
-from . import dataset, mining, worst_frames
+from . import dataset, worst_frames
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .familiarity import Familiarity
 from .judge import JudgeConfig, first_success, opposite_probabilities
@@ -84,7 +85,7 @@ def unseen(
     episodes = [episode for episode in read_episodes(list(bags)) if episode.episode_id not in trained_on]
     if not episodes:
         raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
-    return mining.with_labels(episodes, labels or {})
+    return with_labels(episodes, labels or {})
 
 
 def evaluate_episodes(

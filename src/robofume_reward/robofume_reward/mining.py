@@ -8,22 +8,14 @@ between is left out: the loop may have looked away from a success that came earl
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.action import GRIPPER
 from robofume_common.enums import Outcome, RewardSource, Verdict
-from robofume_common.errors import RobofumeError
-from robofume_common.files import write_atomically
 from robofume_data.episode import EpisodeData
-
-Labels = dict[str, dict[int, Verdict]]
-"""A person's verdicts: episode id -> index of the step (-1: the last) -> verdict."""
 
 
 def is_self_judged(episode: EpisodeData) -> bool:
@@ -74,66 +66,6 @@ def agreed(episodes: Sequence[EpisodeData], judge: Any, confidence: float) -> se
         if right >= confidence and not judge.familiarity.strange(images[None])[0]:
             found.add(episode.episode_id)
     return found
-
-
-def with_labels(episodes: Sequence[EpisodeData], labels: Mapping[str, Mapping[int, Verdict]]) -> list[EpisodeData]:
-    """The same episodes with a person's verdicts in the place of the recorded ones; a verdict on the last step
-    decides the outcome, also that nobody knows it.
-    """
-    return [_with_labels(episode, labels.get(episode.episode_id, {})) for episode in episodes]
-
-
-def _with_labels(episode: EpisodeData, labels: Mapping[int, Verdict]) -> EpisodeData:
-    if not labels:
-        return episode
-    verdicts, sources = episode.verdicts.copy(), episode.sources.copy()
-    probabilities = episode.probabilities.copy()
-    count = len(verdicts)
-    for index, verdict in labels.items():
-        place = index if index >= 0 else count - 1
-        if place >= count:
-            raise RobofumeError(f"Episode {episode.episode_id} has {count} steps; there is no step {index} to label.")
-        verdicts[place], sources[place] = verdict, RewardSource.HUMAN
-        probabilities[place] = {Verdict.SUCCESS: 1.0, Verdict.FAILURE: 0.0}.get(verdict, np.nan)
-    outcome, success_index = episode.outcome, episode.success_index
-    if sources[-1] == RewardSource.HUMAN:
-        if verdicts[-1] == Verdict.SUCCESS and outcome != Outcome.SUCCESS:
-            outcome, success_index = Outcome.SUCCESS, count - 1
-        elif verdicts[-1] == Verdict.FAILURE:
-            outcome, success_index = Outcome.TIMEOUT, -1
-        elif verdicts[-1] == Verdict.UNKNOWN:
-            outcome, success_index = Outcome.UNKNOWN, -1
-    return dataclasses.replace(
-        episode,
-        verdicts=verdicts,
-        sources=sources,
-        probabilities=probabilities,
-        outcome=outcome,
-        success_index=success_index,
-    )
-
-
-def read_labels(path: Path) -> Labels:
-    """Labels that `write_labels` kept; none where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        stored = json.loads(path.read_text())
-        return {
-            episode: {int(index): Verdict[name.upper()] for index, name in steps.items()}
-            for episode, steps in stored.items()
-        }
-    except (ValueError, KeyError, AttributeError) as error:
-        raise RobofumeError(f"{path} is not a file of labels ({error}); remove it, or mend it.") from error
-
-
-def write_labels(path: Path, labels: Labels) -> None:
-    """Keeps labels as JSON that a person can read and edit."""
-    plain = {
-        episode: {str(index): verdict.name.lower() for index, verdict in steps.items()}
-        for episode, steps in labels.items()
-    }
-    write_atomically(path, (json.dumps(plain, indent=2) + "\n").encode())
 
 
 def most_doubtful(

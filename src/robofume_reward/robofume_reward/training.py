@@ -27,6 +27,7 @@ from robofume_common.files import replace_folder
 from robofume_common.parameters import setting
 from robofume_common.precision import has_bfloat16
 from robofume_data.bag_reader import read_episodes
+from robofume_data.labels import with_labels
 
 from . import counterexamples, dataset, evaluation, familiarity, mining, questions, relighting, tiny_model, worst_frames
 from .augmentation import AugmentationConfig, augment, augment_images
@@ -129,7 +130,7 @@ def train(
     episodes = list(read_episodes(list(bags)))
     if not episodes:
         raise RobofumeError("The bags hold no finished episode; record demonstrations first.")
-    episodes = mining.with_labels(episodes, labels or {})
+    episodes = with_labels(episodes, labels or {})
     return train_on_episodes(episodes, output_directory, options, progress, data, augmentation, second_judge)
 
 

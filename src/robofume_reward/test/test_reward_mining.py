@@ -1,14 +1,12 @@
 """What practice teaches, and what it does not."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
-import pytest
 import synthetic_episodes
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
-from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
+from robofume_data.labels import with_labels
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.familiarity import Familiarity
 from robofume_reward.saved import View
@@ -59,21 +57,19 @@ def test_agreement_makes_them_labels() -> None:
 
 
 def test_a_persons_verdict_on_the_last_step_decides() -> None:
-    (corrected,) = mining.with_labels([practised(True)], {"practice-1": {-1: Verdict.FAILURE}})
+    (corrected,) = with_labels([practised(True)], {"practice-1": {-1: Verdict.FAILURE}})
     assert (corrected.outcome, corrected.success_index) == (Outcome.TIMEOUT, -1)
     assert mining.practice_labels(corrected).tolist() == [-1] * 16 + [0]
-    (corrected,) = mining.with_labels([practised(False)], {"practice-1": {16: Verdict.SUCCESS, 2: Verdict.FAILURE}})
+    (corrected,) = with_labels([practised(False)], {"practice-1": {16: Verdict.SUCCESS, 2: Verdict.FAILURE}})
     assert (corrected.outcome, corrected.success_index) == (Outcome.SUCCESS, 16)
     assert mining.practice_labels(corrected)[[0, 2, 16]].tolist() == [0, 0, 1]
-    (unsure,) = mining.with_labels([practised(True)], {"practice-1": {-1: Verdict.UNKNOWN}})
+    (unsure,) = with_labels([practised(True)], {"practice-1": {-1: Verdict.UNKNOWN}})
     assert (unsure.outcome, unsure.success_index) == (Outcome.UNKNOWN, -1)
     assert (mining.practice_labels(unsure) == -1).all() and not mining.gives_labels(unsure)
     unknown = dataclasses.replace(practised(False), outcome=Outcome.UNKNOWN)
     assert mining.agreed([unknown], SecondJudge(0.99), 0.95) == set()
-    (decided,) = mining.with_labels([unknown], {"practice-1": {-1: Verdict.FAILURE}})
+    (decided,) = with_labels([unknown], {"practice-1": {-1: Verdict.FAILURE}})
     assert decided.outcome == Outcome.TIMEOUT and mining.practice_labels(decided)[-1] == 0
-    with pytest.raises(RobofumeError, match="no step 99"):
-        mining.with_labels([practised(True)], {"practice-1": {99: Verdict.SUCCESS}})
 
 
 def test_mined_labels_answer_the_other_question_only_where_one_goal_is_reached() -> None:
@@ -83,16 +79,6 @@ def test_mined_labels_answer_the_other_question_only_where_one_goal_is_reached()
     assert set(frames.episodes[frames.mined].tolist()) == {2}
     other = frames.mined & (frames.instructions == INSTRUCTIONS[Direction.BACKWARD])
     assert (frames.frames[other] - 34).tolist() == [16] and not frames.labels[other].any()
-
-
-def test_labels_are_kept_as_text(tmp_path: Path) -> None:
-    labels = {"practice-1": {-1: Verdict.FAILURE, 3: Verdict.SUCCESS}}
-    mining.write_labels(tmp_path / "labels.json", labels)
-    assert mining.read_labels(tmp_path / "labels.json") == labels
-    assert mining.read_labels(tmp_path / "none.json") == {}
-    (tmp_path / "labels.json").write_text('{"practice-1": {"3": "perhaps"}}')
-    with pytest.raises(RobofumeError, match="labels"):
-        mining.read_labels(tmp_path / "labels.json")
 
 
 def test_the_most_doubtful_come_first() -> None:
@@ -114,6 +100,6 @@ def test_called_successes_are_drawn_at_random_and_none_twice() -> None:
     drawn = [[one.episode_id for one in mining.called_successes(called + others, 8, seed)] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2] and len(set(drawn[0])) == 8
     assert all(name.startswith("yes") for name in drawn[0])
-    labelled = mining.with_labels(called, {"yes-3": {-1: Verdict.FAILURE}})
+    labelled = with_labels(called, {"yes-3": {-1: Verdict.FAILURE}})
     rest = mining.called_successes([*labelled, *others], 100, seed=0)
     assert len(rest) == 19 and "yes-3" not in {episode.episode_id for episode in rest}

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import synthetic_episodes
 from robofume_common.enums import Direction, RewardSource, Verdict
+from robofume_data.labels import with_labels
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.relighting import FEWEST, add, light
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig, train_on_episodes
 
-from robofume_reward import dataset, mining, tiny_model
+from robofume_reward import dataset, tiny_model
 
 EPISODES = synthetic_episodes.episodes(24, seed=0)
 SIZE = synthetic_episodes.SIZE
@@ -39,7 +40,7 @@ def labelled(count: int) -> list:
             pattern.first_steps(0), images=image[None], episode_id=f"new-{place}",
             sources=np.array([RewardSource.HUMAN], np.uint8),
         )  # fmt: skip
-        some += mining.with_labels([one], {one.episode_id: {-1: Verdict.FAILURE if place % 2 else Verdict.SUCCESS}})
+        some += with_labels([one], {one.episode_id: {-1: Verdict.FAILURE if place % 2 else Verdict.SUCCESS}})
     return some
 
 

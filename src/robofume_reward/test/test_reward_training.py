@@ -12,6 +12,7 @@ import synthetic_episodes
 import torch
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_data.labels import with_labels
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.familiarity import Familiarity
@@ -20,7 +21,7 @@ from robofume_reward.saved import Calibration, View, check_manifest
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig
 
-from robofume_reward import dataset, evaluation, mining, tiny_model, training
+from robofume_reward import dataset, evaluation, tiny_model, training
 
 UPDATES = 250
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
@@ -223,7 +224,7 @@ def test_practice_counts_where_somebody_else_has_judged_it(tmp_path: Path) -> No
     ]  # fmt: skip
     successes = {episode.episode_id for episode in practice if episode.is_success}
     failure = next(episode.episode_id for episode in practice if not episode.is_success)
-    labelled = mining.with_labels(practice, {failure: {-1: Verdict.FAILURE}})
+    labelled = with_labels(practice, {failure: {-1: Verdict.FAILURE}})
     tiny_model.save(tmp_path / "base", TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
     options = TrainingConfig(base=str(tmp_path / "base"), updates=2, batch_size=8, threads=1)
     alone = training.train_on_episodes([*EPISODES[:8], *practice], tmp_path / "alone", options)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_label(context: StageContext, episode_id: str, verdict: str, index: int) -> None:
     """Keep a verdict on a step (-1: the last one) of a recorded episode. RobofumeError where there is none."""
-    from robofume_reward.mining import read_labels, with_labels, write_labels
+    from robofume_data.labels import read_labels, with_labels, write_labels
 
     episodes = [episode for episode in _recorded(context) if episode.episode_id == episode_id]
     if not episodes:
@@ -30,7 +30,8 @@ def add_label(context: StageContext, episode_id: str, verdict: str, index: int) 
     write_labels(context.directory.labels, labels)
     context.say(
         f"Noted: {episode_id} is a {verdict} ({len(labels)} labelled episodes). "
-        f"`robofume reward train --again --run {context.directory.name}` learns from it."
+        f"`robofume reward train --again --run {context.directory.name}` learns from it; the policy does when practice "
+        "or `robofume retrain` is started the next time."
     )
 
 
@@ -68,7 +69,7 @@ def _show(context: StageContext, name: str, episodes: list[EpisodeData]) -> None
 
 
 def _unlabelled(context: StageContext) -> list[EpisodeData]:
-    from robofume_reward.mining import read_labels
+    from robofume_data.labels import read_labels
 
     known = read_labels(context.directory.labels)
     return [episode for episode in _recorded(context) if episode.episode_id not in known]

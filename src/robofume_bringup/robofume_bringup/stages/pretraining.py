@@ -51,7 +51,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     Successful episodes of practice are drawn `upsampling` times as often as others. Continues unless `again`.
     """
     from robofume_data.bad_attempts import read_for_policy
-    from robofume_data.bag_reader import read_episodes
+    from robofume_data.labels import labels_hash, read_labelled
     from robofume_policy.retraining import first_steps, repeated_successes
 
     directory = context.directory
@@ -59,7 +59,8 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     if steps < 0 or upsampling < 1:
         raise RobofumeError("--first-steps must be 0 or more, and --upsampling 1 or more.")
     cameras = network_of(context.config).further_cameras
-    practised = first_steps(read_episodes(directory.bag_files("practice"), cameras=cameras), steps)
+    bags = directory.bag_files("practice")
+    practised = first_steps(read_labelled(bags, cameras=cameras), steps)
     if not practised:
         raise RobofumeError(
             f"The run {directory.name} has no episode of practice in its first {steps} steps: run `robofume practice "
@@ -68,6 +69,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     if again:
         shutil.rmtree(directory.retrained, ignore_errors=True)
     made = sum(len(episode.actions) for episode in practised)
+    labels = labels_hash(bags[0])
     with context.timed(RETRAIN):
         updates = _train(
             context,
@@ -77,8 +79,11 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
             "Training a new policy",
             metrics_name="retraining",
             times=repeated_successes(practised, upsampling),
-            data={"practice_steps": made, "practice_episodes": len(practised), "upsampling": upsampling},
-        )
+            data={
+                "practice_steps": made, "practice_episodes": len(practised), "upsampling": upsampling,
+                **({"labels": labels} if labels else {}),
+            },
+        )  # fmt: skip
     context.say(
         f"Retraining: {updates} updates on the demonstrations and {made} steps of practice ({len(practised)} episodes) "
         f"are done. `robofume evaluate --run {directory.name} --weights retrained` measures the new policy."

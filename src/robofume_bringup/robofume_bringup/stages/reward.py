@@ -30,10 +30,10 @@ def train_reward(
     labels for it.
     """
     from robofume_common.parameters import from_dict
+    from robofume_data.labels import read_labels
     from robofume_reward.dataset import DatasetConfig
     from robofume_reward.evaluation import table
     from robofume_reward.loading import load_judge
-    from robofume_reward.mining import read_labels
     from robofume_reward.training import train
 
     options = training_options(context, base)
@@ -80,8 +80,8 @@ def evaluate_reward(context: StageContext, bags: Sequence[Path], baselines: bool
 
     `baselines`: train and measure those too, on the same episodes; key `baselines` of the result.
     """
+    from robofume_data.labels import read_labels
     from robofume_reward.evaluation import evaluate, table
-    from robofume_reward.mining import read_labels
 
     _need_reward(context)
     used = list(bags) or _demonstrations(context)

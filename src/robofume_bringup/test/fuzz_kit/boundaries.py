@@ -27,13 +27,13 @@ from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.task_files import task_description
 from robofume_common.action import ActionSpace
 from robofume_common.errors import RobofumeError
+from robofume_data.labels import read_labels, write_labels
 from robofume_policy.checkpoint import CheckpointStore, read_checkpoint
 from robofume_policy.metrics import read_metrics
 from robofume_policy.trained_agent import TrainedAgent
 from robofume_policy.weight_intake import checked_policy, policy_from_checkpoint
 from robofume_reset.state import SwitcherState, load_state, save_state
 from robofume_reset.switching import Alternation, SwitchingConfig
-from robofume_reward.mining import read_labels, write_labels
 from robofume_reward.model import RewardModel
 from robofume_reward.saved import MANIFEST_FILE, Calibration
 from robofume_robot.image_pipeline import decode_picture

@@ -24,8 +24,9 @@ from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_data.bad_attempts import read_for_policy
-from robofume_data.bag_reader import find_bags, read_episodes
+from robofume_data.bag_reader import find_bags
 from robofume_data.episode import EpisodeData
+from robofume_data.labels import read_labelled
 from robofume_data.topics import view_topic
 
 from robofume_common import qos
@@ -222,7 +223,7 @@ class LearnerNode(GraphNode):
             yield episode
 
     def _read(self, bags: list[Path]) -> Iterator[EpisodeData]:
-        return self._until_ending(read_episodes(bags, phases=PRACTICE, cameras=self._config.further_cameras))
+        return self._until_ending(read_labelled(bags, phases=PRACTICE, cameras=self._config.further_cameras))
 
     def _practised(self, steps: list[int]) -> Iterator[EpisodeData]:
         """The episodes that this run has recorded already; each one's number of steps is appended to `steps`."""
