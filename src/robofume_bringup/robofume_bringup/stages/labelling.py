@@ -1,4 +1,4 @@
-"""A person's verdicts on recorded episodes: kept in the run, and used by the next training of the reward model."""
+"""A person's verdicts on recorded episodes: kept in the run, and used by whoever learns from its practice next."""
 
 from __future__ import annotations
 
