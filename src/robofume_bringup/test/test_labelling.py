@@ -62,7 +62,7 @@ def test_the_next_start_of_practice_learns_from_the_label(run):
     (bag,) = run.bag_files("practice")
     assert labels_of(bag) == {"practice-1": {-1: Verdict.SUCCESS}}
     learner = InProcessLearner.__new__(InProcessLearner)
-    learner._config, learner._cameras = SimpleNamespace(practice=[str(run.bags("practice"))]), ()
+    learner._config = SimpleNamespace(practice=[str(run.bags("practice"))], further_cameras=())
     read = {episode.episode_id: (episode.outcome, episode.success_index) for episode in learner._practised([])}
     assert read == {"practice-1": (Outcome.SUCCESS, 3), "practice-2": (Outcome.UNKNOWN, -1)}
 

@@ -32,7 +32,7 @@ def ending_node(tmp_path) -> LearnerNode:
     """A node whose training thread is over, as `close` finds it; without rclpy's part."""
     node = LearnerNode.__new__(LearnerNode)
     (tmp_path / "one.mcap").write_bytes(b"")
-    node._config = SimpleNamespace(checkpoints="checkpoints", practice=(str(tmp_path),))
+    node._config = SimpleNamespace(checkpoints="checkpoints", practice=(str(tmp_path),), further_cameras=())
     node._learner, node._failure, node._episodes = Learner(), None, queue.SimpleQueue()
     node._count, node._lock = SimpleNamespace(total=3), threading.Lock()
     node._ending, node._news, node._incomplete = threading.Event(), threading.Event(), threading.Event()
