@@ -151,6 +151,9 @@ class ReplayConfig:
     online_capacity: int = setting(
         100_000, "most steps kept of the practice; the oldest episode goes first", minimum=100
     )
+    online_folder: str = setting(
+        "", "folder that keeps the pictures of the practice on its disk while a process learns; empty: in memory"
+    )
     offline_fraction: float = setting(
         0.5,
         "share of a batch drawn from the recorded data while practising (0.5: RLPD; 0: WSRL drops it); below 0: in "

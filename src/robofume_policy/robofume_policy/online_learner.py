@@ -53,7 +53,7 @@ class OnlineLearner:
         self.config = config
         self.replay = replay
         self.offline = offline
-        self.online = ReplayMemory(replay.online_capacity)
+        self.online = ReplayMemory(replay.online_capacity, replay.online_folder)
         agent = trained.agent
         self._converter = EpisodeConverter(
             agent.network_config, trained.action_space, InstructionEncoder(trained.language),
@@ -200,8 +200,9 @@ class OnlineLearner:
     def _let_in(self) -> None:
         """Move what waits no longer into the memory; `_entering` is held."""
         while self._waiting and self._waiting[0][0] <= self._drawn:
-            _, transitions = self._waiting.popleft()
-            self.online.add(transitions)
+            _, transitions = self._waiting[0]
+            self.online.add(transitions)  # it still waits where the disk does not take it
+            self._waiting.popleft()
             if self._journal is not None:
                 self._journal.note(transitions.episode_id, self._drawn)
 

@@ -8,9 +8,12 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from robofume_policy.disk_array import DiskArray
 
 Array = np.ndarray[Any, Any]
 
@@ -68,11 +71,14 @@ STORED = ("images", "proprioception", "actions", "rewards", "discounts", "return
 class ReplayMemory:
     """A ring of at most `capacity` steps; the oldest episodes make room for new ones.
 
-    Safe to add to in one thread while another samples. Its memory is taken from the system only as it fills.
+    Safe to add to in one thread while another samples. Its memory is taken from the system only as it fills; where a
+    `folder` is given, its pictures or features lie there on the disk (`DiskArray`), and the batches are the same.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, folder: str | Path = "") -> None:
         self.capacity = capacity
+        self._folder = folder
+        self._on_disk: DiskArray | None = None
         self._mapped = False
         self._storage: dict[str, Array] = {}
         self._instruction = np.zeros(capacity, np.int32)
@@ -126,7 +132,8 @@ class ReplayMemory:
     def add(self, episode: EpisodeTransitions, times: int = 1) -> None:
         """Take in an ended episode, whose transitions are drawn `times` as often as those of others.
 
-        Raises ValueError if it is longer than the memory or of other shapes, or if the memory is one of given arrays.
+        Raises ValueError if it is longer than the memory or of other shapes, or if the memory is one of given arrays;
+        RobofumeError if it lies on a disk that does not take it, which leaves the memory as it was.
         """
         if self._mapped:
             raise ValueError("a memory of given arrays takes in no episode")
@@ -135,11 +142,10 @@ class ReplayMemory:
             raise ValueError(f"an episode of {size} steps does not fit a memory of {self.capacity}")
         with self._lock:
             if not self._storage:
-                for name in STORED:
-                    value: Array = getattr(episode, name)
-                    shape = (self.capacity, *value.shape[1:])
-                    self._storage[name] = np.zeros(shape, value.dtype)
+                self._storage = self._empty_storage(episode)
             first = self._next_slot if self._next_slot + size <= self.capacity else 0
+            if self._on_disk is not None:
+                self._on_disk.reserve(first + size)
             self._make_room(first, size)
             for name, array in self._storage.items():
                 array[first : first + size] = getattr(episode, name)
@@ -217,6 +223,19 @@ class ReplayMemory:
         """Proprioception (N, P) of all transitions and the distinct sentence embeddings (K, D)."""
         with self._lock:
             return self._storage["proprioception"][self._starts], self._instructions.copy()
+
+    def _empty_storage(self, episode: EpisodeTransitions) -> dict[str, Array]:
+        """Arrays of zeros by the names in STORED, for episodes like this one."""
+        storage: dict[str, Array] = {}
+        for name in STORED:
+            value: Array = getattr(episode, name)
+            shape = (self.capacity, *value.shape[1:])
+            if name == "images" and self._folder:
+                self._on_disk = DiskArray(self._folder, shape, value.dtype)
+                storage[name] = self._on_disk.array
+            else:
+                storage[name] = np.zeros(shape, value.dtype)
+        return storage
 
     def _make_room(self, first: int, size: int) -> None:
         """Forget the oldest episodes that lie in slots first .. first + size, or behind them if we wrapped."""

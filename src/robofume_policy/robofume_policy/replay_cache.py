@@ -28,14 +28,13 @@ from robofume_data.episode import EpisodeData
 from robofume_data.labels import labels_hash
 
 from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.disk_array import check_room
 from robofume_policy.replay import STORED, Array, EpisodeTransitions, ReplayMemory
 
 logger = logging.getLogger(__name__)
 
 VERSION = 2
 """Of the files, of what `EpisodeConverter` makes and of which episodes are read; a change makes all entries anew."""
-DISK_FLOOR = 500_000_000
-"""Bytes that a cache leaves free."""
 _INDEX, _SENTENCES, _UNFINISHED = "index.json", "sentences", ".unfinished"
 
 
@@ -153,7 +152,7 @@ def _build(
                     continue
                 ring.add(_without_contents(transitions))
                 arrays = {name: np.ascontiguousarray(getattr(transitions, name)) for name in STORED}
-                _check_room(unfinished, sum(array.nbytes for array in arrays.values()))
+                check_room(place.parent, sum(array.nbytes for array in arrays.values()), "the replay cache")
                 for name, array in arrays.items():
                     if name not in files:
                         files[name] = stack.enter_context((unfinished / name).open("wb"))
@@ -193,15 +192,6 @@ def _without_contents(transitions: EpisodeTransitions) -> EpisodeTransitions:
 def _put_on_disk(file: IO[Any]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _check_room(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < DISK_FLOOR + size:
-        raise RobofumeError(
-            f"Only {free / 2**20:.0f} MiB are free at {folder.parent}, and the replay cache leaves "
-            f"{DISK_FLOOR / 2**20:.0f}: make room."
-        )
 
 
 def _mapped(place: Path, times: Mapping[str, int]) -> Filled | None:

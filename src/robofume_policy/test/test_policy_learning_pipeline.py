@@ -234,11 +234,12 @@ def learner(tmp_path) -> OnlineLearner:
     return new_learner(tmp_path)
 
 
-def new_learner(tmp_path, offline: int = 6, novelty: NoveltyConfig | None = None) -> OnlineLearner:
+def new_learner(
+    tmp_path, offline: int = 6, novelty: NoveltyConfig | None = None, online_folder: str = ""
+) -> OnlineLearner:
     config = OnlineConfig(updates_per_step=0.5, warm_up_steps=10)
-    return OnlineLearner.from_pretrained(
-        tmp_path / "pretrained", episodes(offline), config, ReplayConfig(online_capacity=200), novelty=novelty
-    )
+    replay = ReplayConfig(online_capacity=200, online_folder=online_folder)
+    return OnlineLearner.from_pretrained(tmp_path / "pretrained", episodes(offline), config, replay, novelty=novelty)
 
 
 def test_updates_follow_the_steps(learner: OnlineLearner) -> None:
@@ -258,6 +259,21 @@ def test_episodes_are_taken_in_once(learner: OnlineLearner) -> None:
     assert learner.add_episode(make_episode(100, steps=8)) == 0
     assert learner.add_episode(make_episode(101, outcome=Outcome.ABORTED)) == 0
     assert len(learner.online) == 7 and learner.online.episodes == 1
+
+
+def test_practice_on_the_disk_teaches_the_same(tmp_path, learner: OnlineLearner, monkeypatch) -> None:
+    on_disk = new_learner(tmp_path, online_folder=str(tmp_path / "practice"))
+    with monkeypatch.context() as full:
+        full.setattr("robofume_policy.disk_array.DISK_FLOOR", 2**62)
+        with pytest.raises(RobofumeError, match="make room"):
+            on_disk.add_episode(make_episode(100))
+    assert on_disk.episodes == 1 and on_disk.online.episodes == 0, "it waits for room"
+    learner.add_episode(make_episode(100))
+    for one in (learner, on_disk):
+        one.note_steps(30)
+        one.train(3)
+    assert on_disk.online.episodes == 1 and isinstance(on_disk.online._storage["images"].base, np.memmap)
+    assert on_disk.weights() == learner.weights()
 
 
 def test_a_killed_learner_continues_exactly(tmp_path, learner: OnlineLearner) -> None:

@@ -192,7 +192,7 @@ def test_where_it_cannot_be_written_a_sentence_says_so(bag, tmp_path, monkeypatc
     (tmp_path / "file").write_text("")
     with pytest.raises(RobofumeError, match="Cannot write the replay cache"):
         ReplayCache(tmp_path / "file", [bag]).memory(EPISODES, CONVERTER, 100)
-    monkeypatch.setattr("robofume_policy.replay_cache.DISK_FLOOR", 2**62)
+    monkeypatch.setattr("robofume_policy.disk_array.DISK_FLOOR", 2**62)
     with pytest.raises(RobofumeError, match=r"MiB are free at .*: make room"):
         ReplayCache(tmp_path / "replay", [bag]).memory(EPISODES, CONVERTER, 100)
     assert entries(tmp_path / "replay") == []
