@@ -11,6 +11,7 @@ import torch
 from robofume_common.precision import has_bfloat16
 from torch import Tensor
 
+from robofume_policy.compiling import compiled
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.encoder import random_shift
 from robofume_policy.fitting import check_batch, check_tensors
@@ -52,6 +53,7 @@ class Agent(ABC):
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate_offline, fused=True)
         self.noise = torch.Generator(self.device).manual_seed(seed)
         self.random = np.random.default_rng(seed)
+        self._computed_loss = compiled(self.loss, self.noise) if config.compile else self.loss
         self.updates = 0
         self.use_phase(online=False)
         learnt = dict(self.network.named_parameters())
@@ -96,7 +98,7 @@ class Agent(ABC):
             name: torch.from_numpy(value[rows]).to(self.device, non_blocking=True) for name, value in arrays.items()
         }
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halved):
-            loss, metrics = self.loss(tensors)
+            loss, metrics = self._computed_loss(tensors)
         metrics |= {
             "values/return": tensors["returns"].mean(), "clipped/data_actions": self._at_limits(tensors["actions"])
         }  # fmt: skip
