@@ -7,7 +7,8 @@ numbers), the same networks (two hidden layers of 256, two critics), batch size,
 threads; an update includes drawing its batch. They take turns, a few updates each, so that what else the machine does
 meets all of them; the ratio is the median over the turns of ours to theirs. Rates are per second of wall time and of
 processor time: with one thread on a machine that is busy with other work the second is the one to look at. Memory is
-what a process holds at its largest above what it held after its imports.
+what a process holds at its largest above what it held after its imports. `--utd 4` says how many updates, each with a
+batch of its own as in practice, an environment step is given: the rates of steps are those of updates over it.
 
 d3rlpy is needed for this script alone; without it our agents are measured alone. Its pin of gymnasium is not the
 suite's, so it is put beside the suite without its dependencies' versions:
@@ -74,6 +75,7 @@ def our_update(algorithm: str, image: bool, options: argparse.Namespace) -> Call
     config = AgentConfig(
         algorithm=algorithm, discount=DISCOUNT, n_step=1, batch_size=options.batch_size,
         sampled_actions=options.sampled_actions, mixed_precision=not options.full_precision,
+        compile=options.compile,
     )  # fmt: skip
     memory = ReplayMemory(EPISODES * (LENGTH + 1))
     targets = (
@@ -92,7 +94,7 @@ def our_update(algorithm: str, image: bool, options: argparse.Namespace) -> Call
                 discounts=discounts, returns=returns, next_offset=offset, imitation=np.ones(LENGTH + 1, np.float32),
             )
         )  # fmt: skip
-    agent = create_agent(network, config, seed=0)
+    agent = create_agent(network, config, seed=0, device=options.device)
     agent.fit_inputs(*memory.statistics())
     return lambda: agent.update(memory.sample(config.batch_size, agent.random))
 
@@ -123,7 +125,7 @@ def their_update(algorithm: str, image: bool, options: argparse.Namespace) -> Ca
         settings["n_action_samples"] = options.sampled_actions
     if algorithm == "IQL":
         settings["value_encoder_factory"] = encoder
-    learner = getattr(d3rlpy.algos, f"{algorithm}Config")(**settings).create(device="cpu:0")
+    learner = getattr(d3rlpy.algos, f"{algorithm}Config")(**settings).create(device=f"{options.device}:0")
     learner.build_with_dataset(dataset)
     return lambda: learner.update(dataset.sample_transition_batch(options.batch_size))
 
@@ -149,6 +151,8 @@ def work(options: argparse.Namespace) -> None:
         start, start_processor = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
             update()
+        if options.device == "cuda":
+            torch.cuda.synchronize()
         seconds, processor = time.perf_counter() - start, time.process_time() - start_processor
         peak = process.memory_info().rss
         with contextlib.suppress(OSError, IndexError):
@@ -195,7 +199,9 @@ class Learner:
 def measure(observations: str, options: argparse.Namespace, names: list[str]) -> list[dict[str, Any]]:
     """One row per learner."""
     given = [f"--threads={options.threads}", f"--batch-size={options.batch_size}"]
+    given += [f"--device={options.device}"]
     given += [f"--sampled-actions={options.sampled_actions}", *(["--full-precision"] * options.full_precision)]
+    given += ["--compile"] * options.compile
     learners = {name: Learner(name, observations, given) for name in names}
     try:
         for learner in learners.values():
@@ -212,7 +218,7 @@ def measure(observations: str, options: argparse.Namespace, names: list[str]) ->
         whose, algorithm = name.split()
         other = learners.get(f"d3rlpy {PAIRS.get(algorithm)}") if whose == "ours" else None
         row: dict[str, Any] = {
-            "observations": observations, "learner": name, "threads": options.threads,
+            "observations": observations, "learner": name, "device": options.device, "threads": options.threads,
             "batch_size": options.batch_size, "sampled_actions": options.sampled_actions,
             "memory_mib": f"{learner.mib:.0f}",
         }  # fmt: skip
@@ -223,6 +229,9 @@ def measure(observations: str, options: argparse.Namespace, names: list[str]) ->
             row[f"lowest_per_{second}"], row[f"highest_per_{second}"] = f"{min(values):.1f}", f"{max(values):.1f}"
             ratios = [a / b for a, b in zip(values, getattr(other, kind), strict=True)] if other else []
             row[f"times_theirs_per_{second}"] = f"{statistics.median(ratios):.2f}" if ratios else ""
+        row["compiled"] = int(options.compile and whose == "ours")
+        row["updates_per_step"] = options.utd
+        row["steps_per_processor_second"] = f"{statistics.median(learner.processor_rates) / options.utd:.2f}"
         rows.append(row)
         print(", ".join(f"{key} {value}" for key, value in row.items() if value), flush=True)
     return rows
@@ -233,10 +242,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--observations", nargs="+", choices=("state", "image"), default=["state"])
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS), metavar="'ours cal_ql'")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--utd", type=int, default=1, help="updates per environment step, as in 1, 4 and 20")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--sampled-actions", type=int, default=10)
     parser.add_argument("--full-precision", action="store_true", help="our agents in float32, as theirs")
+    parser.add_argument("--compile", action="store_true", help="our agents with torch.compile: minutes of warm-up")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each learner")
     parser.add_argument("--seconds", type=float, default=2.0, help="of processor time, of each turn")
     parser.add_argument("--warm-up", type=int, default=2, help="updates before the first turn")
@@ -247,6 +259,13 @@ def main() -> None:
     if options.worker:
         work(options)
         return
+    if options.utd < 1:
+        parser.error("--utd is at least 1")
+    if options.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error("torch sees no GPU here: leave --device at cpu")
     names = list(options.learners)
     packages = ["torch"]
     if importlib.util.find_spec("d3rlpy"):
