@@ -2,6 +2,9 @@
 
 A policy that meets other light, objects or tools is not trained anew: all its weights are taken over, nothing is
 frozen, and it learns on with a small step size from batches that are half its own data and half the new condition's.
+
+A policy that has practised goes on with the weights of its loss in practice. Those of pre-training mostly imitate: they
+would pull it back to the demonstrations that it has left behind (measured, docs/results.md).
 """
 
 import logging
@@ -50,8 +53,8 @@ def adapt(
 ) -> tuple[TrainedAgent, dict[str, Any]]:
     """Adapt the newest policy in the folder `source` to the episodes of `target`, with checkpoints in `directory`.
 
-    `base`: episodes that the source was trained on. `agent` replaces single settings of its learning rule, offline
-    phase; the step size is `config.learning_rate`. `caches`: those of "base" and "target", see
+    `base`: episodes that the source was trained on. `agent` replaces single settings of its learning rule, in the
+    phase that it was in last; the step size is `config.learning_rate`. `caches`: those of "base" and "target", see
     `pretraining.fill_memory`. `network` is what the new condition expects of the policy's shape.
     Returns the agent, and how far it agrees with the recorded actions: `base` and `target`, each (before, after), the
     mean squared error per normalised action over successful episodes.
@@ -69,9 +72,11 @@ def adapt(
     use_threads(config)
     stored = TrainedAgent.from_state_dict(tensors, state, device=device)
     check_shape(stored, network, action_space, source)
+    adapted_before = state.get("adaptation")
+    practised = adapted_before.get("practised", False) if adapted_before else stored.agent.phase_began > 0
+    rate = "learning_rate_online" if practised else "learning_rate_offline"
     settings = from_dict(
-        AgentConfig,
-        {**to_dict(stored.agent.config), **(agent or {}), "learning_rate_offline": config.learning_rate},
+        AgentConfig, {**to_dict(stored.agent.config), **(agent or {}), rate: config.learning_rate}
     )
     if settings.algorithm != stored.agent.config.algorithm:
         raise RobofumeError(
@@ -91,11 +96,14 @@ def adapt(
     before = {name: action_error(stored.agent, memory) for name, memory in memories.items()}
 
     told: dict[str, Any] = {"agent": to_dict(settings), "base_fraction": config.base_fraction, "seed": config.seed}
+    if practised:
+        told["practised"] = True
     told |= {"source_updates": stored.agent.updates, "data": dict(data or {})}
     store = CheckpointStore(directory)
     checkpoint = store.load()
     if checkpoint is None:
         trained = TrainedAgent.from_state_dict(tensors, state, settings, device=device)
+        trained.agent.use_phase(online=practised)
         trained.agent.begin_anew(config.seed)
     else:
         _, tensors, state = checkpoint
@@ -105,6 +113,9 @@ def adapt(
                 "run, or delete that folder."
             )
         trained = TrainedAgent.from_state_dict(tensors, state, device=device)
+        began = trained.agent.phase_began
+        trained.agent.use_phase(online=practised)
+        trained.agent.phase_began = began
         logger.info("Continuing the adaptation after %d updates.", trained.agent.updates)
     learner = trained.agent
     train_offline(

@@ -11,8 +11,16 @@ from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 from robofume_policy.adaptation import adapt
 from robofume_policy.checkpoint import CheckpointStore
-from robofume_policy.config import AdaptationConfig, AgentConfig, NetworkConfig, PretrainingConfig
+from robofume_policy.config import (
+    AdaptationConfig,
+    AgentConfig,
+    NetworkConfig,
+    OnlineConfig,
+    PretrainingConfig,
+    ReplayConfig,
+)
 from robofume_policy.lineage import FILE, Generation, all_data, read_lineage, write_lineage
+from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.pretraining import pretrain
 
 from robofume_policy import adaptation
@@ -106,6 +114,40 @@ def test_killed_and_continued_it_ends_with_the_same_weights(source, tmp_path) ->
     for changes in ({"config": replace(CONFIG, learning_rate=1e-5)}, {"data": {"target": "other"}}):
         with pytest.raises(RobofumeError, match="an adaptation of another policy"):
             run(source, tmp_path / "cut", **changes)
+
+
+@pytest.fixture(scope="module")
+def practised(source, tmp_path_factory):
+    """The source after some practice."""
+    folder = tmp_path_factory.mktemp("practised")
+    learner = OnlineLearner.from_pretrained(source, BASE, OnlineConfig(warm_up_steps=0), ReplayConfig())
+    for episode in episodes(20, 0.5):
+        learner.add_episode(episode)
+    learner.note_steps(4)
+    learner.train(4)
+    learner.save(folder)
+    return folder
+
+
+def test_a_policy_that_has_practised_goes_on_with_the_loss_of_practice_and_so_do_its_heirs(
+    source, practised, tmp_path
+) -> None:
+    (agent, _), (first, _) = run(source, tmp_path / "offline"), run(practised, tmp_path / "first")
+    heir, _ = run(tmp_path / "first", tmp_path / "second")
+    assert agent.agent.value_weight == AGENT.value_weight_offline
+    for trained in (first, heir):
+        assert trained.agent.value_weight == AGENT.value_weight_online != AGENT.value_weight_offline
+        assert trained.agent.conservative_weight == AGENT.conservative_weight_online
+        assert {group["lr"] for group in trained.agent.optimiser.param_groups} == {CONFIG.learning_rate}
+
+
+def test_that_one_killed_and_continued_ends_with_the_same_weights_too(practised, tmp_path) -> None:
+    whole, _ = run(practised, tmp_path / "whole")
+    run(practised, tmp_path / "cut", config=replace(CONFIG, updates=4))
+    again, _ = run(practised, tmp_path / "cut")
+    assert again.agent.value_weight == AGENT.value_weight_online
+    for name, value in whole.state_dict()[0].items():
+        assert torch.equal(value, again.state_dict()[0][name]), name
 
 
 def test_what_cannot_be_adapted_is_named(source, tmp_path) -> None:
