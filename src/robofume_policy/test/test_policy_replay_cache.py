@@ -219,7 +219,7 @@ def episodes():
     time.sleep(1.0)
     yield from read_episodes(bag)
 
-network = NetworkConfig(image_size=40, hidden_size=16, image_features=8)
+network = NetworkConfig(image_size=40, hidden_size=16, image_features=8, instruction_dimension=4)
 converter = EpisodeConverter(network, ActionSpace(), Language(), 0.9, 3)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -181,7 +181,9 @@ def test_two_arm_nodes_in_one_domain_do_not_move_the_arm(graph, robot):
     robot.connect()
     levels: list[bytes] = []
     graph.node.create_subscription(DiagnosticArray, "/diagnostics", lambda m: levels.append(m.status[0].level), 10)
-    assert graph.until(lambda: levels[-4:] == [DiagnosticStatus.ERROR] * 4), "both have seen the other one"
+    assert graph.until(lambda: graph.node.count_publishers("/diagnostics") == 2)
+    levels.clear()  # what the first one said before the second one was there
+    assert graph.until(lambda: levels[-8:] == [DiagnosticStatus.ERROR] * 8), "both have seen the other one"
     down = [0, 0, -0.01, 0, 0, 0, 1]
     for _ in range(3):
         robot.observe()

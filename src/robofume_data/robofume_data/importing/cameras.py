@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from robofume_common.errors import RobofumeError
 
-from robofume_data.importing.bag_messages import Picture
+if TYPE_CHECKING:  # the settings of an import are read without loading what reads bags
+    from robofume_data.importing.bag_messages import Picture
 
 
 def by_camera(items: Sequence[str], example: str) -> dict[str, str]:
