@@ -12,26 +12,23 @@ Result = TypeVar("Result")
 
 
 def compiled(
-    function: Callable[[dict[str, Tensor]], Result], noise: torch.Generator, backend: str = "inductor"
+    function: Callable[[dict[str, Tensor]], Result], backend: str = "inductor"
 ) -> Callable[[dict[str, Tensor]], Result]:
-    """`function`, compiled at its first call by `backend`.
+    """`function`, which draws no random numbers, compiled at its first call by `backend`.
 
-    Where that fails, as without a C++ compiler, one warning says so and the function itself is called from then on,
-    with `noise`, the generator that it draws from, as it was before.
+    Where that fails, as without a C++ compiler, one warning says so and the function itself is called from then on.
     """
     called: list[Callable[[dict[str, Tensor]], Result]] = [torch.compile(function, backend=backend)]
 
     def call(batch: dict[str, Tensor]) -> Result:
         if called[0] is function:
             return function(batch)
-        before = noise.get_state()
         try:
             return called[0](batch)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().split("\n")[0]
             logger.warning("The agent's loss cannot be compiled and is computed without: %s", reason)
             called[0] = function
-            noise.set_state(before)
             return function(batch)
 
     return call

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from robofume_policy.config import NetworkConfig
 from robofume_policy.encoder import create_encoder
+from robofume_policy.layers import LayerNorm, Linear, ReLU
 
 
 class InputNormaliser(nn.Module):
@@ -47,9 +48,9 @@ class StateFeatures(nn.Module):
     def __init__(self, config: NetworkConfig, encoded: int) -> None:
         super().__init__()
         self.image = nn.Sequential(
-            nn.Linear(encoded, config.image_features), nn.LayerNorm(config.image_features), nn.Tanh()
+            Linear(encoded, config.image_features), LayerNorm(config.image_features), nn.Tanh()
         ) if encoded else None  # fmt: skip
-        self.instruction = nn.Linear(config.instruction_dimension, config.instruction_features)
+        self.instruction = Linear(config.instruction_dimension, config.instruction_features)
         state = config.proprioception_dimension + config.instruction_features
         self.dimension = state + (config.image_features if encoded else 0)
 
@@ -69,9 +70,9 @@ class Actor(nn.Module):
         super().__init__()
         self.features = StateFeatures(config, encoded)
         self.layers = nn.Sequential(
-            nn.Linear(self.features.dimension, config.hidden_size), nn.ReLU(),
-            nn.Linear(config.hidden_size, config.hidden_size), nn.ReLU(),
-            nn.Linear(config.hidden_size, config.action_dimension),
+            Linear(self.features.dimension, config.hidden_size), ReLU(),
+            Linear(config.hidden_size, config.hidden_size), ReLU(),
+            Linear(config.hidden_size, config.action_dimension),
         )  # fmt: skip
 
     def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
@@ -85,11 +86,11 @@ class ValueHead(nn.Module):
     def __init__(self, config: NetworkConfig, state: int) -> None:
         super().__init__()
         hidden = config.hidden_size
-        self.state = nn.Linear(state, hidden)
-        self.action = nn.Linear(config.action_dimension, hidden, bias=False)
-        self.first = nn.LayerNorm(hidden)
-        self.second = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU())
-        self.value = nn.Linear(hidden, 1)
+        self.state = Linear(state, hidden)
+        self.action = Linear(config.action_dimension, hidden, bias=False)
+        self.first = LayerNorm(hidden)
+        self.second = nn.Sequential(ReLU(), Linear(hidden, hidden), LayerNorm(hidden), ReLU())
+        self.value = Linear(hidden, 1)
         nn.init.constant_(self.value.bias, -10.0)  # rewards are -1 a step: start in the middle of the range
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
@@ -143,10 +144,10 @@ class StateValue(nn.Module):
         self.features = StateFeatures(config, encoded)
         hidden = config.hidden_size
         self.hidden = nn.Sequential(
-            nn.Linear(self.features.dimension, hidden), nn.LayerNorm(hidden), nn.ReLU(),
-            nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU(),
+            Linear(self.features.dimension, hidden), LayerNorm(hidden), ReLU(),
+            Linear(hidden, hidden), LayerNorm(hidden), ReLU(),
         )  # fmt: skip
-        self.value = nn.Linear(hidden, 1)
+        self.value = Linear(hidden, 1)
         nn.init.constant_(self.value.bias, -10.0)  # as the critics
 
     def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:

@@ -40,6 +40,11 @@ def tensors(batch: Batch) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in vars(batch).items()}
 
 
+def loss_of(agent: Agent, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss and its metrics, with random numbers drawn as an update draws them."""
+    return agent.loss(tensors(batch) | agent.draws(len(batch.actions)))
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("phase", ["offline", "online"])
 def test_every_agent_is_the_same_to_its_users(algorithm: str, phase: str) -> None:
@@ -135,7 +140,7 @@ def test_loss_equals_a_slow_reference(algorithm: str, critics: int, best: bool) 
     alpha, std, count = agent.conservative_weight, config.policy_std, config.sampled_actions
     draws = torch.Generator().manual_seed(7)
     agent.noise.manual_seed(7)
-    loss, metrics = (value if isinstance(value, dict) else value.detach() for value in agent.loss(tensors(batch)))
+    loss, metrics = (value if isinstance(value, dict) else value.detach() for value in loss_of(agent, batch))
     metrics = {name: float(value.detach()) for name, value in metrics.items()}
     next_noise = torch.randn((8, count, 2), generator=draws)
     noise = torch.randn((8, count, 2), generator=draws)
@@ -196,7 +201,7 @@ def test_the_return_of_failing_for_ever_leaves_the_calibration_without_effect() 
         for bound in (-1.0 / (1.0 - AGENT.discount), 50.0):
             agent = create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=1)
             batch = replace(random_batch(), returns=np.full(8, bound, np.float32))
-            losses[algorithm, bound] = float(agent.loss(tensors(batch))[1]["losses/conservative"].detach())
+            losses[algorithm, bound] = float(loss_of(agent, batch)[1]["losses/conservative"].detach())
     (low, high) = sorted({bound for _, bound in losses})
     assert losses["cal_ql", low] == losses["cql", low]
     assert losses["cal_ql", high] > losses["cql", high]
@@ -208,7 +213,7 @@ def test_iql_equals_a_slow_reference() -> None:
     batch = random_batch()
     for _ in range(3):
         agent.update(batch)
-    loss, metrics = agent.loss(tensors(batch))
+    loss, metrics = loss_of(agent, batch)
     metrics = {name: float(value.detach()) for name, value in metrics.items()}
     bellman = expectile = weighted = weights = 0.0
     with torch.no_grad():
@@ -238,11 +243,27 @@ def test_iql_equals_a_slow_reference() -> None:
 
 def test_the_target_is_the_minimum_over_a_few_critics_drawn_anew() -> None:
     agent = create_agent(replace(NETWORK, critics=5), replace(AGENT, critic_subset=2), seed=0)
-    values = torch.arange(5.0)[:, None].expand(5, 3)
-    minima = [float(agent._subset(values).min()) for _ in range(200)]
-    assert {len(agent._subset(values)) for _ in range(5)} == {2}
-    assert set(minima) == {0.0, 1.0, 2.0, 3.0} and 0.3 < minima.count(0.0) / 200 < 0.5  # 2 of 5 hold the least
-    assert len(create_agent(replace(NETWORK, critics=5), AGENT, seed=0)._subset(values)) == 5
+    drawn = [agent.draws(8)["subset"].tolist() for _ in range(200)]
+    assert {len(set(chosen)) for chosen in drawn} == {2} and {min(chosen) for chosen in drawn} == {0, 1, 2, 3}
+    assert 0.3 < sum(0 in chosen for chosen in drawn) / 200 < 0.5  # two of five
+    assert "subset" not in create_agent(replace(NETWORK, critics=5), AGENT, seed=0).draws(8)
+    batch = tensors(random_batch()) | agent.draws(8)
+    each = [agent.loss(batch | {"subset": torch.tensor([i])})[1]["values/target"] for i in range(5)]
+    both = agent.loss(batch | {"subset": torch.tensor([1, 3])})[1]["values/target"]
+    assert float(both) < min(float(each[1]), float(each[3])) and float(both) >= float(
+        agent.loss(batch | {"subset": torch.arange(5)})[1]["values/target"]
+    )
+
+
+def test_without_a_weight_the_conservative_term_asks_no_further_actions() -> None:
+    agent = create_agent(NETWORK, replace(AGENT, conservative_weight_online=0.0), seed=0)
+    asked: list[int] = []
+    agent.network.critics.register_forward_pre_hook(lambda module, given: asked.append(given[1].shape[1]))
+    assert float(agent.update(random_batch())["losses/conservative"]) != 0.0
+    agent.use_phase(online=True)
+    metrics = agent.update(random_batch())
+    assert asked == [1 + 3 * AGENT.sampled_actions, 1, 1, 1]
+    assert set(metrics) == set(agent.metric_names) and float(metrics["losses/conservative"]) == 0.0
 
 
 def test_calibration_stops_pushing_values_below_the_return() -> None:
@@ -300,7 +321,7 @@ def test_entropy_backup_adds_the_entropy_of_what_is_sampled(best: bool) -> None:
         config = replace(AGENT, entropy_backup=weight, sampled_actions=1, max_target_backup=best)
         agent = create_agent(NETWORK, config, seed=0)
         agent.noise.manual_seed(3)
-        targets[weight] = float(agent.loss(tensors(random_batch()))[1]["values/target"])
+        targets[weight] = float(loss_of(agent, random_batch())[1]["values/target"])
     noise = torch.randn((8, 1, 2), generator=torch.Generator().manual_seed(3))[:, 0]
     density = -0.5 * noise.square().sum(-1) - 2.0 * math.log(AGENT.policy_std * math.sqrt(2.0 * math.pi))
     assert targets[0.5] - targets[0.0] == pytest.approx(float((-0.8 * 0.5 * density).mean()), rel=1e-3)
@@ -325,12 +346,12 @@ def test_which_loss_trains_what() -> None:
     """The encoder learns from the critic only; the critics do not learn from the actor's loss."""
     agent = create_agent(NETWORK, replace(AGENT, value_weight_offline=0.0, imitation_weight=0.0), seed=0)
     agent.noise.manual_seed(0)
-    agent.loss(tensors(random_batch()))[0].backward()
+    loss_of(agent, random_batch())[0].backward()
     critic_only = {n: p.grad.clone() for n, p in agent.network.named_parameters() if p.grad is not None}
     assert critic_only["encoder.stem.weight"].abs().sum() > 0
     other = create_agent(NETWORK, replace(AGENT, value_weight_offline=5.0, imitation_weight=1.0), seed=0)
     other.noise.manual_seed(0)
-    other.loss(tensors(random_batch()))[0].backward()
+    loss_of(other, random_batch())[0].backward()
     for name, parameter in other.network.named_parameters():
         if name.startswith("actor."):
             assert parameter.grad.abs().sum() > 0
@@ -343,7 +364,7 @@ def test_imitation_may_train_the_encoder() -> None:
     for weight in (0.0, 1.0):
         config = replace(AGENT, imitation_trains_encoder=True, imitation_weight=weight)
         agent = create_agent(NETWORK, config, seed=0)
-        agent.loss(tensors(random_batch()))[0].backward()
+        loss_of(agent, random_batch())[0].backward()
         gradients.append(agent.network.encoder.stem.weight.grad)
     assert not torch.equal(*gradients)
 

@@ -42,9 +42,9 @@ def test_a_compiled_loss_is_the_plain_one(monkeypatch, caplog, backend: Any) -> 
     """Over a few updates of Cal-QL, whose loss draws random numbers."""
     made: list[str] = []
 
-    def compiled(function: Any, noise: torch.Generator) -> Any:
+    def compiled(function: Any) -> Any:
         made.append(function.__name__)
-        return compiling.compiled(function, noise, backend)
+        return compiling.compiled(function, backend)
 
     monkeypatch.setattr(base, "compiled", compiled)
     plain, other = (create_agent(NETWORK, replace(AGENT, compile=on), seed=0) for on in (False, True))

@@ -53,7 +53,7 @@ class Agent(ABC):
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate_offline, fused=True)
         self.noise = torch.Generator(self.device).manual_seed(seed)
         self.random = np.random.default_rng(seed)
-        self._computed_loss = compiled(self.loss, self.noise) if config.compile else self.loss
+        self._computed_loss = compiled(self.loss) if config.compile else self.loss
         self.updates = 0
         self.use_phase(online=False)
         learnt = dict(self.network.named_parameters())
@@ -65,6 +65,13 @@ class Agent(ABC):
     def make_network(self, shape: NetworkConfig) -> ActorCritic:
         """A network with random weights."""
         return self.network_class(shape)
+
+    def draws(self, count: int) -> dict[str, Tensor]:  # noqa: ARG002  this one draws none
+        """Random numbers of one update for `count` rows, which the loss finds in its batch: none here.
+
+        They are drawn outside the loss, since torch.compile cannot follow a generator.
+        """
+        return {}
 
     @abstractmethod
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -97,6 +104,7 @@ class Agent(ABC):
         tensors = {
             name: torch.from_numpy(value[rows]).to(self.device, non_blocking=True) for name, value in arrays.items()
         }
+        tensors |= self.draws(len(tensors["actions"]))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halved):
             loss, metrics = self._computed_loss(tensors)
         metrics |= {

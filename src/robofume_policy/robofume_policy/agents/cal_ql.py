@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from robofume_common.errors import RobofumeError
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from robofume_policy.agents.base import Agent
 from robofume_policy.config import NetworkConfig
@@ -84,18 +85,33 @@ class CalQL(Agent):
             raise RobofumeError(f"This policy was trained with {had} of the CQL term and goes on so: {advice}.")
         super().load_state_dict(tensors, state)
 
+    def draws(self, count: int) -> dict[str, Tensor]:
+        """Noise of the actions around pibar(s') and pi(s), uniform actions, (count, K, A) each, and with
+        `critic_subset` which critics give the targets (REDQ, arXiv 2101.05982)."""
+        shape = (count, self.config.sampled_actions, self.network_config.action_dimension)
+        critics, subset = self.network_config.critics, self.config.critic_subset
+        drawn = {"next_noise": self._drawn(torch.randn, shape)}
+        if 0 < subset < critics:
+            drawn["subset"] = torch.randperm(critics, generator=self.noise, device=self.device)[:subset]
+        drawn["policy_noise"] = self._drawn(torch.randn, shape)
+        drawn["random_actions"] = self._drawn(torch.rand, shape) * 2.0 - 1.0
+        return drawn
+
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_Q + L_pi of the class's docstring."""
+        """L_Q + L_pi of the class's docstring; without a weight the CQL term is left out, and so are its actions."""
         network, average, config = self.network, self.average, self.config
         inputs = network.normaliser(batch["proprioception"], batch["instructions"])
         next_inputs = network.normaliser(batch["next_proprioception"], batch["instructions"])
 
         with torch.no_grad():
             encoded = average.encoder(batch["next_images"])
-            next_actions, next_density = self._sample(average.actor(encoded, *next_inputs))
+            next_actions, next_density = self._sample(average.actor(encoded, *next_inputs), batch["next_noise"])
             next_state = average.critics.features(encoded, *next_inputs)
             asked = next_actions if config.max_target_backup else next_actions[:, :1]
-            best, taken = self._subset(average.critics(next_state, asked)).min(0).values.max(1)
+            next_values = average.critics(next_state, asked)
+            if "subset" in batch:
+                next_values = next_values[batch["subset"]]
+            best, taken = next_values.min(0).values.max(1)
             next_value = best - config.entropy_backup * next_density.gather(1, taken[:, None])[:, 0]
             target = batch["rewards"] + batch["discounts"] * next_value
 
@@ -104,21 +120,24 @@ class CalQL(Agent):
         imitating = network.actor(encoded, *inputs) if config.imitation_trains_encoder else mean
 
         # Critic: the data's action and all sampled ones in one pass; only the action's part differs.
-        policy_actions, policy_density = self._sample(mean.detach())
-        random_actions = self._drawn(torch.rand, tuple(policy_actions.shape)) * 2.0 - 1.0
-        actions = torch.cat([batch["actions"].unsqueeze(1), random_actions, policy_actions, next_actions], 1)
+        policy_actions, policy_density = self._sample(mean.detach(), batch["policy_noise"])
+        actions = batch["actions"].unsqueeze(1)
+        if self.conservative_weight > 0.0:
+            actions = torch.cat([actions, batch["random_actions"], policy_actions, next_actions], 1)
         state = network.critics.features(encoded, *inputs)
-        values = network.critics(state, actions)  # (critics, B, 1 + 3 K)
-        data_values, sampled = values[..., 0], values[..., 1:]
+        values = network.critics(state, actions)  # (critics, B, 1 + 3 K), or (critics, B, 1)
+        data_values = values[..., 0]
         bellman = 0.5 * (data_values - target).square().mean(1).sum()
-        conservative, below = self._conservative(
-            data_values, sampled, batch["returns"], torch.cat([policy_density, next_density], 1)
-        )
+        conservative = below = bellman.new_zeros(())
+        if self.conservative_weight > 0.0:
+            conservative, below = self._conservative(
+                data_values, values[..., 1:], batch["returns"], torch.cat([policy_density, next_density], 1)
+            )
 
         # Actor: the critics are held fixed while their gradient with respect to the action is taken.
-        network.critics.requires_grad_(False)
-        policy_values = network.critics(state.detach(), mean.unsqueeze(1)).mean(0).squeeze(-1)
-        network.critics.requires_grad_(True)
+        fixed = {name: weight.detach() for name, weight in network.critics.named_parameters()}
+        policy_values = functional_call(network.critics, fixed, (state.detach(), mean.unsqueeze(1)))
+        policy_values = policy_values.mean(0).squeeze(-1)
         actor_value = -policy_values.mean() / self.team.mean(policy_values.detach().abs().mean()).clamp_min(1e-3)
         error = (imitating - batch["actions"]).square().sum(-1)
         imitation = self._weighted_mean(error, batch["imitation"], 1.0)
@@ -137,18 +156,11 @@ class CalQL(Agent):
             "clipped/policy_actions": self._at_limits(policy_actions),
         }  # fmt: skip
 
-    def _subset(self, values: Tensor) -> Tensor:
-        """Some of the critics' `values` (C, ...), drawn anew in each update (REDQ, arXiv 2101.05982)."""
-        count = self.config.critic_subset
-        if not 0 < count < len(values):
-            return values
-        return values[torch.randperm(len(values), generator=self.noise, device=self.device)[:count]]
-
-    def _sample(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw K actions (B, K, A) around `mean` (B, A) and their log-densities (B, K), before clipping."""
-        std, shape = self.config.policy_std, (len(mean), self.config.sampled_actions, mean.shape[-1])
-        noise = self._drawn(torch.randn, shape)
-        density = -0.5 * noise.square().sum(-1) - shape[-1] * math.log(std * math.sqrt(2.0 * math.pi))
+    def _sample(self, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """K actions (B, K, A) around `mean` (B, A) by standard `noise` (B, K, A), and their log-densities (B, K),
+        before clipping."""
+        std = self.config.policy_std
+        density = -0.5 * noise.square().sum(-1) - noise.shape[-1] * math.log(std * math.sqrt(2.0 * math.pi))
         return (mean.unsqueeze(1) + std * noise).clamp(-1.0, 1.0), density
 
     def _conservative(
