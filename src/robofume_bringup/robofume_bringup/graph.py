@@ -49,7 +49,8 @@ class GraphSettings:
     learnt."""
     seed: int = 0
     scene_seed: int | None = None
-    """Places of the objects in the simulation follow from it; None: the seed."""
+    """Places of the objects in the simulation follow from it; None: the seed, which a varied world follows from
+    anyway."""
     start_direction: int = 1
     """Direction (Step.DIRECTION_*) that starts where the simulation's objects are at first."""
     start_task: str = ""
@@ -197,7 +198,11 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
     nodes: dict[str, dict[str, Any]] = {}
     if settings.robot == "mujoco":
         nodes["sim"] = {
-            **start, **started, "lockstep": settings.waits, "further_cameras": settings.further_cameras
+            **start,
+            **started,
+            "variation_seed": settings.seed,  # one world for the whole run, wherever the objects lie at a start
+            "lockstep": settings.waits,
+            "further_cameras": settings.further_cameras,
         }
     elif settings.robot == "gazebo":
         nodes["gazebo_scene"] = start
