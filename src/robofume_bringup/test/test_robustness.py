@@ -3,14 +3,17 @@
 import json
 import math
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.interruption import Interruption
 from robofume_bringup.report import RunResults, robustness_table, write_page
 from robofume_bringup.robustness import record_name, robustness, variations_to_run
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.evaluation import describe, evaluate_robustness
 from robofume_common.errors import RobofumeError
 from robofume_sim.variations import KINDS
@@ -70,24 +73,22 @@ def test_what_cannot_vary_is_said(robot, kind, says):
         variations_to_run(robot, [kind])
 
 
-def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_path):
+@dataclass(frozen=True)
+class Staged(StageContext):
     """Everything but the graph itself: the settings that it is started with are built and checked."""
-    directory = RunDirectory(tmp_path / "run")
-    directory.prepare()
-    for folder in (directory.pretrained, directory.evaluations):
-        folder.mkdir(exist_ok=True)
-    (directory.evaluations / "before_light.json").write_text(json.dumps(record(3, 3, "light", trials=4)))
-    worlds, said = [], []
+
+    worlds: list[dict[str, Any]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def say(self, sentence):
+        self.said.append(sentence)
 
     @contextmanager
-    def robot(mode, overrides=None, **settings):
-        nodes = build_graph(
-            GraphSettings("pot_lid", mode, run_directory=directory.path, overrides=overrides or {}, **settings)
-        )
-        (sim,) = (node for node in nodes if node.name == "sim")
+    def robot(self, mode, overrides=None, **settings):
+        (sim,) = (node for node in self._nodes(mode, overrides, settings) if node.name == "sim")
         sim.settings()
-        worlds.append(sim.parameters.get("variations"))
-        won = 4 if len(worlds) == 1 else 1
+        self.worlds.append(sim.parameters)
+        won = 4 if len(self.worlds) == 1 else 1
         outcome = [i < won for i in range(4)]
         yield SimpleNamespace(
             evaluate=lambda *_: SimpleNamespace(
@@ -97,18 +98,33 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_pat
             )
         )  # fmt: skip
 
-    @contextmanager
-    def nothing(*_):
-        yield SimpleNamespace(update=lambda _: None, n=0)
+    def kinds(self) -> list:
+        """Of each world that was started; () for the plain one."""
+        return [tuple(world["variations"]) if world.get("variation") else () for world in self.worlds]
 
-    context = SimpleNamespace(
-        directory=directory, config=RunConfig(task="pot_lid", trials=4), robot=robot, timed=nothing, bar=nothing,
-        say=said.append,
-    )  # fmt: skip
+
+@pytest.fixture
+def staged(tmp_path):
+    """Make the context of a run with a policy and these settings of the simulation."""
+
+    def make(**sim) -> Staged:
+        directory = RunDirectory(tmp_path / "run")
+        directory.prepare()
+        for folder in (directory.pretrained, directory.evaluations):
+            folder.mkdir(exist_ok=True)
+        return Staged(directory, RunConfig(task="pot_lid", trials=4, settings={"sim": sim}), Interruption())
+
+    return make
+
+
+def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(staged):
+    context = staged()
+    evaluations = context.directory.evaluations
+    (evaluations / "before_light.json").write_text(json.dumps(record(3, 3, "light", trials=4)))
     evaluate_robustness(context, "pretrained", "before", ["light", "camera", "texture"])
-    assert worlds == [None, ("camera",), ("texture",)]
-    assert said[-1] == "texture: 25% success, 25% of the plain scene's."
-    stored = json.loads((directory.evaluations / f"{record_name('before', 'camera')}.json").read_text())
+    assert context.kinds() == [(), ("camera",), ("texture",)]
+    assert context.said[-1] == "texture: 25% success, 25% of the plain scene's."
+    stored = json.loads((evaluations / f"{record_name('before', 'camera')}.json").read_text())
     assert stored["variation"] == "camera" and sum(stored["forward_success"]) == 1
     assert stored["forward_score"] == [1.0, 0.5] * 2 and stored["backward_score"] == [1.0, 0.5, 0.5, None]
     assert describe(stored).startswith(
@@ -116,4 +132,18 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(tmp_pat
         "success), backward 1 of 4 (25%, 95% interval 5% to 70%; 1.8 s"
     ), "nine steps of 0.2 s"
     evaluate_robustness(context, "pretrained", "before", ["camera"])
-    assert len(worlds) == 3
+    assert len(context.worlds) == 3
+
+
+def test_the_variation_that_was_asked_for_wins_over_the_runs_own_kinds(staged):
+    context = staged(variations=["texture"], repeat_after=2.0)
+    evaluate_robustness(context, "pretrained", "before", ["camera"])
+    assert context.kinds() == [(), ("camera",)]
+    assert all(world["repeat_after"] == 2.0 for world in context.worlds), "its other settings stay"
+
+
+def test_a_run_in_a_varied_world_has_no_plain_one_to_compare_with(staged):
+    context = staged(variation=1.0)
+    with pytest.raises(RobofumeError, match=r"in a varied world itself \(sim.variation 1\)"):
+        evaluate_robustness(context, "pretrained", "before", ["camera"])
+    assert context.worlds == []

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from robofume_common.errors import RobofumeError
@@ -39,10 +40,11 @@ def evaluate_policy(
     name = f"{name}{LIKE}{like}" if like else record_name(name, variation)
     stage = f"evaluate_{name}"
     _need(context, weights)
-    sim = {"sim": {"variation": 1.0, "variations": (variation,)}} if variation != PLAIN else {}
+    if variation != PLAIN:
+        context = _varied(context, variation)
     with (
         context.timed(stage),
-        context.robot("evaluate", sim, weights=weights) as session,
+        context.robot("evaluate", weights=weights) as session,
         context.bar(f"Evaluating ({name})", 2 * trials, "trial") as bar,
     ):
 
@@ -84,8 +86,16 @@ def evaluate_policy(
 def evaluate_robustness(context: StageContext, weights: str, name: str, variations: Sequence[str]) -> None:
     """Evaluate a policy in the plain simulation, where this run has not yet, and under each of `variations`; then say
     which share of its success it keeps. What was finished with as many trials is not run again.
+
+    Raises RobofumeError where the run's own world is varied: there is no plain one to compare with.
     """
     kinds = variations_to_run(context.config.robot, variations)
+    own = context.config.of("sim").get("variation", 0.0)
+    if own > 0.0:
+        raise RobofumeError(
+            f"The run {context.directory.name} is in a varied world itself (sim.variation {own:g}), so that there is "
+            "no plain one to compare with: leave --variation out, or evaluate in another run's simulation with --like."
+        )
     for kind in (PLAIN, *kinds):
         record = read_evaluation(context.directory, record_name(name, kind))
         if record is None or record["trials_per_direction"] != context.config.trials:
@@ -96,6 +106,13 @@ def evaluate_robustness(context: StageContext, weights: str, name: str, variatio
         if row["evaluation"] == name:
             kept = percent(row["kept"]) if row["kept"] is not None else "nothing to keep"
             context.say(f"{row['variation']}: {percent(row['share'])} success, {kept} of the plain scene's.")
+
+
+def _varied(context: StageContext, kind: str) -> StageContext:
+    """The run in a simulation that varies in one kind, whatever kinds its own settings name."""
+    sim = {**context.config.of("sim"), "variation": 1.0, "variations": [kind]}
+    config = replace(context.config, settings={**context.config.settings, "sim": sim})
+    return replace(context, config=config)
 
 
 def _scores(values: Sequence[float]) -> list[float | None]:
