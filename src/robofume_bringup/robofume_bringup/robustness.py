@@ -36,8 +36,8 @@ def variations_to_run(robot: str, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per evaluation under a variation, where the plain one is there too: successes, share, 95% interval, and
-    `kept`, the share of the plain one's success (None where that had none).
+    """One row per evaluation under a variation, where the plain one of the same policy is there too: successes, share,
+    95% interval, and `kept`, the share of the plain one's success (None where that had none).
 
     Arguments:
         evaluations: records by their names.
@@ -47,7 +47,7 @@ def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
         variation = record.get("variation", PLAIN)
         evaluation = name.removesuffix(f"_{variation}")
         plain = evaluations.get(evaluation)
-        if variation == PLAIN or plain is None:
+        if variation == PLAIN or plain is None or record.get("sha256") != plain.get("sha256"):
             continue
         outcomes = _outcomes(record)
         low, high = wilson_interval(sum(outcomes), len(outcomes))

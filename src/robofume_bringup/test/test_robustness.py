@@ -3,11 +3,12 @@
 import json
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.report import RunResults, robustness_table, write_page
 from robofume_bringup.robustness import record_name, robustness, variations_to_run
@@ -16,6 +17,7 @@ from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.evaluation import describe, evaluate_robustness
 from robofume_common.errors import RobofumeError
+from robofume_policy.checkpoint import TENSORS, CheckpointStore
 from robofume_sim.variations import KINDS
 
 
@@ -98,6 +100,10 @@ class Staged(StageContext):
             )
         )  # fmt: skip
 
+    def train(self, number: int, weight: float) -> None:
+        """Another checkpoint of the pre-trained policy."""
+        CheckpointStore(self.directory.pretrained).save(number, {"weight": torch.tensor([weight])}, {})
+
     def kinds(self) -> list:
         """Of each world that was started; () for the plain one."""
         return [tuple(world["variations"]) if world.get("variation") else () for world in self.worlds]
@@ -110,9 +116,10 @@ def staged(tmp_path):
     def make(**sim) -> Staged:
         directory = RunDirectory(tmp_path / "run")
         directory.prepare()
-        for folder in (directory.pretrained, directory.evaluations):
-            folder.mkdir(exist_ok=True)
-        return Staged(directory, RunConfig(task="pot_lid", trials=4, settings={"sim": sim}), Interruption())
+        directory.evaluations.mkdir(exist_ok=True)
+        context = Staged(directory, RunConfig(task="pot_lid", trials=4, settings={"sim": sim}), Interruption())
+        context.train(1, 0.5)
+        return context
 
     return make
 
@@ -120,8 +127,7 @@ def staged(tmp_path):
 def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(staged):
     context = staged()
     evaluations = context.directory.evaluations
-    (evaluations / "before_light.json").write_text(json.dumps(record(3, 3, "light", trials=4)))
-    evaluate_robustness(context, "pretrained", "before", ["light", "camera", "texture"])
+    evaluate_robustness(context, "pretrained", "before", ["camera", "texture"])
     assert context.kinds() == [(), ("camera",), ("texture",)]
     assert context.said[-1] == "texture: 25% success, 25% of the plain scene's."
     stored = json.loads((evaluations / f"{record_name('before', 'camera')}.json").read_text())
@@ -133,6 +139,37 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(staged)
     ), "nine steps of 0.2 s"
     evaluate_robustness(context, "pretrained", "before", ["camera"])
     assert len(context.worlds) == 3
+
+
+def test_another_policy_or_another_simulation_is_evaluated_again(staged):
+    def worlds(context) -> list:
+        context.worlds.clear()
+        evaluate_robustness(context, "pretrained", "before", ["camera"])
+        return context.kinds()
+
+    both, context = [(), ("camera",)], staged()
+    evaluations = context.directory.evaluations
+    (evaluations / "before_camera.json").write_text(json.dumps(record(3, 3, "camera", trials=4)))
+    assert worlds(context) == both, "of a record that says nothing nobody knows which policy it was of"
+    assert worlds(context) == []
+    context.train(1, 0.6)
+    assert worlds(context) == both, "trained again with as many updates"
+    context.train(2, 0.6)
+    assert worlds(context) == both
+    stored = json.loads((evaluations / "before_camera.json").read_text())
+    assert stored["checkpoint"] == "000000002" and stored["sim"]["variations"] == ["camera"]
+    context.train(3, 0.7)
+    (context.directory.pretrained / "000000003" / TENSORS).write_bytes(b"cut off")
+    assert worlds(context) == [], "the newest whole one is the policy still"
+    slower = replace(context, config=replace(context.config, settings={"sim": {"control_period": 0.4}}))
+    assert worlds(slower) == both
+
+
+def test_a_row_compares_one_policy_with_itself():
+    records = {"after": {**RECORDS["after"], "sha256": "new"}, "after_camera": {**RECORDS["after_camera"]}}
+    assert robustness(records) == []
+    records["after_camera"]["sha256"] = "new"
+    assert len(robustness(records)) == 1
 
 
 def test_the_variation_that_was_asked_for_wins_over_the_runs_own_kinds(staged):

@@ -39,9 +39,9 @@ def evaluate_policy(
     directory, trials = context.directory, context.config.trials
     name = f"{name}{LIKE}{like}" if like else record_name(name, variation)
     stage = f"evaluate_{name}"
-    _need(context, weights)
     if variation != PLAIN:
         context = _varied(context, variation)
+    measured = _measured(context, weights)
     with (
         context.timed(stage),
         context.robot("evaluate", weights=weights) as session,
@@ -64,8 +64,7 @@ def evaluate_policy(
         "weights": weights,
         "variation": variation,
         "like": like,
-        "trials_per_direction": trials,
-        "seed": SEED,
+        **measured,
         "started": started,
         "duration": result.duration,
         "control_period": control_period(context.config.robot, context.config.node_settings),
@@ -85,7 +84,8 @@ def evaluate_policy(
 
 def evaluate_robustness(context: StageContext, weights: str, name: str, variations: Sequence[str]) -> None:
     """Evaluate a policy in the plain simulation, where this run has not yet, and under each of `variations`; then say
-    which share of its success it keeps. What was finished with as many trials is not run again.
+    which share of its success it keeps. What was finished with this very policy, in this simulation and with as many
+    trials is not run again.
 
     Raises RobofumeError where the run's own world is varied: there is no plain one to compare with.
     """
@@ -97,8 +97,9 @@ def evaluate_robustness(context: StageContext, weights: str, name: str, variatio
             "no plain one to compare with: leave --variation out, or evaluate in another run's simulation with --like."
         )
     for kind in (PLAIN, *kinds):
-        record = read_evaluation(context.directory, record_name(name, kind))
-        if record is None or record["trials_per_direction"] != context.config.trials:
+        record = read_evaluation(context.directory, record_name(name, kind)) or {}
+        measured = _measured(_varied(context, kind) if kind != PLAIN else context, weights)
+        if any(record.get(key) != value for key, value in measured.items()):
             evaluate_policy(context, weights, name, kind)
     records = {path.stem: read_evaluation(context.directory, path.stem) or {} for path in
                context.directory.evaluations.glob("*.json")}  # fmt: skip
@@ -113,6 +114,28 @@ def _varied(context: StageContext, kind: str) -> StageContext:
     sim = {**context.config.of("sim"), "variation": 1.0, "variations": [kind]}
     config = replace(context.config, settings={**context.config.settings, "sim": sim})
     return replace(context, config=config)
+
+
+def _measured(context: StageContext, weights: str) -> dict[str, Any]:
+    """What an evaluation is of, as its record has it: one that says the same need not be made again.
+
+    Raises RobofumeError where there is no whole checkpoint.
+    """
+    from robofume_policy.checkpoint import CheckpointStore
+
+    _need(context, weights)
+    config, store = context.config, CheckpointStore(context.directory.policy(weights))
+    newest = store.newest()
+    if newest is None:
+        raise RobofumeError(f"There is no policy checkpoint in {store.directory}: run `robofume pretrain` first.")
+    checkpoint, sha256 = newest
+    return {
+        "trials_per_direction": config.trials,
+        "seed": SEED,
+        "checkpoint": checkpoint,
+        "sha256": sha256,
+        "sim": {"lockstep": config.lockstep, "variation_seed": config.seed, **config.of("sim")},
+    }
 
 
 def _scores(values: Sequence[float]) -> list[float | None]:
