@@ -216,11 +216,12 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
         "home_joint_positions": task.home_joint_positions,
         "translation_limit": task.translation_limit,
         "rotation_limit": task.rotation_limit,
+        "control_period": control_period(settings.robot, settings.overrides),
         "lockstep": settings.waits,
     }
     if settings.robot == "widowx":
         # Half of what the simulated arm may do, and home without hurry: people stand beside this one.
-        nodes["arm"] |= {"control_period": 1.0 / CONTROL_RATE, "velocity_scale": 0.5, "home_velocity_scale": 0.2}
+        nodes["arm"] |= {"velocity_scale": 0.5, "home_velocity_scale": 0.2}
     if settings.scripted:
         nodes["demonstrator"] = {
             "task": task.name,
