@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from robofume_common.errors import RobofumeError
 
-from robofume_bringup.statistics import wilson_interval
+from robofume_bringup.statistics import mean_told, wilson_interval
 
 PLAIN = "plain"
 """No variation."""
@@ -37,7 +37,8 @@ def variations_to_run(robot: str, wanted: Sequence[str]) -> tuple[str, ...]:
 
 def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per evaluation under a variation, where the plain one of the same policy is there too: successes, share,
-    95% interval, and `kept`, the share of the plain one's success (None where that had none).
+    95% interval, and `kept`, the share of the plain one's success (None where that had none); `score`, the mean share
+    of the goal that was reached, and `score_kept` alike (None where the judge told none).
 
     Arguments:
         evaluations: records by their names.
@@ -51,7 +52,7 @@ def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
             continue
         outcomes = _outcomes(record)
         low, high = wilson_interval(sum(outcomes), len(outcomes))
-        share, before = float(np.mean(outcomes)), float(np.mean(_outcomes(plain)))
+        share, score = float(np.mean(outcomes)), _score(record)
         rows.append(
             {
                 "evaluation": evaluation,
@@ -61,7 +62,9 @@ def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
                 "share": share,
                 "low": low,
                 "high": high,
-                "kept": share / before if before > 0.0 else None,
+                "kept": _kept(share, float(np.mean(_outcomes(plain)))),
+                "score": score,
+                "score_kept": _kept(score, _score(plain)),
             }
         )
     return rows
@@ -69,3 +72,12 @@ def robustness(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
 
 def _outcomes(record: Mapping[str, Any]) -> list[bool]:
     return [*record["forward_success"], *record["backward_success"]]
+
+
+def _score(record: Mapping[str, Any]) -> float | None:
+    """Mean over the trials of both directions; records of earlier versions have none."""
+    return mean_told([*record.get("forward_score", ()), *record.get("backward_score", ())])
+
+
+def _kept(there: float | None, plain: float | None) -> float | None:
+    return there / plain if there is not None and plain else None

@@ -15,7 +15,7 @@ from robofume_bringup.robustness import record_name, robustness, variations_to_r
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext
-from robofume_bringup.stages.evaluation import describe, evaluate_robustness
+from robofume_bringup.stages.evaluation import describe, describe_row, evaluate_robustness
 from robofume_common.errors import RobofumeError
 from robofume_policy.checkpoint import TENSORS, CheckpointStore
 from robofume_sim.variations import KINDS
@@ -56,6 +56,30 @@ def test_the_report_has_the_table(tmp_path):
     page = directory.report.read_text()
     for text in ("<h2>Robustness</h2>", "gripper length", "40% (8/20)", "<td>50%</td>"):
         assert text in page
+
+
+def test_of_what_is_swept_by_half_the_half_is_told(tmp_path):
+    """No trial succeeds whole under the variation, and yet most of the plain scene's share is reached."""
+
+    def swept(share, variation="plain"):
+        won = 10 if share == 1.0 else 0
+        return {**record(won, won, variation), "forward_score": [share] * 10, "backward_score": [share] * 10}
+
+    records = {"after": swept(1.0), "after_light": swept(0.75, "light"), "after_camera": record(5, 5, "camera"),
+               "before": record(5, 5), "before_light": swept(0.75, "light")}  # fmt: skip
+    rows = {(row["evaluation"], row["variation"]): row for row in robustness(records)}
+    light = rows["after", "light"]
+    assert (light["share"], light["kept"], light["score"], light["score_kept"]) == (0.0, 0.0, 0.75, 0.75)
+    assert describe_row(light) == (
+        "light: 0% success, 0% of the plain scene's; 75% of the goal reached on average, 75% of the plain scene's."
+    )
+    assert rows["after", "camera"]["score"] is None and rows["after", "camera"]["score_kept"] is None
+    assert rows["before", "light"]["score"] == 0.75 and rows["before", "light"]["score_kept"] is None
+    results = RunResults("run", RunConfig().to_dict(), {"forward": "a", "backward": "b"}, evaluations=records)
+    directory = RunDirectory(tmp_path / "run")
+    write_page(results, directory, {})
+    page = directory.report.read_text()
+    assert "<td>0%</td><td>75%</td><td>75%</td></tr>" in page and "<td>50%</td><td>–</td><td>–</td></tr>" in page
 
 
 def test_all_is_every_kind_and_each_comes_once():

@@ -105,8 +105,7 @@ def evaluate_robustness(context: StageContext, weights: str, name: str, variatio
                context.directory.evaluations.glob("*.json")}  # fmt: skip
     for row in robustness(records):
         if row["evaluation"] == name:
-            kept = percent(row["kept"]) if row["kept"] is not None else "nothing to keep"
-            context.say(f"{row['variation']}: {percent(row['share'])} success, {kept} of the plain scene's.")
+            context.say(describe_row(row))
 
 
 def _varied(context: StageContext, kind: str) -> StageContext:
@@ -159,6 +158,17 @@ def describe(record: dict[str, Any]) -> str:
             f"{percent(low)} to {percent(high)}{reached}{took})"
         )
     return ", ".join(parts) + "."
+
+
+def describe_row(row: dict[str, Any]) -> str:
+    """`camera: 40% success, 50% of the plain scene's; 81% of the goal reached on average, 90% of the plain scene's.`"""
+    told = [("success", row["share"], row["kept"]), ("of the goal reached on average", row["score"], row["score_kept"])]
+    parts = [
+        f"{percent(share)} {what}, {percent(kept) if kept is not None else 'nothing to keep'} of the plain scene's"
+        for what, share, kept in told
+        if share is not None
+    ]
+    return f"{row['variation']}: " + "; ".join(parts) + "."
 
 
 def read_evaluation(directory: RunDirectory, name: str) -> dict[str, Any] | None:
