@@ -20,7 +20,7 @@ from robofume_reset.tally import Tally
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time, summarise
 from robofume_bringup.evaluation_record import cycle_time, plain_record_at, steps_to_success
-from robofume_bringup.graph import CONTROL_RATE
+from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import robustness
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import mean_told, wilson_interval
@@ -132,6 +132,7 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         robustness=robustness_table(results),
         reward=reward_in_use(results),
         practice=practice_facts(results),
+        demonstration_minutes=demonstration_minutes(results),
         stages=[(STAGES[name], record.get("seconds")) for name, record in results.stages.items() if record],
         held_out=results.stages.get("reward", {}).get("held_out"),
         baselines=compared(results),
@@ -362,7 +363,18 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
 def person_minutes(results: RunResults) -> float:
     """Minutes of a person's time that practice took: waiting for help, and acting in the policy's place."""
     waited = results.totals.person_seconds if results.totals else 0.0
-    return (waited + sum(episode.person_steps for episode in results.practice) / CONTROL_RATE) / 60.0
+    return waited / 60.0 + _minutes_acting(results, results.practice)
+
+
+def demonstration_minutes(results: RunResults) -> float:
+    """Minutes that a person moved the arm in the demonstrations; 0 where a script did."""
+    return _minutes_acting(results, results.demonstrations)
+
+
+def _minutes_acting(results: RunResults, episodes: Sequence[EpisodeSummary]) -> float:
+    """Each action that a person chose takes a control period of the run."""
+    period = control_period(results.config.get("robot", "mujoco"), results.config.get("settings") or {})
+    return sum(episode.person_steps for episode in episodes) * period / 60.0
 
 
 # Form

@@ -160,6 +160,20 @@ def test_what_help_was_needed_and_how_long_a_person_was_waited_for(tmp_path):
     assert "1.0 minutes of a person" in directory.report.read_text()
 
 
+def test_a_persons_minutes_are_those_of_the_runs_control_period_and_of_the_demonstrations_too(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    results = synthetic_run(directory)
+    write_page(results, directory, {})
+    assert "in demonstrations: moving" not in directory.report.read_text(), "a script moved the arm"
+    demonstrations = [replace(episode, person_steps=90) for episode in results.demonstrations[:20]]
+    results.practice[0] = replace(results.practice[0], person_steps=300)
+    at_ten_hertz = RunConfig(settings={"sim": {"control_period": 0.1}}).to_dict()
+    write_page(replace(results, config=at_ten_hertz, demonstrations=demonstrations), directory, {})
+    page = directory.report.read_text()
+    assert "0.5 minutes of a person's time in practice" in page, "300 steps of 0.1 s"
+    assert "3.0 minutes of a person's time in demonstrations" in page, "20 times 90 steps"
+
+
 def test_the_switchers_counts_are_read_from_its_state(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     directory.prepare()
