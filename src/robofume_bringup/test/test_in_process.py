@@ -199,6 +199,14 @@ def test_a_run_by_the_wall_clock_is_refused_with_a_sentence(collected, tmp_path,
     assert "go on with --lockstep, or with --no-in-process" in capsys.readouterr().err
 
 
+def test_a_run_that_asks_a_person_is_refused_before_anything_starts(collected, tmp_path, capsys):
+    directory = RunDirectory(tmp_path / "asking")
+    words = practising(directory, collected, "switcher.ask_person=true")
+    assert main([*words, "--practice-steps", "20"]) == 1
+    assert "nobody can be waited for, as switcher.ask_person wants: go on with --no-in-proc" in capsys.readouterr().err
+    assert not directory.bag_files("practice") and not directory.checkpoints.exists()
+
+
 def test_a_policy_with_two_cameras_learns_practises_and_is_evaluated(collected, tmp_path):
     settings = ("network.further_cameras=[side]", "network.hidden_size=32", *PRACTICE)
     directory = demonstrate(tmp_path, "two", *(word for setting in settings for word in ("--set", setting)))
