@@ -6,10 +6,10 @@ import base64
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from robofume_common.enums import Outcome
@@ -18,17 +18,14 @@ from robofume_common.files import write_atomically
 from robofume_reset.tally import Tally
 
 from robofume_bringup import report_figures as figures
-from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time, summarise
-from robofume_bringup.evaluation_record import cycle_time, plain_record_at, steps_to_success
+from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time
+from robofume_bringup.evaluation_record import DIRECTIONS, EVALUATIONS, cycle_time, steps_to_success
+from robofume_bringup.film_strips import film_strips, write_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import robustness
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import mean_told, wilson_interval
 
-if TYPE_CHECKING:
-    from robofume_data.episode import EpisodeData
-
-DIRECTIONS = {1: "forward", 2: "backward"}
 STAGES = {
     "demos": "Demonstrations",
     "reward": "Reward model",
@@ -42,11 +39,6 @@ STAGES = {
     "adapt": "Adaptation",
     "evaluate_adapted": "Evaluation after adaptation",
 }
-EVALUATIONS = {
-    "before": "before practice", "after": "after practice", "retrained": "trained anew",
-    "source": "before adaptation", "adapted": "after adaptation",
-}  # fmt: skip
-"""Evaluations by name, and what they are called."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +109,9 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         "soak": figures.soak_curves(directory.soak),
     }
     drawn = {name: png for name, png in pictures.items() if png is not None}
-    for name, png in {**drawn, **{slug(caption): png for caption, png in strips.items()}}.items():
+    for name, png in drawn.items():
         write_atomically(directory.figures / f"{name}.png", png)
+    write_strips(directory, strips)
     environment = Environment(
         loader=PackageLoader("robofume_bringup"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -142,64 +135,6 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         written=time.strftime("%Y-%m-%d %H:%M"),
     )
     write_atomically(directory.report, page.encode())
-
-
-def film_strips(directory: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
-    """The newest true success and the newest failure as PNGs, by caption: of practice where it has them, and of the
-    newest evaluation in the plain scene, of each direction.
-
-    Arguments:
-        evaluations: records by name, as in RunResults.
-    """
-    outcomes = {"A success": True, "A failure": False}
-    strips: dict[str, bytes] = {}
-    for caption, success in outcomes.items():
-        for kind, where in (("practice", "in practice"), ("demos", "in the demonstrations")):
-            found = _newest(directory.bag_files(kind), success)
-            if found is not None:
-                strips |= _strip(f"{caption} {where}", found)
-                break
-    for number, direction in DIRECTIONS.items():
-        for caption, success in outcomes.items():
-
-            def fits(summary: EpisodeSummary, number: int = number) -> bool:
-                return summary.direction == number and plain_record_at(evaluations, summary.closed) is not None
-
-            found = _newest(directory.bag_files("evaluate"), success, fits)
-            if found is not None:
-                name = plain_record_at(evaluations, found.closed / 1e9) or ""
-                strips |= _strip(f"{caption} {direction} in the evaluation {EVALUATIONS.get(name, name)}", found)
-    return strips
-
-
-def _outcome(summary: EpisodeSummary) -> bool | None:
-    """Success or failure as judged; None where the truth is another, or nobody could say."""
-    agreed = summary.true_success in (summary.success, None)
-    return summary.success if summary.judged and agreed else None
-
-
-def _newest(
-    bags: Sequence[Path], success: bool, fits: Callable[[EpisodeSummary], bool] = lambda _: True
-) -> EpisodeData | None:
-    """The last success, or failure, of these bags that fits."""
-    from robofume_data.bag_reader import read_episodes
-
-    for bag in reversed(bags):
-        newest = None
-        for episode in read_episodes([bag]):
-            summary = summarise(bag, episode)
-            if _outcome(summary) == success and fits(summary):
-                newest = episode
-        if newest is not None:
-            return newest
-    return None
-
-
-def _strip(caption: str, episode: EpisodeData) -> dict[str, bytes]:
-    from robofume_data.film_strip import film_strip_png
-
-    text = f"{caption}: “{episode.instruction}”, {episode.length} steps"
-    return {text: film_strip_png(episode)}
 
 
 # What the page says
@@ -396,11 +331,6 @@ def duration(seconds: float | None) -> str:
 def hours(seconds: float) -> str:
     """`5400` -> `1.50 hours`."""
     return f"{seconds / 3600:.2f} hours"
-
-
-def slug(caption: str) -> str:
-    """File name for a film strip."""
-    return caption.split(":")[0].lower().replace(" ", "_")
 
 
 def embed(png: bytes) -> str:

@@ -176,7 +176,7 @@ def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
     assert list(directory.checkpoints.glob("[0-9]*"))
 
 
-def test_evaluation_is_the_same_each_time(collected, tmp_path):
+def test_evaluation_is_the_same_each_time(collected, tmp_path, capsys):
     directory = RunDirectory(tmp_path / "evaluated")
     practising(directory, collected)
     words = ["evaluate", "--runs", str(tmp_path), "--run", "evaluated", "--weights", "pretrained", "--trials", "2"]
@@ -186,8 +186,17 @@ def test_evaluation_is_the_same_each_time(collected, tmp_path):
         record = (directory.evaluations / "before.json").read_text().splitlines()
         records.append([line for line in record if '"started"' not in line and '"duration"' not in line])
     assert records[0] == records[1]
-    assert sum("true" in line or "false" in line for line in records[0]) == 4
     record = json.loads((directory.evaluations / "before.json").read_text())
+    assert len(record["forward_success"]) == len(record["backward_success"]) == 2
+    shown = {
+        f"{what}_{direction}_in_the_evaluation_before_practice.png"
+        for direction in ("forward", "backward")
+        for what, outcome in (("a_success", True), ("a_failure", False))
+        if outcome in record[f"{direction}_success"]
+    }
+    assert shown and {path.name for path in directory.figures.iterdir()} == shown
+    told = capsys.readouterr()
+    assert all(name in told.out + told.err for name in (str(directory.figures), *shown))
     for direction in ("forward", "backward"):
         for success, score in zip(record[f"{direction}_success"], record[f"{direction}_score"], strict=True):
             assert score == 1.0 if success else 0.0 <= score < 1.0

@@ -11,12 +11,12 @@ import pytest
 from random_episodes import random_episode
 from robofume_bringup.episodes import EpisodeSummary, RobotTime, robot_time, summarise
 from robofume_bringup.evaluation_record import cycle_time
+from robofume_bringup.film_strips import evaluation_strips, film_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.report import (
     RunResults,
     collect_results,
     evaluation_table,
-    film_strips,
     practice_facts,
     reward_in_use,
     write_page,
@@ -261,6 +261,11 @@ def test_the_newest_plain_evaluation_is_shown_each_way_with_a_success_and_a_fail
         "A failure forward in the evaluation after practice: “forward it goes”, 14 steps",
         "A success backward in the evaluation after practice: “backward it goes”, 15 steps",
         "A failure backward in the evaluation before practice: “backward it goes”, 6 steps",
+    ]
+    assert list(evaluation_strips(directory, {"after_camera": records["after_camera"]})) == [
+        "A success forward in the evaluation after_camera: “forward it goes”, 23 steps",
+        "A failure forward in the evaluation after_camera: “forward it goes”, 24 steps",
+        "A success backward in the evaluation after_camera: “backward it goes”, 25 steps",
     ]
     write_page(RunResults("run", RunConfig().to_dict(), {"forward": "a", "backward": "b"}), directory, strips)
     for caption in strips:

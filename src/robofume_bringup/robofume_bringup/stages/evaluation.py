@@ -13,6 +13,7 @@ from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
 from robofume_bringup.evaluation_record import cycle_time
+from robofume_bringup.film_strips import evaluation_strips, write_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import PLAIN, record_name, robustness, variations_to_run
 from robofume_bringup.run_directory import RunDirectory
@@ -31,7 +32,7 @@ LIKE = "_like_"
 def evaluate_policy(
     context: StageContext, weights: str, name: str, variation: str = PLAIN, like: str = ""
 ) -> dict[str, Any]:
-    """Evaluate one of the run's policies (see `RunDirectory.policy`) and write evaluations/<name>.json.
+    """Evaluate one of the run's policies (see `RunDirectory.policy`) and write evaluations/<name>.json and film strips.
 
     With a `variation` of the simulation (`robofume_sim.variations.KINDS`) the file is that of `record_name`; `like`
     names the run whose simulation the settings of this one describe (`conditions.evaluate_like`).
@@ -79,6 +80,9 @@ def evaluate_policy(
     where = f" under the variation {variation}" if variation != PLAIN else f" as in the run {like}" if like else ""
     context.say(f"Evaluation of the {weights} policy{where}: " + describe(record))
     directory.note(stage, finished=True)
+    strips = write_strips(directory, evaluation_strips(directory, {name: record}))
+    if strips:
+        context.say(f"Film strips of it, in {directory.figures}: {', '.join(path.name for path in strips)}.")
     return record
 
 
