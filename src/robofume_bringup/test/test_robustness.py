@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from robofume_bringup.cli import main
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.report import RunResults, robustness_table, write_page
-from robofume_bringup.robustness import record_name, robustness, variations_to_run
+from robofume_bringup.robustness import by_draw, record_name, robustness, variations_to_run
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext
-from robofume_bringup.stages.evaluation import describe, describe_row, evaluate_robustness
+from robofume_bringup.stages.evaluation import describe
+from robofume_bringup.stages.robustness import describe_row, evaluate_robustness
+from robofume_bringup.statistics import grouped_interval, wilson_interval
 from robofume_common.errors import RobofumeError
 from robofume_policy.checkpoint import TENSORS, CheckpointStore
 from robofume_sim.variations import KINDS
@@ -104,6 +107,8 @@ class Staged(StageContext):
     """Everything but the graph itself: the settings that it is started with are built and checked."""
 
     worlds: list[dict[str, Any]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    """The seeds of the trials' places."""
     said: list[str] = field(default_factory=list)
 
     def say(self, sentence):
@@ -114,14 +119,17 @@ class Staged(StageContext):
         (sim,) = (node for node in self._nodes(mode, overrides, settings) if node.name == "sim")
         sim.settings()
         self.worlds.append(sim.parameters)
-        won = 4 if len(self.worlds) == 1 else 1
-        outcome = [i < won for i in range(4)]
-        yield SimpleNamespace(
-            evaluate=lambda *_: SimpleNamespace(
-                duration=1.0, forward_success=outcome, backward_success=outcome,
-                forward_steps=[9] * 4, backward_steps=[9] * 4,
-                forward_score=[1.0, 0.5] * 2, backward_score=[1.0, 0.5, 0.5, math.nan],
-            )
+        yield SimpleNamespace(evaluate=self.evaluate)
+
+    def evaluate(self, _feedback, trials, seed):
+        """All succeed in the plain world, one each way in others."""
+        self.starts.append(seed)
+        won = trials if len(self.worlds) == 1 else 1
+        outcome = [i < won for i in range(trials)]
+        return SimpleNamespace(
+            duration=1.0, forward_success=outcome, backward_success=outcome,
+            forward_steps=[9] * trials, backward_steps=[9] * trials,
+            forward_score=[1.0, 0.5, 1.0, 0.5][:trials], backward_score=[1.0, 0.5, 0.5, math.nan][:trials],
         )  # fmt: skip
 
     def train(self, number: int, weight: float) -> None:
@@ -163,6 +171,48 @@ def test_each_variation_has_its_world_and_what_is_there_is_not_run_again(staged)
     ), "nine steps of 0.2 s"
     evaluate_robustness(context, "pretrained", "before", ["camera"])
     assert len(context.worlds) == 3
+
+
+def test_the_trials_are_spread_over_draws_of_a_variation(staged, tmp_path):
+    context = staged()
+    evaluate_robustness(context, "pretrained", "before", ["camera"], draws=3)
+    assert [world.get("variation_seed") for world in context.worlds] == [0, 0, 1, 2]
+    assert context.kinds() == [(), *[("camera",)] * 3]
+    assert len(set(context.starts[1:])) == 3, "each draw has places of its own"
+    assert not (context.directory.evaluations / "before_camera.json").exists(), "one draw is another question"
+    stored = json.loads((context.directory.evaluations / "before_camera_3_draws.json").read_text())
+    assert stored["variation_seeds"] == [0, 1, 2] and stored["trials_per_draw"] == [2, 1, 1]
+    assert stored["forward_success"] == [True, False, True, True] and stored["backward_steps"] == [9] * 4
+    assert by_draw(stored, "forward") == [[True, False], [True], [True]]
+    assert by_draw({**stored, "forward_success": [True, False] * 4}, "forward")[0] == [True, False] * 2, "two pairs"
+    assert context.said[-1].startswith("camera (3 draws, 50% to 100%): 75% success, 75% of the plain scene's")
+    evaluate_robustness(context, "pretrained", "before", ["camera"], draws=3)
+    assert len(context.worlds) == 4, "finished"
+    evaluate_robustness(context, "pretrained", "before", ["camera"])
+    assert len(context.worlds) == 5 and context.worlds[-1]["variation_seed"] == 0
+    with pytest.raises(RobofumeError, match="from 1 to the 4 trials of a direction, not 5"):
+        evaluate_robustness(context, "pretrained", "before", ["camera"], draws=5)
+    records = {path.stem: json.loads(path.read_text()) for path in context.directory.evaluations.iterdir()}
+    results = RunResults("run", RunConfig().to_dict(), {"forward": "a", "backward": "b"}, evaluations=records)
+    directory = RunDirectory(tmp_path / "page")
+    write_page(results, directory, {})
+    assert "<td>camera (3 draws, 50% – 100%)</td>" in directory.report.read_text()
+
+
+def test_draws_without_a_variation_are_refused(capsys):
+    assert main(["evaluate", "--run", "nobody", "--variation-draws", "3"]) == 1
+    assert "--variation-draws is about --variation" in capsys.readouterr().err
+
+
+def test_where_the_draws_differ_the_interval_is_wider():
+    def interval(*won):
+        return grouped_interval([[i < count for i in range(10)] for count in won])
+
+    assert interval(5, 5, 5, 5) == wilson_interval(20, 40), "no wider than chance"
+    assert interval(0, 10, 0, 10) == wilson_interval(2, 4), "each draw is one trial"
+    low, high = interval(2, 5, 9, 4)
+    assert wilson_interval(2, 4)[0] < low < wilson_interval(20, 40)[0] and high < wilson_interval(2, 4)[1]
+    assert interval(10, 10) == wilson_interval(20, 20) and interval(3) == wilson_interval(3, 10)
 
 
 def test_another_policy_or_another_simulation_is_evaluated_again(staged):
