@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,21 @@ EVALUATIONS = {
 """Evaluations by name, and what they are called."""
 
 _LATE = 5.0  # s; the last trial may be recorded a moment after the evaluation's end
+
+
+def pairs_of(record: Mapping[str, Any]) -> list[str]:
+    """Names of the pairs of instructions whose trials the record tells apart; none where the scene has only one."""
+    return list(dict.fromkeys(record.get("forward_task", ())))
+
+
+def of_pair(record: Mapping[str, Any], pair: str) -> dict[str, Any]:
+    """The record with the trials of one pair alone."""
+    chosen = dict(record)
+    for direction in DIRECTIONS.values():
+        kept = [name == pair for name in record[f"{direction}_task"]]
+        for what in ("task", "success", "steps", "score"):
+            chosen[f"{direction}_{what}"] = list(itertools.compress(record[f"{direction}_{what}"], kept))
+    return chosen
 
 
 def steps_to_success(record: Mapping[str, Any], direction: str) -> float | None:

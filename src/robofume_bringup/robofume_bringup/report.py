@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import math
 import time
@@ -15,11 +16,12 @@ import numpy as np
 from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
+from robofume_common.task import TaskPair
 from robofume_reset.tally import Tally
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time
-from robofume_bringup.evaluation_record import DIRECTIONS, EVALUATIONS, cycle_time, steps_to_success
+from robofume_bringup.evaluation_record import DIRECTIONS, EVALUATIONS, cycle_time, of_pair, pairs_of, steps_to_success
 from robofume_bringup.film_strips import film_strips, write_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import robustness
@@ -54,6 +56,8 @@ class RunResults:
     """By the names of EVALUATIONS, and of their variations (`robustness.record_name`)."""
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     updates: int = 0
+    pairs: Sequence[TaskPair] = ()
+    """Of a scene with several tasks, all of its pairs of instructions."""
     totals: Tally | None = None
     """What the switcher counted in practice; None where it did not run yet."""
 
@@ -85,6 +89,7 @@ def collect_results(directory: RunDirectory) -> RunResults:
         evaluations,
         {name: directory.stage_record(name) for name in STAGES},
         max(numbers, default=0),
+        description.pairs if len(description.pairs) > 1 else (),
         load_state(state, SwitchingConfig()).alternation.total if state.exists() else None,
     )
 
@@ -169,13 +174,14 @@ def robustness_table(results: RunResults) -> list[dict[str, Any]]:
 
 
 def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
-    """One row per evaluation and direction."""
+    """One row per evaluation and direction; of several pairs of instructions then one for each, with its `pair`."""
     rows = []
     for name in EVALUATIONS:
-        record = results.evaluations.get(name)
-        if not record:
+        whole = results.evaluations.get(name)
+        if not whole:
             continue
-        for direction in DIRECTIONS.values():
+        parts = {"": whole, **{pair: of_pair(whole, pair) for pair in pairs_of(whole)}}
+        for (pair, record), direction in itertools.product(parts.items(), DIRECTIONS.values()):
             outcomes = record[f"{direction}_success"]
             low, high = wilson_interval(sum(outcomes), len(outcomes))
             rows.append(
@@ -183,6 +189,7 @@ def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
                     "name": name,
                     "policy": EVALUATIONS[name],
                     "direction": direction,
+                    "pair": pair,
                     "successes": sum(outcomes),
                     "trials": len(outcomes),
                     "share": sum(outcomes) / max(1, len(outcomes)),
@@ -287,12 +294,22 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
         "help": results.totals,
         "person_minutes": person_minutes(results),
         "aborted": sum(episode.outcome == Outcome.ABORTED for episode in episodes),
+        "pairs": [_practised(pair.name, episodes) for pair in results.pairs],
         "undecided": sum(episode.undecided for episode in episodes),
         "unknown": sum(episode.unknown for episode in episodes),
         "recent": len(recent),
         "recent_judged": sum(e.success for e in recent) / len(recent) if recent else None,
         "recent_true": sum(bool(e.true_success) for e in known) / len(known) if known else None,
     }
+
+
+def _practised(pair: str, episodes: Sequence[EpisodeSummary]) -> dict[str, Any]:
+    """How often one pair of instructions was practised, and the share of successes among the last 50 that were judged.
+    """
+    own = [episode for episode in episodes if episode.task == pair]
+    recent = [episode for episode in own if episode.judged][-50:]
+    share = sum(episode.success for episode in recent) / len(recent) if recent else None
+    return {"name": pair, "episodes": len(own), "recent": len(recent), "recent_judged": share}
 
 
 def person_minutes(results: RunResults) -> float:

@@ -16,7 +16,7 @@ from robofume_bringup.in_process_session import InProcessSession
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
-from robofume_common.enums import Actor, Outcome, RewardSource, Verdict
+from robofume_common.enums import Actor, Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_sim.tasks import TASKS
@@ -200,6 +200,37 @@ def test_evaluation_is_the_same_each_time(collected, tmp_path, capsys):
     for direction in ("forward", "backward"):
         for success, score in zip(record[f"{direction}_success"], record[f"{direction}_score"], strict=True):
             assert score == 1.0 if success else 0.0 <= score < 1.0
+
+
+def test_a_chain_is_practised_and_evaluated_pair_by_pair(tmp_path, capsys):
+    task = TASKS["pot_plates"].description
+    pairs = [pair.name for pair in task.pairs]
+    words = ("--runs", str(tmp_path), "--run", "chain")
+    assert main(["demos", *words, "--in-process", "--task", task.name, "--demonstrations", "2", "--failures", "0",
+                 *(word for setting in PRACTICE for word in ("--set", setting)), "--set", "network.hidden_size=32"]
+                ) == 0  # fmt: skip
+    assert main(["pretrain", *words, "--pretraining-updates", "2"]) == 0
+    directory = RunDirectory(tmp_path / "chain")
+    directory.reward.mkdir()
+    assert main(["practice", *words, "--practice-steps", "60"]) == 0
+    practised = [episode.task for episode in read_episodes(directory.bag_files("practice"))]
+    assert practised and set(practised) <= set(pairs)
+    capsys.readouterr()
+    assert main(["evaluate", *words, "--trials", "1"]) == 0
+    record = json.loads((directory.evaluations / "after.json").read_text())
+    assert record["forward_task"] == record["backward_task"] == pairs
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
+        seen = [e for e in read_episodes(directory.bag_files("evaluate")) if e.direction == direction]
+        name = direction.name.lower()
+        assert [e.task for e in seen] == record[f"{name}_task"], "the record is in the order of the trials"
+        assert [e.outcome == Outcome.SUCCESS for e in seen] == record[f"{name}_success"]
+    told = capsys.readouterr()
+    assert all(f"Of it {pair}: forward" in told.out + told.err for pair in pairs)
+    assert main(["report", *words]) == 0
+    page = directory.report.read_text()
+    for pair in task.pairs:
+        assert pair.forward_instruction in page and f"<td>backward, {pair.name}</td>" in page
+        assert f"{pair.name}: {practised.count(pair.name)} episodes of practice" in page
 
 
 def test_a_run_by_the_wall_clock_is_refused_with_a_sentence(collected, tmp_path, capsys):

@@ -26,6 +26,7 @@ from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import moving_share, wilson_interval
 from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
+from robofume_common.task import TaskPair
 from robofume_data.episode_writer import write_episodes
 from robofume_reset.state import SwitcherState, save_state
 from robofume_reset.switching import Alternation, SwitchingConfig
@@ -190,6 +191,29 @@ def test_evaluation_table_has_a_row_per_direction(tmp_path):
         ("before", "forward"), ("before", "backward"), ("after", "forward"), ("after", "backward")
     ]  # fmt: skip
     assert all(row["low"] < row["share"] <= row["high"] for row in rows)
+
+
+def test_a_chain_has_rows_for_each_of_its_pairs(tmp_path):
+    first, second = TaskPair("near", "go near", "come back"), TaskPair("far", "go far", "come near", after="near")
+    record = {"forward_task": ["near", "near", "far", "far"], "backward_task": ["near", "near", "far", "far"],
+              "forward_success": [True, True, True, False], "backward_success": [True, False, False, False],
+              "forward_steps": [10, 20, 30, 40], "backward_steps": [10, 40, 40, 40],
+              "forward_score": [1.0, 1.0, 1.0, 0.5], "backward_score": [1.0, 0.0, 0.0, 0.0]}  # fmt: skip
+    results = replace(synthetic_run(RunDirectory(tmp_path / "run"), 10), evaluations={"after": record},
+                      pairs=(first, second))  # fmt: skip
+    results.practice[:] = [replace(episode, task="far" if i < 4 else "near") for i, episode in
+                           enumerate(results.practice)]  # fmt: skip
+    rows = {(row["pair"], row["direction"]): row for row in evaluation_table(results)}
+    assert {key: (row["successes"], row["trials"]) for key, row in rows.items()} == {
+        ("", "forward"): (3, 4), ("", "backward"): (1, 4), ("near", "forward"): (2, 2), ("near", "backward"): (1, 2),
+        ("far", "forward"): (1, 2), ("far", "backward"): (0, 2),
+    }  # fmt: skip
+    assert rows["far", "forward"]["steps"] == 30 and rows["far", "forward"]["score"] == 0.75
+    write_page(results, RunDirectory(tmp_path / "run"), {})
+    page = RunDirectory(tmp_path / "run").report.read_text()
+    assert "far: forward “go far”, backward “come near”; it starts where near is done." in page
+    assert "<td>forward, far</td><td>50% (1/2)</td>" in page and "far: 4 episodes of practice" in page
+    assert page.count("success after practice (") == 2, "the tiles are of the whole"
 
 
 def test_the_time_of_a_cycle_is_that_of_successful_trials(tmp_path):

@@ -12,13 +12,14 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
-from robofume_bringup.evaluation_record import DIRECTIONS, cycle_time
+from robofume_bringup.evaluation_record import DIRECTIONS, cycle_time, of_pair, pairs_of
 from robofume_bringup.film_strips import evaluation_strips, write_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import PLAIN, by_draw, record_name
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.context import StageContext, percent
 from robofume_bringup.statistics import grouped_interval, mean_told
+from robofume_bringup.task_files import task_description
 
 SEED = 1
 """Trial i of a direction starts from a place that follows from this seed and i: the same for every
@@ -42,10 +43,11 @@ def evaluate_policy(
     name = f"{name}{LIKE}{like}" if like else record_name(name, variation, draws)
     stage = f"evaluate_{name}"
     measured = measured_by(context, weights, variation, draws)
-    with context.timed(stage), context.bar(f"Evaluating ({name})", 2 * trials, "trial") as bar:
+    worlds = _worlds(context, variation, draws)
+    pairs = [pair.name for pair in task_description(context.config.robot, context.config.task).pairs]
+    with context.timed(stage), context.bar(f"Evaluating ({name})", 2 * trials * len(pairs), "trial") as bar:
         parts = [
-            _trials(world, weights, count, SEED + number, bar)
-            for number, (world, count) in enumerate(_worlds(context, variation, draws))
+            _trials(world, weights, count, SEED + number, bar) for number, (world, count) in enumerate(worlds)
         ]
     (started, _), (began, last) = parts[0], parts[-1]
     record = {
@@ -58,10 +60,13 @@ def evaluate_policy(
         "duration": began + last.duration - started,
         "control_period": control_period(context.config.robot, context.config.node_settings),
         **_counted([result for _, result in parts]),
+        **(_tasks(pairs, [count for _, count in worlds]) if len(pairs) > 1 else {}),
     }
     write_atomically(directory.evaluations / f"{name}.json", json.dumps(record, indent=2).encode())
     where = f" under the variation {variation}" if variation != PLAIN else f" as in the run {like}" if like else ""
     context.say(f"Evaluation of the {weights} policy{where}: " + describe(record))
+    for pair in pairs_of(record):
+        context.say(f"Of it {pair}: " + describe(of_pair(record, pair)))
     directory.note(stage, finished=True)
     strips = write_strips(directory, evaluation_strips(directory, {name: record}))
     if strips:
@@ -134,7 +139,7 @@ def _trials(context: StageContext, weights: str, trials: int, seed: int, bar: An
 
         started = time.time()
         result = session.evaluate(feedback, trials, seed)
-        bar.update(before + 2 * trials - bar.n)
+        bar.update(before + len(result.forward_success) + len(result.backward_success) - bar.n)
     return started, result
 
 
@@ -146,6 +151,12 @@ def _counted(results: Sequence[Any]) -> dict[str, list[Any]]:
             name = f"{direction}_{what}"
             counted[name] = [value(each) for result in results for each in getattr(result, name)]
     return counted
+
+
+def _tasks(pairs: Sequence[str], counts: Sequence[int]) -> dict[str, list[str]]:
+    """Which pair each trial was of: with each draw one pair after the other, as Evaluate.action says."""
+    names = [pair for count in counts for pair in pairs for _ in range(count)]
+    return {f"{direction}_task": names for direction in DIRECTIONS.values()}
 
 
 def _score(value: float) -> float | None:
