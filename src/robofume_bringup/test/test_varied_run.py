@@ -1,11 +1,13 @@
 """A run whose world is varied: the same world at every start, wherever its objects lie."""
 
 import pytest
+import torch
 from random_episodes import random_episode
 from robofume_bringup.cli import main
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.errors import RobofumeError
 from robofume_data.episode_writer import write_episodes
+from robofume_policy.checkpoint import CheckpointStore
 from robofume_sim.sim_config import make_world
 from robofume_sim.variations import KINDS, varied
 
@@ -15,8 +17,9 @@ SEED = 3
 @pytest.fixture
 def run(tmp_path) -> RunDirectory:
     directory = RunDirectory(tmp_path / "varied")
-    for folder in (directory.reward, directory.pretrained, directory.bags("practice")):
+    for folder in (directory.reward, directory.bags("practice")):
         folder.mkdir(parents=True)
+    CheckpointStore(directory.pretrained).save(1, {"weight": torch.zeros(1)}, {})
     return directory
 
 
