@@ -42,6 +42,8 @@ class EpisodeSummary:
     """How often a person began to act in it."""
     person_steps: int = 0
     """Actions that a person chose."""
+    task: str = ""
+    """Name of its pair of instructions; empty where it is not known."""
     first_stamp: float = float("nan")
     """Time of its first picture on the camera's clock [s], in a simulation the simulated time; NaN where it is not
     known. `last_stamp` alike."""
@@ -89,6 +91,7 @@ def summarise(bag: Path, episode: EpisodeData) -> EpisodeSummary:
         closed=episode.closed / 1e9 if episode.closed else float("nan"),
         takeovers=episode.takeovers,
         person_steps=int((episode.actors == Actor.PERSON).sum()),
+        task=episode.task,
         first_stamp=float(episode.stamps[0]) / 1e9,
         last_stamp=float(episode.stamps[-1]) / 1e9,
     )

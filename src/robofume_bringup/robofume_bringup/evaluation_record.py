@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from robofume_bringup.graph import CONTROL_RATE
 from robofume_bringup.robustness import PLAIN
 
+DIRECTIONS = {1: "forward", 2: "backward"}
+EVALUATIONS = {
+    "before": "before practice", "after": "after practice", "retrained": "trained anew",
+    "source": "before adaptation", "adapted": "after adaptation",
+}  # fmt: skip
+"""Evaluations by name, and what they are called."""
+
 _LATE = 5.0  # s; the last trial may be recorded a moment after the evaluation's end
+
+
+def pairs_of(record: Mapping[str, Any]) -> list[str]:
+    """Names of the pairs of instructions whose trials the record tells apart; none where the scene has only one."""
+    return list(dict.fromkeys(record.get("forward_task", ())))
+
+
+def of_pair(record: Mapping[str, Any], pair: str) -> dict[str, Any]:
+    """The record with the trials of one pair alone."""
+    chosen = dict(record)
+    for direction in DIRECTIONS.values():
+        kept = [name == pair for name in record[f"{direction}_task"]]
+        for what in ("task", "success", "steps", "score"):
+            chosen[f"{direction}_{what}"] = list(itertools.compress(record[f"{direction}_{what}"], kept))
+    return chosen
 
 
 def steps_to_success(record: Mapping[str, Any], direction: str) -> float | None:
@@ -26,13 +49,15 @@ def cycle_time(record: Mapping[str, Any], direction: str) -> float | None:
     return None if steps is None else steps * float(record.get("control_period", 1.0 / CONTROL_RATE))
 
 
-def plain_record_at(records: Mapping[str, Mapping[str, Any]], moment: float) -> str | None:
-    """Name of the evaluation in the plain scene of the run that went on at a wall time [s since 1970]; None where there
-    was none.
-    """
+def is_plain(record: Mapping[str, Any]) -> bool:
+    """Whether an evaluation was made in the run's own world."""
+    return record.get("variation", PLAIN) == PLAIN and not record.get("like")
+
+
+def record_at(records: Mapping[str, Mapping[str, Any]], moment: float) -> str | None:
+    """Name of the evaluation that went on at a wall time [s since 1970]; None where there was none."""
     for name, record in records.items():
-        plain = record.get("variation", PLAIN) == PLAIN and not record.get("like")
         began = record.get("started")
-        if plain and began is not None and began <= moment <= began + record["duration"] + _LATE:
+        if began is not None and began <= moment <= began + record["duration"] + _LATE:
             return name
     return None

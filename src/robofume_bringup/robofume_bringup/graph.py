@@ -49,7 +49,8 @@ class GraphSettings:
     learnt."""
     seed: int = 0
     scene_seed: int | None = None
-    """Places of the objects in the simulation follow from it; None: the seed."""
+    """Places of the objects in the simulation follow from it; None: the seed, which a varied world follows from
+    anyway."""
     start_direction: int = 1
     """Direction (Step.DIRECTION_*) that starts where the simulation's objects are at first."""
     start_task: str = ""
@@ -197,7 +198,11 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
     nodes: dict[str, dict[str, Any]] = {}
     if settings.robot == "mujoco":
         nodes["sim"] = {
-            **start, **started, "lockstep": settings.waits, "further_cameras": settings.further_cameras
+            **start,
+            **started,
+            "variation_seed": settings.seed,  # one world for the whole run, wherever the objects lie at a start
+            "lockstep": settings.waits,
+            "further_cameras": settings.further_cameras,
         }
     elif settings.robot == "gazebo":
         nodes["gazebo_scene"] = start
@@ -211,11 +216,12 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
         "home_joint_positions": task.home_joint_positions,
         "translation_limit": task.translation_limit,
         "rotation_limit": task.rotation_limit,
+        "control_period": control_period(settings.robot, settings.overrides),
         "lockstep": settings.waits,
     }
     if settings.robot == "widowx":
         # Half of what the simulated arm may do, and home without hurry: people stand beside this one.
-        nodes["arm"] |= {"control_period": 1.0 / CONTROL_RATE, "velocity_scale": 0.5, "home_velocity_scale": 0.2}
+        nodes["arm"] |= {"velocity_scale": 0.5, "home_velocity_scale": 0.2}
     if settings.scripted:
         nodes["demonstrator"] = {
             "task": task.name,

@@ -25,7 +25,6 @@ from robofume_data.episode import EpisodeData
 from robofume_policy.actor import Actor, Command, Output, StepRecord, Task, stacked
 from robofume_reset.episode_loop import EpisodeLoop
 from robofume_reset.events import (
-    AskPerson,
     Event,
     FindSilent,
     Finished,
@@ -109,6 +108,15 @@ class InProcessJudge:
         return _Judged(verdict, answer.probability, source, answer.score)
 
 
+def refuse_asking(switcher: Any) -> None:
+    """Raise RobofumeError where the switcher's settings ask a person: here nobody could answer."""
+    if switcher.ask_person:
+        raise RobofumeError(
+            "In one process nobody can be waited for, as switcher.ask_person wants: go on with --no-in-process, or "
+            "begin a run without that setting."
+        )
+
+
 class InProcessGraph:
     """Runs the episodes of one plan after the other.
 
@@ -120,7 +128,7 @@ class InProcessGraph:
         world: where it is another than that of the sim node's settings.
 
     Set `on_step` (a step was taken, with its record) and `on_episode` (one was closed) to listen.
-    Raises RobofumeError for settings that the simulation does not know.
+    Raises RobofumeError for settings that the simulation does not know, and where a person is to be asked.
     """
 
     def __init__(
@@ -133,6 +141,7 @@ class InProcessGraph:
     ) -> None:
         self.configs, self.task, self.note, self._judge = configs, task, note, judge
         policy, switcher = configs["policy"], configs["switcher"]
+        refuse_asking(switcher)
         self.world = world or make_world(configs["sim"])
         self.arm = ArmDriver(self.world, configs["arm"])
         self.action_space = ActionSpace(policy.translation_limit, policy.rotation_limit, policy.action_mask)
@@ -299,9 +308,6 @@ class InProcessGraph:
                 self._close_episode(event)
             elif isinstance(event, ResetScene):
                 self._reset(event)
-            elif isinstance(event, AskPerson):
-                self.note(event.sentence)
-                self._handle(self.loop.cancel(time.monotonic(), event.sentence))
             elif isinstance(event, FindSilent):
                 self._handle(self.loop.on_silence("The loop in one process stands still.", time.monotonic()))
             elif isinstance(event, Finished):

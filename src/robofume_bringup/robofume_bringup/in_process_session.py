@@ -21,7 +21,7 @@ from robofume_policy.actor import StepRecord
 from robofume_reset.switching import EvaluationPlan, PracticeGoal, PracticePlan
 
 from robofume_bringup.graph import camera_node
-from robofume_bringup.in_process_graph import InProcessGraph, InProcessJudge
+from robofume_bringup.in_process_graph import InProcessGraph, InProcessJudge, refuse_asking
 from robofume_bringup.in_process_learner import InProcessLearner
 from robofume_bringup.interruption import Interruption, Stopped
 from robofume_bringup.node_table import NodeDescription
@@ -58,6 +58,7 @@ class InProcessSession:
                 + (f", and not {', '.join(strangers)}" if strangers else "")
                 + ": leave --in-process out."
             )
+        refuse_asking(self._configs["switcher"])
         # The learner works between the steps: nobody waits for it.
         self._configs["switcher"] = dataclasses.replace(self._configs["switcher"], expect_learner=False)
         self._task, self._log, self._interruption = task, log, interruption

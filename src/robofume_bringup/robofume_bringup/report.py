@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
+from robofume_common.task import TaskPair
 from robofume_reset.tally import Tally
 
 from robofume_bringup import report_figures as figures
-from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time, summarise
-from robofume_bringup.evaluation_record import cycle_time, plain_record_at, steps_to_success
-from robofume_bringup.graph import CONTROL_RATE
+from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time
+from robofume_bringup.evaluation_record import DIRECTIONS, EVALUATIONS, cycle_time, of_pair, pairs_of, steps_to_success
+from robofume_bringup.film_strips import film_strips, write_strips
+from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import robustness
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import mean_told, wilson_interval
 
-if TYPE_CHECKING:
-    from robofume_data.episode import EpisodeData
-
-DIRECTIONS = {1: "forward", 2: "backward"}
 STAGES = {
     "demos": "Demonstrations",
     "reward": "Reward model",
@@ -42,11 +41,6 @@ STAGES = {
     "adapt": "Adaptation",
     "evaluate_adapted": "Evaluation after adaptation",
 }
-EVALUATIONS = {
-    "before": "before practice", "after": "after practice", "retrained": "trained anew",
-    "source": "before adaptation", "adapted": "after adaptation",
-}  # fmt: skip
-"""Evaluations by name, and what they are called."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +56,8 @@ class RunResults:
     """By the names of EVALUATIONS, and of their variations (`robustness.record_name`)."""
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     updates: int = 0
+    pairs: Sequence[TaskPair] = ()
+    """Of a scene with several tasks, all of its pairs of instructions."""
     totals: Tally | None = None
     """What the switcher counted in practice; None where it did not run yet."""
 
@@ -93,6 +89,7 @@ def collect_results(directory: RunDirectory) -> RunResults:
         evaluations,
         {name: directory.stage_record(name) for name in STAGES},
         max(numbers, default=0),
+        description.pairs if len(description.pairs) > 1 else (),
         load_state(state, SwitchingConfig()).alternation.total if state.exists() else None,
     )
 
@@ -117,8 +114,9 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         "soak": figures.soak_curves(directory.soak),
     }
     drawn = {name: png for name, png in pictures.items() if png is not None}
-    for name, png in {**drawn, **{slug(caption): png for caption, png in strips.items()}}.items():
+    for name, png in drawn.items():
         write_atomically(directory.figures / f"{name}.png", png)
+    write_strips(directory, strips)
     environment = Environment(
         loader=PackageLoader("robofume_bringup"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -132,6 +130,7 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         robustness=robustness_table(results),
         reward=reward_in_use(results),
         practice=practice_facts(results),
+        demonstration_minutes=demonstration_minutes(results),
         stages=[(STAGES[name], record.get("seconds")) for name, record in results.stages.items() if record],
         held_out=results.stages.get("reward", {}).get("held_out"),
         baselines=compared(results),
@@ -141,64 +140,6 @@ def write_page(results: RunResults, directory: RunDirectory, strips: dict[str, b
         written=time.strftime("%Y-%m-%d %H:%M"),
     )
     write_atomically(directory.report, page.encode())
-
-
-def film_strips(directory: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
-    """The newest true success and the newest failure as PNGs, by caption: of practice where it has them, and of the
-    newest evaluation in the plain scene, of each direction.
-
-    Arguments:
-        evaluations: records by name, as in RunResults.
-    """
-    outcomes = {"A success": True, "A failure": False}
-    strips: dict[str, bytes] = {}
-    for caption, success in outcomes.items():
-        for kind, where in (("practice", "in practice"), ("demos", "in the demonstrations")):
-            found = _newest(directory.bag_files(kind), success)
-            if found is not None:
-                strips |= _strip(f"{caption} {where}", found)
-                break
-    for number, direction in DIRECTIONS.items():
-        for caption, success in outcomes.items():
-
-            def fits(summary: EpisodeSummary, number: int = number) -> bool:
-                return summary.direction == number and plain_record_at(evaluations, summary.closed) is not None
-
-            found = _newest(directory.bag_files("evaluate"), success, fits)
-            if found is not None:
-                name = plain_record_at(evaluations, found.closed / 1e9) or ""
-                strips |= _strip(f"{caption} {direction} in the evaluation {EVALUATIONS.get(name, name)}", found)
-    return strips
-
-
-def _outcome(summary: EpisodeSummary) -> bool | None:
-    """Success or failure as judged; None where the truth is another, or nobody could say."""
-    agreed = summary.true_success in (summary.success, None)
-    return summary.success if summary.judged and agreed else None
-
-
-def _newest(
-    bags: Sequence[Path], success: bool, fits: Callable[[EpisodeSummary], bool] = lambda _: True
-) -> EpisodeData | None:
-    """The last success, or failure, of these bags that fits."""
-    from robofume_data.bag_reader import read_episodes
-
-    for bag in reversed(bags):
-        newest = None
-        for episode in read_episodes([bag]):
-            summary = summarise(bag, episode)
-            if _outcome(summary) == success and fits(summary):
-                newest = episode
-        if newest is not None:
-            return newest
-    return None
-
-
-def _strip(caption: str, episode: EpisodeData) -> dict[str, bytes]:
-    from robofume_data.film_strip import film_strip_png
-
-    text = f"{caption}: “{episode.instruction}”, {episode.length} steps"
-    return {text: film_strip_png(episode)}
 
 
 # What the page says
@@ -233,13 +174,14 @@ def robustness_table(results: RunResults) -> list[dict[str, Any]]:
 
 
 def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
-    """One row per evaluation and direction."""
+    """One row per evaluation and direction; of several pairs of instructions then one for each, with its `pair`."""
     rows = []
     for name in EVALUATIONS:
-        record = results.evaluations.get(name)
-        if not record:
+        whole = results.evaluations.get(name)
+        if not whole:
             continue
-        for direction in DIRECTIONS.values():
+        parts = {"": whole, **{pair: of_pair(whole, pair) for pair in pairs_of(whole)}}
+        for (pair, record), direction in itertools.product(parts.items(), DIRECTIONS.values()):
             outcomes = record[f"{direction}_success"]
             low, high = wilson_interval(sum(outcomes), len(outcomes))
             rows.append(
@@ -247,6 +189,7 @@ def evaluation_table(results: RunResults) -> list[dict[str, Any]]:
                     "name": name,
                     "policy": EVALUATIONS[name],
                     "direction": direction,
+                    "pair": pair,
                     "successes": sum(outcomes),
                     "trials": len(outcomes),
                     "share": sum(outcomes) / max(1, len(outcomes)),
@@ -351,6 +294,7 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
         "help": results.totals,
         "person_minutes": person_minutes(results),
         "aborted": sum(episode.outcome == Outcome.ABORTED for episode in episodes),
+        "pairs": [_practised(pair.name, episodes) for pair in results.pairs],
         "undecided": sum(episode.undecided for episode in episodes),
         "unknown": sum(episode.unknown for episode in episodes),
         "recent": len(recent),
@@ -359,10 +303,30 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
     }
 
 
+def _practised(pair: str, episodes: Sequence[EpisodeSummary]) -> dict[str, Any]:
+    """How often one pair of instructions was practised, and the share of successes among the last 50 that were judged.
+    """
+    own = [episode for episode in episodes if episode.task == pair]
+    recent = [episode for episode in own if episode.judged][-50:]
+    share = sum(episode.success for episode in recent) / len(recent) if recent else None
+    return {"name": pair, "episodes": len(own), "recent": len(recent), "recent_judged": share}
+
+
 def person_minutes(results: RunResults) -> float:
     """Minutes of a person's time that practice took: waiting for help, and acting in the policy's place."""
     waited = results.totals.person_seconds if results.totals else 0.0
-    return (waited + sum(episode.person_steps for episode in results.practice) / CONTROL_RATE) / 60.0
+    return waited / 60.0 + _minutes_acting(results, results.practice)
+
+
+def demonstration_minutes(results: RunResults) -> float:
+    """Minutes that a person moved the arm in the demonstrations; 0 where a script did."""
+    return _minutes_acting(results, results.demonstrations)
+
+
+def _minutes_acting(results: RunResults, episodes: Sequence[EpisodeSummary]) -> float:
+    """Each action that a person chose takes a control period of the run."""
+    period = control_period(results.config.get("robot", "mujoco"), results.config.get("settings") or {})
+    return sum(episode.person_steps for episode in episodes) * period / 60.0
 
 
 # Form
@@ -384,11 +348,6 @@ def duration(seconds: float | None) -> str:
 def hours(seconds: float) -> str:
     """`5400` -> `1.50 hours`."""
     return f"{seconds / 3600:.2f} hours"
-
-
-def slug(caption: str) -> str:
-    """File name for a film strip."""
-    return caption.split(":")[0].lower().replace(" ", "_")
 
 
 def embed(png: bytes) -> str:

@@ -115,7 +115,7 @@ def _evaluation_marks(axes: Any, results: RunResults, end: float) -> None:
 
 def evaluation_bars(results: RunResults) -> bytes | None:
     """Success before and after practice, and trained anew, with 95% intervals."""
-    from robofume_bringup.report import EVALUATIONS
+    from robofume_bringup.evaluation_record import EVALUATIONS
 
     present = [name for name in EVALUATIONS if name in results.evaluations]
     if not present:

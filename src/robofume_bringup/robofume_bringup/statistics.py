@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float, z: float = 1.96) -> tuple[float, float]:
     """Score interval of a binomial share (Wilson 1927), 95% by default; (0, 1) for no trials."""
     if trials == 0:
         return 0.0, 1.0
@@ -18,6 +18,25 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
     centre = (share + z**2 / (2 * trials)) / denominator
     margin = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / denominator
     return max(0.0, centre - margin), min(1.0, centre + margin)
+
+
+def grouped_interval(groups: Sequence[Sequence[bool]]) -> tuple[float, float]:
+    """Wilson's interval for trials in groups whose shares may differ by more than chance (draws of a world).
+
+    It is that of as many independent trials as give the spread between the groups' shares (Kish's design effect): never
+    more than there are, nor fewer than groups.
+    """
+    trials = sum(map(len, groups))
+    successes = sum(map(sum, groups))
+    if len(groups) < 2 or not 0 < successes < trials:
+        return wilson_interval(successes, trials)
+    share = successes / trials
+    weights = np.array([len(group) / trials for group in groups])
+    shares = np.array([np.mean(group) for group in groups])
+    variance = float(np.sum(weights**2 * (shares - share) ** 2)) * len(groups) / (len(groups) - 1)
+    independent = share * (1 - share) / variance if variance > 0.0 else trials
+    independent = min(max(independent, len(groups)), trials)
+    return wilson_interval(share * independent, independent)
 
 
 def moving_share(

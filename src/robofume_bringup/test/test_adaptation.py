@@ -108,9 +108,9 @@ def test_an_adapted_policy_is_evaluated_in_the_conditions_of_its_line(capsys, ru
     code, _, err = robofume(capsys, *words, "--like", "line", "--like", "dark", "--like", "lab")
     assert code == 0, err
     network = {"hidden_size": 16, "image_features": 8}
-    varied = {"seed": 3, "variation": 1.0, "variations": ["light"]}
+    varied = {"variation_seed": 3, "variation": 1.0, "variations": ["light"]}
     assert seen == [
-        ("adapted", "adapted", "lab", {"seed": 0}, network),
+        ("adapted", "adapted", "lab", {"variation_seed": 0}, network),
         ("adapted", "adapted", "dark", varied, network),
     ]
 

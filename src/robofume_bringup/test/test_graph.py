@@ -96,6 +96,17 @@ def test_a_real_arm_moves_inside_its_task_file_and_slower():
     assert nodes["interbotix"].restarts == 0 and nodes["interbotix"].parameters["robot_name"] == "wx250s"
 
 
+def test_one_setting_sets_the_control_rate_of_the_arm_too():
+    def period(robot, overrides):
+        nodes = {node.name: node for node in graph("practice", robot=robot, lockstep=False, overrides=overrides)}
+        return nodes["arm"].settings().control_period
+
+    assert {period(robot, {}) for robot in ROBOTS} == {0.2}
+    assert period("mujoco", {"sim": {"control_period": 0.1}}) == 0.1
+    assert period("widowx", {"camera": {"rate": 10.0}}) == period("gazebo", {"camera": {"rate": 10.0}}) == 0.1
+    assert period("mujoco", {"sim": {"control_period": 0.1}, "arm": {"control_period": 0.3}}) == 0.3
+
+
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_packaged_tasks_can_be_read_and_home_is_safe(robot):
     from robofume_robot.arm_config import ArmConfig

@@ -16,7 +16,7 @@ from robofume_bringup.in_process_session import InProcessSession
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
-from robofume_common.enums import Actor, Outcome, RewardSource, Verdict
+from robofume_common.enums import Actor, Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_sim.tasks import TASKS
@@ -176,7 +176,7 @@ def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
     assert list(directory.checkpoints.glob("[0-9]*"))
 
 
-def test_evaluation_is_the_same_each_time(collected, tmp_path):
+def test_evaluation_is_the_same_each_time(collected, tmp_path, capsys):
     directory = RunDirectory(tmp_path / "evaluated")
     practising(directory, collected)
     words = ["evaluate", "--runs", str(tmp_path), "--run", "evaluated", "--weights", "pretrained", "--trials", "2"]
@@ -186,17 +186,65 @@ def test_evaluation_is_the_same_each_time(collected, tmp_path):
         record = (directory.evaluations / "before.json").read_text().splitlines()
         records.append([line for line in record if '"started"' not in line and '"duration"' not in line])
     assert records[0] == records[1]
-    assert sum("true" in line or "false" in line for line in records[0]) == 4
     record = json.loads((directory.evaluations / "before.json").read_text())
+    assert len(record["forward_success"]) == len(record["backward_success"]) == 2
+    shown = {
+        f"{what}_{direction}_in_the_evaluation_before_practice.png"
+        for direction in ("forward", "backward")
+        for what, outcome in (("a_success", True), ("a_failure", False))
+        if outcome in record[f"{direction}_success"]
+    }
+    assert shown and {path.name for path in directory.figures.iterdir()} == shown
+    told = capsys.readouterr()
+    assert all(name in told.out + told.err for name in (str(directory.figures), *shown))
     for direction in ("forward", "backward"):
         for success, score in zip(record[f"{direction}_success"], record[f"{direction}_score"], strict=True):
             assert score == 1.0 if success else 0.0 <= score < 1.0
+
+
+def test_a_chain_is_practised_and_evaluated_pair_by_pair(tmp_path, capsys):
+    task = TASKS["pot_plates"].description
+    pairs = [pair.name for pair in task.pairs]
+    words = ("--runs", str(tmp_path), "--run", "chain")
+    assert main(["demos", *words, "--in-process", "--task", task.name, "--demonstrations", "2", "--failures", "0",
+                 *(word for setting in PRACTICE for word in ("--set", setting)), "--set", "network.hidden_size=32"]
+                ) == 0  # fmt: skip
+    assert main(["pretrain", *words, "--pretraining-updates", "2"]) == 0
+    directory = RunDirectory(tmp_path / "chain")
+    directory.reward.mkdir()
+    assert main(["practice", *words, "--practice-steps", "60"]) == 0
+    practised = [episode.task for episode in read_episodes(directory.bag_files("practice"))]
+    assert practised and set(practised) <= set(pairs)
+    capsys.readouterr()
+    assert main(["evaluate", *words, "--trials", "1"]) == 0
+    record = json.loads((directory.evaluations / "after.json").read_text())
+    assert record["forward_task"] == record["backward_task"] == pairs
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
+        seen = [e for e in read_episodes(directory.bag_files("evaluate")) if e.direction == direction]
+        name = direction.name.lower()
+        assert [e.task for e in seen] == record[f"{name}_task"], "the record is in the order of the trials"
+        assert [e.outcome == Outcome.SUCCESS for e in seen] == record[f"{name}_success"]
+    told = capsys.readouterr()
+    assert all(f"Of it {pair}: forward" in told.out + told.err for pair in pairs)
+    assert main(["report", *words]) == 0
+    page = directory.report.read_text()
+    for pair in task.pairs:
+        assert pair.forward_instruction in page and f"<td>backward, {pair.name}</td>" in page
+        assert f"{pair.name}: {practised.count(pair.name)} episodes of practice" in page
 
 
 def test_a_run_by_the_wall_clock_is_refused_with_a_sentence(collected, tmp_path, capsys):
     words = practising(RunDirectory(tmp_path / "timed"), collected)
     assert main([*words, "--no-lockstep"]) == 1
     assert "go on with --lockstep, or with --no-in-process" in capsys.readouterr().err
+
+
+def test_a_run_that_asks_a_person_is_refused_before_anything_starts(collected, tmp_path, capsys):
+    directory = RunDirectory(tmp_path / "asking")
+    words = practising(directory, collected, "switcher.ask_person=true")
+    assert main([*words, "--practice-steps", "20"]) == 1
+    assert "nobody can be waited for, as switcher.ask_person wants: go on with --no-in-proc" in capsys.readouterr().err
+    assert not directory.bag_files("practice") and not directory.checkpoints.exists()
 
 
 def test_a_policy_with_two_cameras_learns_practises_and_is_evaluated(collected, tmp_path):

@@ -8,11 +8,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from fault_kit.rig import TASK, prepare
+from random_episodes import random_episode
 from robofume_bringup.episodes import read_summaries
+from robofume_bringup.run_config import open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.demonstrations import successes
+from robofume_data.bag_reader import read_episodes
 
 COMMAND = [sys.executable, "-m", "robofume_bringup"]
 DEADLINE = 240.0
@@ -138,6 +143,24 @@ def test_nodes_that_die_are_started_again_as_configured(start, tmp_path):
     assert end(process) in (0, 130), process.read()
     assert "Traceback" not in process.read()
     assert read_summaries(RunDirectory(tmp_path / "runs" / "up").bag_files("demos"))
+
+
+def test_practice_at_a_control_rate_of_ten_hertz_waits_for_nobody_and_ends_with_its_steps(start, tmp_path):
+    directory = RunDirectory(tmp_path / "runs" / "timed")
+    settings = ("sim.control_period=0.1", "reward.judge=ground_truth", "switcher.step_limit=10",
+                "learner.warm_up_steps=10", "learner.checkpoint_every=1")  # fmt: skip
+    open_run(directory, {"task": TASK, "settings": parse_settings(settings)})
+    prepare(directory, [random_episode(number, "demos", 20) for number in range(2)])
+    directory.reward.mkdir()
+    process = start("practice", "--run", "timed", "--no-lockstep", "--practice-steps", "20")
+    assert end(process) == 0, process.read()
+    episodes = list(read_episodes(directory.bag_files("practice")))
+    assert 20 <= sum(episode.length for episode in episodes) < 20 + 10
+    for episode in episodes:
+        assert np.all(np.diff(episode.stamps) % 100_000_000 == 0), "each observation is that of a control period"
+        assert not np.any(np.diff(episode.stamps) == 0) and episode.length <= 10
+    assert any(directory.checkpoints.glob("[0-9]*")), "the learner learns beside it"
+    assert logs_without_traces(directory)
 
 
 def test_the_whole_loop_in_small(start, tmp_path):

@@ -11,12 +11,12 @@ import pytest
 from random_episodes import random_episode
 from robofume_bringup.episodes import EpisodeSummary, RobotTime, robot_time, summarise
 from robofume_bringup.evaluation_record import cycle_time
+from robofume_bringup.film_strips import evaluation_strips, film_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.report import (
     RunResults,
     collect_results,
     evaluation_table,
-    film_strips,
     practice_facts,
     reward_in_use,
     write_page,
@@ -26,6 +26,7 @@ from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.statistics import moving_share, wilson_interval
 from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
+from robofume_common.task import TaskPair
 from robofume_data.episode_writer import write_episodes
 from robofume_reset.state import SwitcherState, save_state
 from robofume_reset.switching import Alternation, SwitchingConfig
@@ -160,6 +161,20 @@ def test_what_help_was_needed_and_how_long_a_person_was_waited_for(tmp_path):
     assert "1.0 minutes of a person" in directory.report.read_text()
 
 
+def test_a_persons_minutes_are_those_of_the_runs_control_period_and_of_the_demonstrations_too(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    results = synthetic_run(directory)
+    write_page(results, directory, {})
+    assert "in demonstrations: moving" not in directory.report.read_text(), "a script moved the arm"
+    demonstrations = [replace(episode, person_steps=90) for episode in results.demonstrations[:20]]
+    results.practice[0] = replace(results.practice[0], person_steps=300)
+    at_ten_hertz = RunConfig(settings={"sim": {"control_period": 0.1}}).to_dict()
+    write_page(replace(results, config=at_ten_hertz, demonstrations=demonstrations), directory, {})
+    page = directory.report.read_text()
+    assert "0.5 minutes of a person's time in practice" in page, "300 steps of 0.1 s"
+    assert "3.0 minutes of a person's time in demonstrations" in page, "20 times 90 steps"
+
+
 def test_the_switchers_counts_are_read_from_its_state(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     directory.prepare()
@@ -176,6 +191,29 @@ def test_evaluation_table_has_a_row_per_direction(tmp_path):
         ("before", "forward"), ("before", "backward"), ("after", "forward"), ("after", "backward")
     ]  # fmt: skip
     assert all(row["low"] < row["share"] <= row["high"] for row in rows)
+
+
+def test_a_chain_has_rows_for_each_of_its_pairs(tmp_path):
+    first, second = TaskPair("near", "go near", "come back"), TaskPair("far", "go far", "come near", after="near")
+    record = {"forward_task": ["near", "near", "far", "far"], "backward_task": ["near", "near", "far", "far"],
+              "forward_success": [True, True, True, False], "backward_success": [True, False, False, False],
+              "forward_steps": [10, 20, 30, 40], "backward_steps": [10, 40, 40, 40],
+              "forward_score": [1.0, 1.0, 1.0, 0.5], "backward_score": [1.0, 0.0, 0.0, 0.0]}  # fmt: skip
+    results = replace(synthetic_run(RunDirectory(tmp_path / "run"), 10), evaluations={"after": record},
+                      pairs=(first, second))  # fmt: skip
+    results.practice[:] = [replace(episode, task="far" if i < 4 else "near") for i, episode in
+                           enumerate(results.practice)]  # fmt: skip
+    rows = {(row["pair"], row["direction"]): row for row in evaluation_table(results)}
+    assert {key: (row["successes"], row["trials"]) for key, row in rows.items()} == {
+        ("", "forward"): (3, 4), ("", "backward"): (1, 4), ("near", "forward"): (2, 2), ("near", "backward"): (1, 2),
+        ("far", "forward"): (1, 2), ("far", "backward"): (0, 2),
+    }  # fmt: skip
+    assert rows["far", "forward"]["steps"] == 30 and rows["far", "forward"]["score"] == 0.75
+    write_page(results, RunDirectory(tmp_path / "run"), {})
+    page = RunDirectory(tmp_path / "run").report.read_text()
+    assert "far: forward “go far”, backward “come near”; it starts where near is done." in page
+    assert "<td>forward, far</td><td>50% (1/2)</td>" in page and "far: 4 episodes of practice" in page
+    assert page.count("success after practice (") == 2, "the tiles are of the whole"
 
 
 def test_the_time_of_a_cycle_is_that_of_successful_trials(tmp_path):
@@ -247,6 +285,11 @@ def test_the_newest_plain_evaluation_is_shown_each_way_with_a_success_and_a_fail
         "A failure forward in the evaluation after practice: “forward it goes”, 14 steps",
         "A success backward in the evaluation after practice: “backward it goes”, 15 steps",
         "A failure backward in the evaluation before practice: “backward it goes”, 6 steps",
+    ]
+    assert list(evaluation_strips(directory, {"after_camera": records["after_camera"]})) == [
+        "A success forward in the evaluation after_camera: “forward it goes”, 23 steps",
+        "A failure forward in the evaluation after_camera: “forward it goes”, 24 steps",
+        "A success backward in the evaluation after_camera: “backward it goes”, 25 steps",
     ]
     write_page(RunResults("run", RunConfig().to_dict(), {"forward": "a", "backward": "b"}), directory, strips)
     for caption in strips:

@@ -39,7 +39,7 @@ class CheckpointStore:
                 f"What was learnt is no longer finite ({spoilt}) and is not kept in {self.directory}: lower the "
                 "learning rate. The checkpoint before is still good."
             )
-        final = self.directory / f"{number:09d}"
+        final = self._folder(number)
         temporary = self.directory / f".{final.name}.{os.getpid()}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class CheckpointStore:
             write_atomically(temporary / STATE, json.dumps(summary, indent=1).encode())
             replace_folder(temporary, final)
             for old in self.numbers()[: -self.keep]:
-                shutil.rmtree(self.directory / f"{old:09d}")
+                shutil.rmtree(self._folder(old))
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
             raise RobofumeError(f"The checkpoint {final} cannot be written: {error.strerror or error}.") from error
@@ -75,7 +75,7 @@ class CheckpointStore:
         """
         numbers = self.numbers()
         for number in reversed(numbers):
-            path = self.directory / f"{number:09d}"
+            path = self._folder(number)
             try:
                 return number, *read_checkpoint(path)
             except RobofumeError as error:
@@ -85,6 +85,17 @@ class CheckpointStore:
                 f"All checkpoints in {self.directory} are damaged: delete that folder to start again from nothing."
             )
         return None
+
+    def newest(self) -> tuple[str, str] | None:
+        """Name of the checkpoint that `load` reads, and the SHA-256 of its tensors. None and errors as with `load`."""
+        found = self.load()
+        if found is None:
+            return None
+        path = self._folder(found[0])
+        return path.name, checkpoint_hash(path)
+
+    def _folder(self, number: int) -> Path:
+        return self.directory / f"{number:09d}"
 
 
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

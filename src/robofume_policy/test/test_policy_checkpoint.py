@@ -10,6 +10,7 @@ from robofume_policy.checkpoint import (
     TENSORS,
     VERSION_FILE,
     CheckpointStore,
+    checkpoint_hash,
     read_checkpoint,
     read_version,
     write_version,
@@ -23,7 +24,7 @@ def tensors(value: float) -> dict[str, torch.Tensor]:
 
 def test_round_trip_and_pruning(tmp_path) -> None:
     store = CheckpointStore(tmp_path / "checkpoints", keep=2)
-    assert store.load() is None
+    assert store.load() is None and store.newest() is None
     for number in (1, 2, 10):
         store.save(number, tensors(number), {"updates": number, "big": 2**100})
     assert store.numbers() == [2, 10]
@@ -53,6 +54,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, caplog
     with caplog.at_level(logging.WARNING):
         number, loaded, _ = store.load()
     assert number == 1 and float(loaded["a.b"][0]) == 1
+    assert store.newest() == ("000000001", checkpoint_hash(tmp_path / "000000001"))
     assert str(path) in caplog.text
     (tmp_path / "000000001" / STATE).unlink()
     with pytest.raises(RobofumeError, match="damaged"):

@@ -29,6 +29,8 @@ class Graph:
         self.directory = directory
         self.environment = {**os.environ, "ROS_LOG_DIR": str(directory / "ros")}
         self.processes: dict[str, subprocess.Popen] = {}
+        self.standard_error: dict[str, int] = {}
+        """Node -> file descriptor, where it is another than that of the log."""
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("observer", context=self.context, enable_rosout=False)
@@ -66,8 +68,9 @@ class Graph:
             arguments += ["-p", f"{key}:={text}"]
         with (self.directory / f"{node}.log").open("a") as log:
             self.processes[node] = subprocess.Popen(
-                [sys.executable, *command, *arguments], env=self.environment, stdout=log, stderr=log
-            )
+                [sys.executable, *command, *arguments], env=self.environment, stdout=log,
+                stderr=self.standard_error.get(node, log),
+            )  # fmt: skip
 
     def start_robot(self, **parameters: object) -> None:
         self.start("robot", [str(Path(__file__).with_name("fake_robot.py"))], **parameters)

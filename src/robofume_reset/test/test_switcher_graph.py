@@ -1,8 +1,13 @@
 """The switcher and the policy node as real processes over DDS, with a tiny world in lockstep."""
 
 import itertools
+import json
+import os
+import pty
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from rclpy.action import ActionClient
@@ -212,8 +217,55 @@ def test_in_real_time_nothing_is_repeated_and_nothing_waits(graph):
     assert [episode.outcome for episode in graph.episodes] == [Outcome.SUCCESS] * 6
 
 
-def test_a_robot_that_does_nothing_is_nudged_reset_and_then_a_person_is_asked(graph, tmp_path):
+@pytest.fixture
+def webhook():
+    """URL of a listener on this machine, and the requests that it got: path and JSON."""
+    requests = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            requests.append((self.path, json.loads(body)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/help", requests
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def terminal():
+    """The file descriptor of a terminal to write to, and what was written so far."""
+    screen, descriptor = pty.openpty()
+    shown = bytearray()
+
+    def read():
+        try:
+            while data := os.read(screen, 4096):  # a terminal that nobody reads holds its writer up
+                shown.extend(data)
+        except OSError:  # the last writer has gone
+            pass
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    yield descriptor, shown
+    os.close(descriptor)
+    thread.join(timeout=5.0)
+    os.close(screen)
+
+
+def test_a_robot_that_does_nothing_is_nudged_reset_and_then_a_person_is_asked(webhook, terminal, graph, tmp_path):
+    url, called = webhook
+    graph.standard_error["switcher"], shown = terminal
     settings = {
+        "webhook": url,
         "step_limit": 4, "still_episodes": 1, "ask_person": True, "resets_before_person": 1,
         "state_file": tmp_path / "state.json", "nudge": "[0.03, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.03, 0.0, 0.0, 0.0, "
         "0.0, 0.0, 1.0]",
@@ -229,6 +281,8 @@ def test_a_robot_that_does_nothing_is_nudged_reset_and_then_a_person_is_asked(gr
     client.send_goal_async(Practice.Goal(episodes=8))
     graph.wait(lambda: help_wanted and help_wanted[-1].wanted)
     assert "Nothing changed in the last episode" in help_wanted[-1].sentence and help_wanted[-1].requests == 1
+    graph.wait(lambda: called and b"\a" in shown)
+    assert called == [("/help", {"task": "line", "session": "test", "sentence": help_wanted[-1].sentence})]
     graph.spin(1.0)  # the call for help may have overtaken the last episode
     kinds = [(episode.phase, episode.outcome, episode.assisted_reset_before) for episode in graph.episodes]
     failed = (Phase.FORWARD, Outcome.TIMEOUT)
@@ -254,6 +308,7 @@ def test_a_robot_that_does_nothing_is_nudged_reset_and_then_a_person_is_asked(gr
         client.send_goal_async(Practice.Goal(episodes=8))
     graph.wait(lambda: help_wanted[-1].wanted and help_wanted[-1].requests == 2)
     assert help_wanted[-1].waited >= 1.0
+    graph.wait(lambda: len(called) == 2 and shown.count(b"\a") == 2)
     answering = done.call_async(Trigger.Request())
     graph.wait(answering.done)
     assert answering.result().success

@@ -17,7 +17,7 @@ class SimConfig:
     """Settings of the sim node."""
 
     task: str = setting("pot_pick_and_place", "Which simulated task")
-    seed: int = setting(0, "Places of the objects follow from it, and the look where it varies", minimum=0)
+    seed: int = setting(0, "Places of the objects follow from it", minimum=0)
     start_direction: int = setting(1, "Direction that starts where the scene is at first: 1 forward, 2 backward",
                                    choices=(1, 2))  # fmt: skip
     start_task: str = setting("", "Of several tasks in the scene, the one that starts there; empty: the first")
@@ -39,11 +39,16 @@ class SimConfig:
         maximum=LARGEST_AMOUNT,
     )
     variations: tuple[str, ...] = setting(LOOK, f"What varies, of: {', '.join(KINDS)}")
+    variation_seed: int = setting(0, "What the varied world is like follows from it", minimum=0)
 
 
 def make_world(config: SimConfig) -> World:
-    """The world with its objects where the configured direction and task start. RobofumeError for an unknown task."""
-    look, build = varied(config.variations if config.variation > 0.0 else (), config.seed, config.variation)
+    """The world with its objects where the configured direction and task start. RobofumeError for an unknown task.
+
+    What varies is drawn from a seed of its own: the objects lie elsewhere at every start of a run, its world stays.
+    """
+    kinds = config.variations if config.variation > 0.0 else ()
+    look, build = varied(kinds, config.variation_seed, config.variation)
     world = World(
         config.task,
         WorldConfig(

@@ -155,14 +155,17 @@ def adapt(options: Options, interruption: Interruption) -> None:
 def evaluate(options: Options, interruption: Interruption) -> None:
     """Count successes by ground truth."""
     from robofume_bringup.stages.conditions import evaluate_like
-    from robofume_bringup.stages.evaluation import evaluate_policy, evaluate_robustness
+    from robofume_bringup.stages.evaluation import evaluate_policy
+    from robofume_bringup.stages.robustness import evaluate_robustness
 
+    if options.variation_draws != 1 and not options.variation:
+        raise RobofumeError("--variation-draws is about --variation: say which kinds, or all.")
     name = {"pretrained": "before", "practised": "after"}.get(options.weights, options.weights)
     context = open_context(options, interruption, existing=True)
     if options.like:
         evaluate_like(context, options.weights, name, options.like)
     elif options.variation:
-        evaluate_robustness(context, options.weights, name, options.variation)
+        evaluate_robustness(context, options.weights, name, options.variation, options.variation_draws)
     else:
         evaluate_policy(context, options.weights, name)
     if options.weights in ("source", "adapted"):

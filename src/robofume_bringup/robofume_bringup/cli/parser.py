@@ -261,6 +261,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="also under this variation of the simulation, alone, and what is kept; may be repeated; all: every kind "
         "(background, light, colours, texture, camera, gripper_length, base_offset, object_shape)",
     )
+    evaluate.add_argument(
+        "--variation-draws",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --variation: spread the trials over so many draws of each kind (default: 1)",
+    )
 
     report = add("report", commands.report, "write report.html for a run", "robofume report --run lid")
     add_run_options(report, amounts=(), settings=False)

@@ -33,7 +33,7 @@ def evaluate_like(context: StageContext, weights: str, name: str, others: Sequen
                     f"The run {other} has the {what} {config[what]}, this one {own}: conditions can be compared "
                     "within one task of one robot."
                 )
-        sim = {"seed": config.get("seed", 0), **(config.get("settings") or {}).get("sim", {})}
+        sim = {"variation_seed": config.get("seed", 0), **(config.get("settings") or {}).get("sim", {})}
         there = replace(context.config, settings={**context.config.settings, "sim": sim})
         evaluate_policy(replace(context, config=there), weights, name, like=other)
 
