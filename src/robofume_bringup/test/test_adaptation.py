@@ -68,6 +68,23 @@ def test_a_chain_of_adaptations_keeps_its_lineage(capsys, runs, tmp_path):
         assert nodes["policy"].parameters["checkpoint"] == runs / "dark" / weights
 
 
+def test_prior_data_are_among_the_data_of_the_policy(capsys, runs, tmp_path):
+    dark, bridge = bag(tmp_path / "dark", "dark"), bag(tmp_path / "bridge", "bridge")
+    words = ("--run", "lab", "--runs", runs, "--pretraining-updates", 2, "--prior", bridge.parent, "--again")
+    assert robofume(capsys, "pretrain", *words)[0] == 0
+    code, _, err = adapt(capsys, runs, "dark", dark, "--from", runs / "lab" / "pretrained")
+    assert code == 0, err
+    data = (str(bridge), str(runs / "lab" / "bags" / "demos" / "demos_000.mcap"))
+    first, second = read_lineage(runs / "dark" / "adapted")
+    assert first.target == second.base == data
+    bridge.unlink()
+    code, _, err = adapt(capsys, runs, "darker", dark, "--from", runs / "dark" / "adapted")
+    assert code == 1 and f"gone, such as {bridge}" in err
+    shutil.rmtree(bridge.parent)
+    code, _, err = adapt(capsys, runs, "dim", dark, "--from", runs / "lab" / "pretrained")
+    assert code == 1 and f"gone, such as {bridge.parent}" in err
+
+
 def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):
     dark = bag(tmp_path / "dark", "dark")
     words = (dark, "--from", runs / "lab" / "pretrained")

@@ -208,11 +208,20 @@ def _ancestors(checkpoint: Path, base: Sequence[Path]) -> list[Generation]:
     run = RunDirectory(checkpoint.parent.parent)
     pretrained = checkpoint.parent == run.pretrained
     kinds = ("demos",) if pretrained else ("demos", "practice")
-    data = [str(bag.resolve()) for bag in base] or [str(bag) for kind in kinds for bag in run.bag_files(kind)]
+    recorded = [bag for kind in kinds for bag in run.bag_files(kind)]
+    data = [str(bag.resolve()) for bag in base] or [str(bag) for bag in (*_prior_bags(run), *recorded)]
     names = {run.pretrained: "before", run.checkpoints: "after", run.retrained: "retrained"}
     record = read_evaluation(run, names.get(checkpoint.parent, ""))
     scores = {"success": {"after": _success(record)}} if record else {}
     return [Generation(run.name, str(checkpoint), digest, target=tuple(data), scores=scores)]
+
+
+def _prior_bags(run: RunDirectory) -> list[Path]:
+    """The prior data that a run learnt from; what is gone stays as it was named, to be told of by name."""
+    from robofume_data.bag_reader import find_bags
+
+    named = run.read_config().get("prior", ()) if run.config_file.is_file() else ()
+    return [bag for path in map(Path, named) for bag in (find_bags(path) if path.exists() else [path])]
 
 
 def _keep_source(directory: RunDirectory, checkpoint: Path, ancestors: Sequence[Generation]) -> None:
