@@ -48,10 +48,11 @@ class Filled:
 
 
 class ReplayCache:
-    """The cache in `folder` for the episodes of `bags`, in this order."""
+    """The cache in `folder` for the episodes of `bags`, in this order; `part` says which of them, where not all."""
 
-    def __init__(self, folder: str | Path, bags: Sequence[str | Path]) -> None:
+    def __init__(self, folder: str | Path, bags: Sequence[str | Path], part: str = "") -> None:
         self._folder = Path(folder)
+        self._part = {"part": part} if part else {}
         self._bags = [Path(bag).resolve() for bag in bags]
 
     def memory(
@@ -72,6 +73,7 @@ class ReplayCache:
             "discount": converter.discount,
             "n_step": converter.n_step,
             "capacity": capacity,
+            **self._part,
         }
         place = self._folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         found = _mapped(place, times or {})
