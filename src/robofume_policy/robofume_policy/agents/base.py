@@ -14,7 +14,7 @@ from torch import Tensor
 from robofume_policy.compiling import compiled
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.encoder import random_shift
-from robofume_policy.fitting import check_batch, check_tensors
+from robofume_policy.fitting import OBSERVED, check_batch, check_observations, check_tensors
 from robofume_policy.networks import ActorCritic, Policy
 from robofume_policy.replay import Array, Batch
 from robofume_policy.team import current_team
@@ -114,10 +114,12 @@ class Agent(ABC):
 
     @torch.inference_mode()
     def act(self, observations: Mapping[str, Array], deterministic: bool = True) -> Array:
-        """Actions (B, A) float32 of the acting policy for `images`, `proprioception` and `instructions`."""
-        mean = self.acting(
-            *(torch.from_numpy(observations[k]).to(self.device) for k in ("images", "proprioception", "instructions"))
-        )
+        """Actions (B, A) float32 of the acting policy for `images`, `proprioception` and `instructions`.
+
+        Raises RobofumeError that names what of the observations does not fit the networks or is not finite.
+        """
+        check_observations(observations, self.network_config, self.acting.encoder.output_dimension)
+        mean = self.acting(*(torch.from_numpy(observations[name]).to(self.device) for name in OBSERVED))
         if not deterministic:
             noise = torch.randn(mean.shape, generator=self.noise, device=self.device)
             mean = (mean + self.config.exploration_std * noise).clamp(-1.0, 1.0)
