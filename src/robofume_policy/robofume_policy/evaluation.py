@@ -23,8 +23,8 @@ class Environment(Protocol):
     """
 
     @property
-    def instruction(self) -> str:
-        """What to do."""
+    def instruction(self) -> str | Array:
+        """What to do: a sentence, or its embedding (D,) where the policy learnt from arrays with such."""
 
     def reset(self, *, seed: int | None = None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Begin a trial; observation and further facts."""
@@ -46,7 +46,8 @@ def evaluate(trained: TrainedAgent, environment: Environment, trials: int = 50, 
     outcomes = []
     for trial in range(trials):
         observation, _ = environment.reset(seed=seed + trial)
-        sentence = encoder(environment.instruction)
+        told = environment.instruction
+        sentence = encoder(told) if isinstance(told, str) else told
         success = late = False
         while not (success or late):
             image, state = _seen(policy.config, observation)

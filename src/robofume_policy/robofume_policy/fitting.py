@@ -7,7 +7,7 @@ from robofume_common.errors import RobofumeError
 from torch import Tensor, nn
 
 from robofume_policy.config import NetworkConfig
-from robofume_policy.replay import Array, Batch
+from robofume_policy.replay import Array, Batch, EpisodeTransitions
 
 OBSERVED = ("images", "proprioception", "instructions")
 """What a policy acts on, by name."""
@@ -54,6 +54,39 @@ def check_observations(observations: Mapping[str, Array], network: NetworkConfig
     _check_numbers(state, (count, network.proprioception_dimension), "observations' proprioception", SEEN)
     _check_numbers(sentences, (count, network.instruction_dimension), "observations' instructions", SEEN)
     _check_images(observations["images"], count, network, encoded, "observations' images", SEEN)
+
+
+def check_transitions(episode: EpisodeTransitions, network: NetworkConfig, discount: float, n_step: int) -> None:
+    """Raises RobofumeError where an episode of plain arrays does not fit the networks, or the agent's targets."""
+    sizes = {
+        "proprioception_dimension": episode.proprioception.shape[1],
+        "action_dimension": episode.actions.shape[1],
+        "instruction_dimension": len(episode.instruction_embedding),
+    }
+    for name, size in sizes.items():
+        if size != getattr(network, name):
+            raise RobofumeError(
+                f"Episode {episode.episode_id} has {size} values where the network's {name} is "
+                f"{getattr(network, name)}: set it to {size}."
+            )
+    shape, wanted = episode.images.shape[1:], network.image_shape
+    if network.encoder == "convolution" and shape != wanted:
+        raise RobofumeError(
+            f"Episode {episode.episode_id} has images of {shape}, but the network looks at {wanted}: give such images, "
+            "or take NetworkConfig(encoder='none')."
+        )
+    if network.encoder == "frozen" and len(shape) == 3 and (0 in shape or shape[-1] != wanted[-1]):
+        raise RobofumeError(
+            f"Episode {episode.episode_id} has images of {shape}, but the network's cameras make (H, W, {wanted[-1]}): "
+            "give such images."
+        )
+    offset, held = episode.next_offset, episode.discounts
+    fits = (held == 0.0) | np.isclose(held, discount**offset)
+    if not fits.all() or offset.max(initial=0) > n_step:
+        raise RobofumeError(
+            f"Episode {episode.episode_id} was made with other numbers than the agent's discount {discount:g} and "
+            f"n_step {n_step}: give from_arrays the agent's."
+        )
 
 
 def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
