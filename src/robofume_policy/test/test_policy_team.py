@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from robofume_common.errors import RobofumeError
+from robofume_policy.agents import create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.metrics import read_metrics
 from robofume_policy.team import Team, current_team, training_device
 from team_training import train
+from test_policy_agents import AGENT, NETWORK, random_batch
 
 SCRIPT = Path(__file__).with_name("team_training.py")
 ALGORITHMS = ["cal_ql", "cql", "iql", "bc"]
@@ -53,6 +57,23 @@ def test_two_processes_have_the_losses_and_the_weights_of_one(folders, algorithm
 def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
     with pytest.raises(RobofumeError, match="A batch of 7 cannot be shared equally by 2 processes"):
         Team(1, 2).rows(7)
+
+
+def test_each_process_shifts_its_own_pictures_as_one_would_shift_all(monkeypatch) -> None:
+    network = replace(NETWORK, further_cameras=("wrist",))
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 40, 40, 6), dtype=np.uint8)
+    batch = replace(random_batch(), images=pictures[0], next_images=pictures[1])
+    padded, pad = [], np.pad
+    monkeypatch.setattr(np, "pad", lambda images, *rest, **how: padded.append(len(images)) or pad(images, *rest, **how))
+    agents = [create_agent(network, replace(AGENT, random_shift=4), seed=0) for _ in range(3)]
+    for agent, team in zip(agents, (Team(), Team(0, 2), Team(1, 2)), strict=True):
+        agent.team = team
+    whole, *halves = (agent._own_rows(batch) for agent in agents)
+    assert padded == [8] * 4 + [4] * 8
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, np.concatenate([half[name] for half in halves]), name)
+    assert (whole["images"] != batch.images).any()
+    assert len({str(agent.random.bit_generator.state) for agent in agents}) == 1, "the next batch is the same too"
 
 
 def test_a_process_alone_is_its_own_team() -> None:

@@ -92,11 +92,8 @@ class Agent(ABC):
         RobofumeError that names the part of the batch that does not fit the networks or is not finite.
         """
         check_batch(batch, self.network_config, self.network.encoder.output_dimension)
-        arrays = self._augmented(batch)
-        rows = self.team.rows(len(batch.actions))
-        tensors = {
-            name: torch.from_numpy(value[rows]).to(self.device, non_blocking=True) for name, value in arrays.items()
-        }
+        arrays = self._own_rows(batch)
+        tensors = {name: torch.from_numpy(value).to(self.device, non_blocking=True) for name, value in arrays.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halved):
             loss, metrics = self._computed_loss(tensors)
         metrics |= {
@@ -213,8 +210,10 @@ class Agent(ABC):
         """
         return (weights * values).sum() * self.team.size / self.team.total(weights.sum()).clamp_min(least)
 
-    def _augmented(self, batch: Batch) -> dict[str, Array]:
-        arrays = dict(vars(batch))
+    def _own_rows(self, batch: Batch) -> dict[str, Array]:
+        """This process's rows of the batch, pictures shifted as one process would shift them among all."""
+        rows = self.team.rows(len(batch.actions))
+        arrays = {name: value[rows] for name, value in vars(batch).items()}
         for name in ("images", "next_images"):
-            arrays[name] = random_shift(arrays[name], self.config.random_shift, self.random)
+            arrays[name] = random_shift(getattr(batch, name), self.config.random_shift, self.random, rows)
         return arrays
