@@ -1,5 +1,7 @@
 """The offline phase: from recorded episodes to a policy that is ready to practise."""
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +14,7 @@ from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
 from torch import Tensor
 
-from robofume_policy.agents import create_agent
+from robofume_policy.agents import Agent, create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, PretrainingConfig, ReplayConfig
 from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided
@@ -147,9 +149,11 @@ def train_offline(
 ) -> None:
     """Update until there are `config.updates`, on batches from `draw`, with metrics and checkpoints on the way.
 
-    `about` is kept with the state of every checkpoint. Raises RobofumeError where the losses are no longer finite.
+    `about` is kept with the state of every checkpoint. Raises RobofumeError where the losses are no longer finite, or
+    where the processes of a team do not begin alike.
     """
     learner = trained.agent
+    check_alike(learner, store.directory)
     leads = learner.team.rank == 0
     writer = None
     if metrics_directory is not None and leads:
@@ -176,6 +180,30 @@ def train_offline(
             began += time.monotonic() - asked
     if writer is not None:
         writer.close()
+
+
+def check_alike(learner: Agent, directory: Path) -> None:
+    """Raises RobofumeError where the processes that train together begin with other weights: each would average in what
+    the others never had, and the first one's checkpoints would hold none of it.
+
+    They do where only the host of the first one, which writes the checkpoints, has those in `directory`.
+    """
+    team = learner.team
+    if team.size > 1 and not team.agree((learner.updates, weight_hash(learner)), learner.device):
+        raise RobofumeError(
+            f"The processes that train together do not begin alike; this one, {team.rank + 1} of {team.size}, has made "
+            f"{learner.updates} updates by what it reads in {directory}. Put that folder and the data on a disk that "
+            "all hosts share, or copy them to every host, and start all processes again."
+        )
+
+
+def weight_hash(learner: Agent) -> int:
+    """63 bits that tell its weights, the optimiser's state and the random ones from others."""
+    tensors, state = learner.state_dict()
+    content = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        content.update(name.encode() + value.contiguous().numpy().tobytes())
+    return int.from_bytes(content.digest()[:8], "big") >> 1
 
 
 def with_defaults(settings: Any) -> Any:

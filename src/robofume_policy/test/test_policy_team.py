@@ -13,6 +13,7 @@ from robofume_common.errors import RobofumeError
 from robofume_policy.agents import create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.metrics import read_metrics
+from robofume_policy.pretraining import weight_hash
 from robofume_policy.team import Team, current_team, training_device
 from team_training import train
 from test_policy_agents import AGENT, NETWORK, random_batch
@@ -21,17 +22,21 @@ SCRIPT = Path(__file__).with_name("team_training.py")
 ALGORITHMS = ["cal_ql", "cql", "iql", "bc"]
 
 
+def train_in_two(folder: Path, *words: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    path = os.pathsep.join([str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
+    ended = subprocess.run(
+        [*command, str(folder), *words], capture_output=True, text=True, timeout=600, check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> tuple[Path, Path]:
     """Trained by two processes, and by this one."""
     folder = tmp_path_factory.mktemp("team")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
-    path = os.pathsep.join([str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
-    ended = subprocess.run(
-        [*command, str(folder / "two"), *ALGORITHMS], capture_output=True, text=True, timeout=600, check=False,
-        env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    train_in_two(folder / "two", *ALGORITHMS)
     train(folder / "one", ALGORITHMS)
     return folder / "two", folder / "one"
 
@@ -52,6 +57,23 @@ def test_two_processes_have_the_losses_and_the_weights_of_one(folders, algorithm
     for name in one_tensors:
         if name.startswith(("network.", "average.")):
             torch.testing.assert_close(two_tensors[name], one_tensors[name], rtol=1e-2, atol=1e-4)
+
+
+def test_hosts_that_do_not_read_the_same_checkpoints_are_told_before_they_part(tmp_path) -> None:
+    train_in_two(tmp_path, "apart")
+    assert CheckpointStore(tmp_path / "0" / "bc").numbers() == [3] and not (tmp_path / "1").exists()
+    for rank, updates in enumerate((3, 0)):
+        said, folder = (tmp_path / f"{rank}.txt").read_text(), tmp_path / str(rank)
+        assert f"this one, {rank + 1} of 2, has made {updates} updates by what it reads in {folder}" in said
+        assert "Put that folder and the data on a disk that all hosts share" in said
+
+
+def test_weights_and_random_states_are_told_apart() -> None:
+    agents = [create_agent(NETWORK, AGENT, seed=0) for _ in range(3)]
+    agents[1].random.random()
+    next(agents[2].network.parameters()).data += 1e-6
+    assert weight_hash(agents[0]) == weight_hash(create_agent(NETWORK, AGENT, seed=0))
+    assert len({weight_hash(agent) for agent in agents}) == 3 and weight_hash(agents[0]) < 2**63
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
