@@ -115,6 +115,9 @@ class AgentConfig:
     advantage_temperature: float = setting(
         3.0, "IQL: inverse temperature of the advantage in the actor's weights", minimum=0.0
     )
+    actor_every: int = setting(
+        1, "updates of the critics for one of the actor, the last of so many (RLPD: 20)", minimum=1
+    )
     policy_std: float = setting(
         0.15,
         "standard deviation of the policy in targets and in the CQL term, normalised actions",

@@ -101,6 +101,8 @@ class Agent(ABC):
         }  # fmt: skip
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if (self.updates + 1 - self.phase_began) % self.config.actor_every:
+            self._leave_actor()
         self.team.average_gradients(self.network.parameters())
         self.optimiser.step()
         with torch.no_grad():
@@ -177,6 +179,11 @@ class Agent(ABC):
         self.updates = self.phase_began = 0
         self.noise.manual_seed(seed)
         self.random = np.random.default_rng(seed)
+
+    def _leave_actor(self) -> None:
+        """Without gradients Adam leaves the actor and its moments as they are."""
+        for parameter in self.network.actor.parameters():
+            parameter.grad = None
 
     def _acting_rate(self) -> float:
         """Share of the new weights in the policy that acts: its span is a tenth of the phase, within its bounds."""
