@@ -59,27 +59,13 @@ class Ours:
 
     def add(self, recording: Recording, offline: bool) -> None:
         """Takes an episode in."""
-        from robofume_policy.dataset import monte_carlo_returns, n_step_targets
         from robofume_policy.replay import EpisodeTransitions
 
-        steps = len(recording.actions)
-        known = np.ones(steps, bool)
-        rewards, discounts, offset = n_step_targets(
-            steps, recording.success, known, self.config.discount, self.config.n_step
-        )
-        returns = monte_carlo_returns(steps, recording.success, self.config.discount)
-        imitation = np.full(steps, float(recording.success), np.float32)
         self.count += 1
-
-        def padded(values: Any) -> Any:
-            return np.concatenate([values, values[:1] * 0])
-
         self.memories[not offline].add(
-            EpisodeTransitions(
-                episode_id=str(self.count), instruction_embedding=np.ones(1, np.float32),
-                images=np.zeros((steps + 1, 0, 0, 3), np.uint8), proprioception=recording.observations,
-                actions=padded(recording.actions), rewards=padded(rewards), discounts=padded(discounts),
-                returns=padded(returns), next_offset=padded(offset), imitation=padded(imitation),
+            EpisodeTransitions.from_arrays(
+                recording.observations, recording.actions, success=recording.success, discount=self.config.discount,
+                n_step=self.config.n_step, episode_id=str(self.count),
             )
         )  # fmt: skip
 

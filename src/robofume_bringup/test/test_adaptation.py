@@ -9,6 +9,7 @@ from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.files import write_atomically
+from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
 from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash
 from robofume_policy.lineage import read_lineage
@@ -68,6 +69,23 @@ def test_a_chain_of_adaptations_keeps_its_lineage(capsys, runs, tmp_path):
         assert nodes["policy"].parameters["checkpoint"] == runs / "dark" / weights
 
 
+def test_prior_data_are_among_the_data_of_the_policy(capsys, runs, tmp_path):
+    dark, bridge = bag(tmp_path / "dark", "dark"), bag(tmp_path / "bridge", "bridge")
+    words = ("--run", "lab", "--runs", runs, "--pretraining-updates", 2, "--prior", bridge.parent, "--again")
+    assert robofume(capsys, "pretrain", *words)[0] == 0
+    code, _, err = adapt(capsys, runs, "dark", dark, "--from", runs / "lab" / "pretrained")
+    assert code == 0, err
+    data = (str(bridge), str(runs / "lab" / "bags" / "demos" / "demos_000.mcap"))
+    first, second = read_lineage(runs / "dark" / "adapted")
+    assert first.target == second.base == data
+    bridge.unlink()
+    code, _, err = adapt(capsys, runs, "darker", dark, "--from", runs / "dark" / "adapted")
+    assert code == 1 and f"gone, such as {bridge}" in err
+    shutil.rmtree(bridge.parent)
+    code, _, err = adapt(capsys, runs, "dim", dark, "--from", runs / "lab" / "pretrained")
+    assert code == 1 and f"gone, such as {bridge.parent}" in err
+
+
 def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):
     dark = bag(tmp_path / "dark", "dark")
     words = (dark, "--from", runs / "lab" / "pretrained")
@@ -122,6 +140,34 @@ def test_an_adapted_policy_is_evaluated_in_the_conditions_of_its_line(capsys, ru
     assert code == 1 and "has the task pot_pick_and_place, this one pot_lid" in err
     code, _, err = robofume(capsys, "evaluate", "--run", "lab", "--runs", runs, "--like", "line")
     assert code == 1 and "no line of adaptations yet" in err
+
+
+def test_a_trial_in_the_condition_of_the_line_is_recorded_under_its_name(capsys, runs, tmp_path):
+    dark = bag(tmp_path / "dark", "dark")
+    condition = ("--set", "sim.variation=1.0", "--set", "sim.variations=[light]", "--seed", 3, "--in-process")
+    assert adapt(capsys, runs, "dark", dark, "--from", runs / "lab" / "pretrained", *condition)[0] == 0
+    words = ("evaluate", "--run", "dark", "--runs", runs, "--weights", "adapted", "--trials", 1)
+    code, out, err = robofume(capsys, *words, "--like", "line")
+    assert code == 0, err
+    assert "Evaluation of the adapted policy as in the run lab: forward" in out
+    (path,) = (runs / "dark" / "evaluations").iterdir()
+    record = json.loads(path.read_text())
+    assert path.name == "adapted_like_lab.json" and record["name"] == "adapted_like_lab"
+    assert (record["weights"], record["like"], record["trials_per_direction"]) == ("adapted", "lab", 1)
+    told = {direction: sum(record[f"{direction}_success"]) for direction in ("forward", "backward")}
+    assert all(len(record[f"{direction}_{what}"]) == 1 for direction in told for what in ("success", "steps", "score"))
+    assert read_lineage(runs / "dark" / "adapted")[-1].scores["earlier_conditions"] == {"lab": told}
+
+    def first_picture(run: str):
+        newest = RunDirectory(runs / run).bag_files("evaluate")[-1]
+        return next(iter(read_episodes(newest))).images[0]
+
+    there = first_picture("dark")
+    assert robofume(capsys, *words)[0] == 0
+    assert (first_picture("dark") != there).any(), "its own light is another"
+    own = ("evaluate", "--run", "lab", "--runs", runs, "--weights", "pretrained", "--trials", 1, "--in-process")
+    assert robofume(capsys, *own)[0] == 0
+    assert (first_picture("lab") == there).all()
 
 
 def test_what_is_missing_is_named(capsys, runs, tmp_path):

@@ -1,4 +1,4 @@
-"""The example in the README of robofume_policy runs as it stands, with fewer updates and trials."""
+"""The examples in the README of robofume_policy run as they stand, with fewer updates and trials."""
 
 import re
 from pathlib import Path
@@ -41,8 +41,24 @@ def demonstrations(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def example(first_words: str) -> str:
+    """The one that begins with these words."""
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (found,) = (code for code in examples if code.startswith(first_words))
+    return found
+
+
 def test_the_example_of_the_policy_package_runs(demonstrations, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert "updates=6000" in example and "trials=50" in example
-    exec(example.replace("updates=6000", "updates=2").replace("trials=50", "trials=2"), {})
+    code = example("import gymnasium")
+    assert "updates=6000" in code and "trials=50" in code
+    exec(code.replace("updates=6000", "updates=2").replace("trials=50", "trials=2"), {})
     assert "of 2 trials succeeded" in capsys.readouterr().out
+
+
+def test_the_example_of_plain_arrays_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = example("import numpy")
+    assert "updates=2000" in code
+    exec(code.replace("updates=2000", "updates=2"), {})
+    action = np.array(capsys.readouterr().out.strip("[]\n").split(), float)
+    assert action.shape == (2,) and (np.abs(action) <= 1.0).all()

@@ -51,7 +51,9 @@ def test_what_a_person_has_judged_since_is_other_data(capsys, run, monkeypatch):
     learnt = {}
 
     def spied(episodes, *arguments, **named):
+        assert iter(episodes) is episodes, "they come one after another, so that memory does not bound them"
         kept = list(episodes)
+        assert all(len(episode.images) == len(episode.actions) + 1 for episode in kept)
         learnt.update({episode.episode_id: episode.outcome for episode in kept})
         return pretrain(kept, *arguments, **named)
 
@@ -64,6 +66,35 @@ def test_what_a_person_has_judged_since_is_other_data(capsys, run, monkeypatch):
     assert code == 1 and "other settings or data" in err
     assert robofume(capsys, *words, "--again")[0] == 0
     assert (learnt["practice-0"], learnt["practice-1"]) == (Outcome.TIMEOUT, Outcome.SUCCESS)
+
+
+def test_the_recorded_data_are_converted_once(capsys, run):
+    words = ["retrain", "--run", run.name, "--runs", run.parent, "--retraining-updates", 1, "--again"]
+
+    def entries() -> set[str]:
+        return {entry.name for entry in (run / "replay").iterdir() if entry.is_dir()}
+
+    assert robofume(capsys, *words, "--first-steps", 20)[0] == 0
+    first = entries()
+    assert robofume(capsys, *words, "--first-steps", 20)[0] == 0
+    assert len(first) == 1 and entries() == first
+    assert robofume(capsys, *words)[0] == 0
+    (whole,) = entries() - first
+    kept = {name: json.loads((run / "replay" / name / "index.json").read_text())["episodes"] for name in entries()}
+    assert {name: len(episodes) for name, episodes in kept.items()} == {first.pop(): 4, whole: 6}
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "retrain"])
+def test_data_that_do_not_fit_the_memory_are_told_and_none_is_forgotten(capsys, run, stage):
+    demos, practice = run / "bags" / "demos" / "demos_000.mcap", run / "bags" / "practice" / "practice_000.mcap"
+    more = {"pretrain": demos, "retrain": practice}[stage]
+    more.unlink()
+    write_episodes(more, [random_episode(n, "more", 8) for n in range(12)])
+    (run / "config.yaml").write_text("task: pot_pick_and_place\nsettings: {replay: {offline_capacity: 100}}\n")
+    code, _, err = robofume(capsys, stage, "--run", run.name, "--runs", run.parent)
+    assert code == 1 and "have more than the 100 steps that the memory holds" in err
+    assert ("--first-steps" in err) == (stage == "retrain")
+    assert not (run / f"{stage}ed").exists()
 
 
 def test_without_practice_it_says_what_comes_first(capsys, run):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from robofume_policy.policy_network import load_policy as load_policy
     from robofume_policy.presets import PRESETS as PRESETS
     from robofume_policy.pretraining import pretrain as pretrain
+    from robofume_policy.replay import EpisodeTransitions as EpisodeTransitions
 
 _MODULES = {
     "adapt": "adaptation",
@@ -29,6 +30,7 @@ _MODULES = {
     "OnlineConfig": "config",
     "PretrainingConfig": "config",
     "ReplayConfig": "config",
+    "EpisodeTransitions": "replay",
     "evaluate": "evaluation",
     "OnlineLearner": "online_learner",
     "load_policy": "policy_network",

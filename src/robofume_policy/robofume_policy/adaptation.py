@@ -16,12 +16,11 @@ import numpy as np
 from robofume_common.action import ActionSpace
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import from_dict, to_dict
-from robofume_data.episode import EpisodeData
 
 from robofume_policy.agents import Agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AdaptationConfig, AgentConfig, NetworkConfig, ReplayConfig
-from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.dataset import Episode, EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.pretraining import Progress, fill_memory, train_offline, use_threads, with_defaults
 from robofume_policy.replay import ReplayMemory, sample_mixed
@@ -37,11 +36,11 @@ MEASURED = 1024
 
 def adapt(
     source: Path | str,
-    base: Iterable[EpisodeData],
-    target: Iterable[EpisodeData],
+    base: Iterable[Episode],
+    target: Iterable[Episode],
     directory: Path | str,
     *,
-    action_space: ActionSpace,
+    action_space: ActionSpace | None = None,
     network: NetworkConfig | None = None,
     agent: Mapping[str, Any] | None = None,
     replay: ReplayConfig | None = None,
@@ -144,7 +143,7 @@ def action_error(agent: Agent, memory: ReplayMemory) -> float:
 
 
 def check_shape(
-    stored: TrainedAgent, network: NetworkConfig | None, action_space: ActionSpace, source: Path | str
+    stored: TrainedAgent, network: NetworkConfig | None, action_space: ActionSpace | None, source: Path | str
 ) -> None:
     """Raises RobofumeError where the policy in `source` cannot be one for this network and these actions."""
     if network is not None:
@@ -155,7 +154,7 @@ def check_shape(
                 f"The policy in {source} has another architecture: {', '.join(other)}. Give these settings with "
                 "--set network.NAME=VALUE or --image-size, or adapt another policy."
             )
-    if to_dict(stored.action_space) != to_dict(action_space):
+    if stored.action_space != action_space:
         raise RobofumeError(
             f"The policy in {source} was trained for other actions than this task's (limits or mask differ): adapt a "
             "policy of a task with the same ones."

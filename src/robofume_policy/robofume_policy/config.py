@@ -24,7 +24,7 @@ class NetworkConfig:
     )
     frozen_model: str = setting("", "directory or hub name of the vision model of the encoder `frozen`")
     frozen_cells: int = setting(3, "places each way whose features are kept of a picture", minimum=1, maximum=16)
-    action_dimension: int = setting(4, "number of unmasked action components", minimum=1, maximum=7)
+    action_dimension: int = setting(4, "number of unmasked action components (of a robot: at most 7)", minimum=1)
     proprioception_dimension: int = setting(7, "number of proprioception values", minimum=1)
     instruction_dimension: int = setting(384, "length of the sentence embedding (MiniLM 384, CLIP 512)", minimum=1)
     instruction_features: int = setting(16, "size of the learnt projection of the sentence embedding", minimum=1)
@@ -114,6 +114,9 @@ class AgentConfig:
     expectile: float = setting(0.7, "IQL: expectile of the value of states", minimum=0.5, maximum=0.999)
     advantage_temperature: float = setting(
         3.0, "IQL: inverse temperature of the advantage in the actor's weights", minimum=0.0
+    )
+    actor_every: int = setting(
+        1, "updates of the critics for one of the actor, the last of so many (RLPD: 20)", minimum=1
     )
     policy_std: float = setting(
         0.15,

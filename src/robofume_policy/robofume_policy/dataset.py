@@ -1,4 +1,6 @@
-"""From recorded or just-ended episodes to transitions: the rewards of the whole suite are made here."""
+"""From recorded or just-ended episodes to transitions: what is learnt from them, and with which rewards."""
+
+from dataclasses import replace
 
 import numpy as np
 from robofume_common.action import ActionSpace
@@ -8,14 +10,20 @@ from robofume_data.episode import EpisodeData
 
 from robofume_policy.config import NetworkConfig
 from robofume_policy.encoder import seen
+from robofume_policy.fitting import check_transitions
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.replay import EpisodeTransitions
+from robofume_policy.returns import monte_carlo_returns, n_step_targets, padded
+
+Episode = EpisodeData | EpisodeTransitions
+"""What can be learnt from: recorded by a robot, or of plain arrays (`EpisodeTransitions.from_arrays`)."""
 
 
 class EpisodeConverter:
-    """Turns `EpisodeData` into `EpisodeTransitions`.
+    """Turns `EpisodeData` into `EpisodeTransitions`; those of plain arrays pass through, with what the policy sees.
 
     Raises RobofumeError where the actions or an episode's parts (`EpisodeData.validate`) do not fit the networks.
+    Without an `action_space` there is no robot: the actions of arrays are normalised already.
 
     A step costs -1. The transition into `success_index` has reward 0 and ends the episode; what came after it is
     dropped. An episode without success never ends for the critic: its last value is bootstrapped, and its
@@ -30,12 +38,12 @@ class EpisodeConverter:
     def __init__(
         self,
         network: NetworkConfig,
-        action_space: ActionSpace,
+        action_space: ActionSpace | None,
         language: InstructionEncoder,
         discount: float,
         n_step: int,
     ) -> None:
-        if action_space.dimension != network.action_dimension:
+        if action_space is not None and action_space.dimension != network.action_dimension:
             raise RobofumeError(
                 f"The action space has {action_space.dimension} components, but the network's action_dimension is "
                 f"{network.action_dimension}: set the one or the other."
@@ -46,13 +54,21 @@ class EpisodeConverter:
         self.discount = discount
         self.n_step = n_step
 
-    def __call__(self, episode: EpisodeData) -> EpisodeTransitions | None:
+    def __call__(self, episode: Episode) -> EpisodeTransitions | None:
         """Convert one episode; None if there is nothing to learn from (aborted, a nudge, no action, of unknown
         outcome and without a known verdict).
 
         Raises RobofumeError if its images have another size than the policy's, one of its cameras is missing, or its
         sentence's embedding has another length than the network takes.
         """
+        if isinstance(episode, EpisodeTransitions):
+            check_transitions(episode, self.network, self.discount, self.n_step)
+            features = self.network.encoder == "frozen" and episode.images.ndim == 2
+            return episode if features else replace(episode, images=seen(self.network, episode.images))
+        if self.action_space is None:
+            raise RobofumeError(
+                f"Episode {episode.episode_id} holds a robot's physical actions: give their action_space."
+            )
         episode.validate()
         self._check(episode)
         success = episode.outcome == Outcome.SUCCESS
@@ -71,11 +87,11 @@ class EpisodeConverter:
             instruction_embedding=self._embedding(episode.instruction),
             images=seen(self.network, self._pictures(episode, last + 1)),
             proprioception=episode.proprioception[: last + 1].astype(np.float32),
-            actions=_pad(np.clip(actions, -1.0, 1.0)),
-            rewards=_pad(rewards),
-            discounts=_pad(discounts),
-            returns=_pad(monte_carlo_returns(last, success, self.discount)),
-            next_offset=_pad(next_offset),
+            actions=padded(np.clip(actions, -1.0, 1.0)),
+            rewards=padded(rewards),
+            discounts=padded(discounts),
+            returns=padded(monte_carlo_returns(last, success, self.discount)),
+            next_offset=padded(next_offset),
             imitation=np.full(last + 1, float(success), np.float32),
         )
 
@@ -121,6 +137,11 @@ class EpisodeConverter:
         return np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0]
 
 
+def is_undecided(episode: Episode) -> bool:
+    """Whether nobody knows how a recorded episode ended."""
+    return isinstance(episode, EpisodeData) and episode.outcome == Outcome.UNKNOWN
+
+
 def known_transitions(episode: EpisodeData) -> np.ndarray:
     """Which transitions (N,) bool of an episode without success have a known reward.
 
@@ -132,41 +153,3 @@ def known_transitions(episode: EpisodeData) -> np.ndarray:
     if episode.outcome == Outcome.UNKNOWN or known.any():
         return known
     return np.ones(len(known), bool)
-
-
-def monte_carlo_returns(steps: int, success: bool, discount: float) -> np.ndarray:
-    """Return-to-go (steps,) of an episode of cost 1 a step: -(1 - g^m) / (1 - g) with m costs still to come."""
-    if not success:
-        return np.full(steps, -1.0 / (1.0 - discount), np.float32)
-    costs = np.arange(steps - 1, -1, -1)
-    return (-(1.0 - discount**costs) / (1.0 - discount)).astype(np.float32)
-
-
-def n_step_targets(
-    steps: int, success: bool, known: np.ndarray, discount: float, n_step: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rewards, bootstrap discounts and next offsets (steps,) of n-step transitions.
-
-    A window is cut short at the end of the episode and before a transition of unknown reward; a transition of
-    unknown reward begins none.
-    """
-    rewards = np.zeros(steps, np.float32)
-    discounts = np.zeros(steps, np.float32)
-    offset = np.zeros(steps, np.int32)
-    running = known.copy()
-    for k in range(n_step):
-        index = np.arange(steps) + k
-        inside = index < steps
-        running = running & inside & known[np.minimum(index, steps - 1)]
-        cost = np.where(success & (index == steps - 1), 0.0, -1.0)
-        rewards += np.where(running, discount**k * cost, 0.0).astype(np.float32)
-        offset += running
-    ends = np.arange(steps) + offset == steps
-    discounts[:] = np.where(success & ends, 0.0, discount**offset)
-    discounts[offset == 0] = 0.0
-    return rewards, discounts, offset
-
-
-def _pad(values: np.ndarray) -> np.ndarray:
-    """Append a row of zeros: the last observation begins no transition."""
-    return np.concatenate([values, np.zeros_like(values[:1])])

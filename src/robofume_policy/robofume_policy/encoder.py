@@ -94,21 +94,27 @@ def _cells(images: Tensor) -> Tensor:
     return words.view(batch, height // STEM, width // STEM, -1).view(torch.uint8)
 
 
-def random_shift(images: np.ndarray, largest: int, random: np.random.Generator) -> np.ndarray:
+def random_shift(
+    images: np.ndarray, largest: int, random: np.random.Generator, rows: slice | None = None
+) -> np.ndarray:
     """Shift each image by up to `largest` pixels each way, repeating its edge (DrQ, arXiv 2004.13649).
 
     `images` is (B, H, W, 3 * cameras) uint8, each camera's picture shifted for itself; the result is a new array of the
-    same shape. Features are left as they are.
+    same shape. Features are left as they are. With `rows` only those are shifted and returned, in the way in which they
+    would be among all.
     """
+    chosen = images if rows is None else images[rows]
     if largest == 0 or images.size == 0 or images.ndim != 4:
-        return images
+        return chosen
     if images.shape[-1] > RGB:
         pictures = np.split(images, images.shape[-1] // RGB, axis=-1)
-        return np.concatenate([random_shift(picture, largest, random) for picture in pictures], axis=-1)
-    batch, height, width, channels = images.shape
-    padded = np.pad(images, ((0, 0), (largest, largest), (largest, largest), (0, 0)), mode="edge")
-    b, y, x, c = padded.strides
+        return np.concatenate([random_shift(picture, largest, random, rows) for picture in pictures], axis=-1)
     count = 2 * largest + 1
+    shift = random.integers(0, count, (2, len(images)))
+    if rows is not None:
+        shift = shift[:, rows]
+    batch, height, width, channels = chosen.shape
+    padded = np.pad(chosen, ((0, 0), (largest, largest), (largest, largest), (0, 0)), mode="edge")
+    b, y, x, c = padded.strides
     windows = as_strided(padded, (batch, count, count, height, width, channels), (b, y, x, y, x, c), writeable=False)
-    shift = random.integers(0, count, (2, batch))
     return windows[np.arange(batch), shift[0], shift[1]]

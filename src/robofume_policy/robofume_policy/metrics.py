@@ -147,8 +147,8 @@ class _Curves:
         self._file = open(folder / name, "wb")  # noqa: SIM115  closed by `close`
         self._writer = RecordWriter(self._file)
         self._add(file_version="brain.Event:2")
-        if resume_from:
-            self._add(step=resume_from, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+        if resume_from:  # TensorBoard forgets that step and those after it: the row of `resume_from` itself stays
+            self._add(step=resume_from + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def _add(self, **content: Any) -> None:
         self._writer.write(self._messages[0](wall_time=time.time(), **content).SerializeToString())

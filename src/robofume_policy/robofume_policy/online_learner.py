@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from robofume_common.errors import RobofumeError
-from robofume_data.episode import EpisodeData
 
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
-from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.dataset import Episode, EpisodeConverter
 from robofume_policy.entry_journal import EntryJournal
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.novelty import NoveltyBonus
@@ -80,7 +79,7 @@ class OnlineLearner:
     def from_pretrained(
         cls,
         directory: Path | str,
-        offline_episodes: Iterable[EpisodeData],
+        offline_episodes: Iterable[Episode],
         config: OnlineConfig | None = None,
         replay: ReplayConfig | None = None,
         agent: AgentConfig | None = None,
@@ -152,7 +151,7 @@ class OnlineLearner:
         """
         return min(self.updates_due(), most, *(number - self.updates % number for number in due_every))
 
-    def add_episode(self, episode: EpisodeData) -> int:
+    def add_episode(self, episode: Episode) -> int:
         """Take in an ended episode; returns its number of transitions (0: not used, or held already)."""
         transitions = self._converter(episode)
         return 0 if transitions is None else self._take(transitions)
@@ -162,7 +161,7 @@ class OnlineLearner:
         """Of practice: in the memory, and those that wait to enter it while updates are repeated."""
         return self.online.episodes + len(self._waiting)
 
-    def read_back(self, episodes: Iterable[EpisodeData]) -> None:
+    def read_back(self, episodes: Iterable[Episode]) -> None:
         """Take in what was practised before `restore`, in the order and at the updates in which it entered then.
 
         An episode that the journal does not know (its line was lost with the power) enters after all that it knows;

@@ -17,7 +17,7 @@ from torch import Tensor
 from robofume_policy.config import NetworkConfig
 from robofume_policy.encoder import seen
 from robofume_policy.exploration import Exploration, Explorer
-from robofume_policy.fitting import check_tensors
+from robofume_policy.fitting import OBSERVED, check_observations, check_tensors
 from robofume_policy.networks import Policy
 
 
@@ -71,7 +71,7 @@ class ActingPolicy:
 
     def act(
         self,
-        image: np.ndarray,
+        image: np.ndarray | None,
         proprioception: np.ndarray,
         instruction_embedding: np.ndarray,
         deterministic: bool = True,
@@ -79,31 +79,44 @@ class ActingPolicy:
     ) -> np.ndarray:
         """Return the normalised action (A,) float32 in [-1, 1] for one observation.
 
-        `image` (H, W, 3 * cameras) uint8 as `NetworkConfig.image_shape` says, `proprioception` (7,),
-        `instruction_embedding` (D,) as given by `language.InstructionEncoder`. With `deterministic=False` the policy
-        explores, by numbers from `random`. Raises RobofumeError on an image of another size or of another number of
-        cameras. A policy without an encoder looks at none.
+        `image` (H, W, 3 * cameras) uint8 as `NetworkConfig.image_shape` says, `proprioception` (P,),
+        `instruction_embedding` (D,) as given by `language.InstructionEncoder`. A policy without an encoder looks at no
+        image; None will do. With `deterministic=False` the policy explores, by numbers from `random`.
+
+        Raises RobofumeError on an image of another size or of another number of cameras, and on numbers of another
+        shape or that are not finite.
         """
-        size, *_, channels = shape = self.config.image_shape
-        if self.config.encoder != "none" and (image.shape != shape or image.dtype != np.uint8):
-            raise RobofumeError(
-                f"The policy needs images of {size}x{size}x{channels} uint8 and was given {image.shape} {image.dtype}: "
-                f"{self._advice(image)}."
-            )
+        given = {
+            "images": np.ascontiguousarray(self._seen(image)),
+            "proprioception": np.asarray(proprioception, np.float32)[None],
+            "instructions": np.asarray(instruction_embedding, np.float32)[None],
+        }
+        check_observations(given, self.config, self.network.encoder.output_dimension)
         with torch.inference_mode():
-            mean = self.network(
-                torch.from_numpy(np.ascontiguousarray(seen(self.config, image[None]))),
-                torch.as_tensor(proprioception, dtype=torch.float32)[None],
-                torch.as_tensor(instruction_embedding, dtype=torch.float32)[None],
-            )[0].numpy()
+            mean = self.network(*(torch.from_numpy(given[name]) for name in OBSERVED))[0].numpy()
         if deterministic:
             return mean
         if random is None:
             raise ValueError("act(deterministic=False) needs a random generator")
         return self.explorer(mean, random)
 
-    def _advice(self, image: np.ndarray) -> str:
+    def _seen(self, image: np.ndarray | None) -> np.ndarray:
+        """What the encoder is given of an image, (1, ...). Raises RobofumeError where it does not fit."""
+        if self.config.encoder == "none":
+            return np.zeros((1, 0, 0, 3), np.uint8)
+        size, *_, channels = shape = self.config.image_shape
+        if image is None or image.shape != shape or image.dtype != np.uint8:
+            shown = "none" if image is None else f"{image.shape} {image.dtype}"
+            raise RobofumeError(
+                f"The policy needs images of {size}x{size}x{channels} uint8 and was given {shown}: "
+                f"{self._advice(image)}."
+            )
+        return seen(self.config, image[None])
+
+    def _advice(self, image: np.ndarray | None) -> str:
         """What to do about an image that does not fit."""
+        if image is None:
+            return "give it the camera's picture"
         if image.ndim == 3 and image.shape[:2] == self.config.image_shape[:2] and self.config.further_cameras:
             return f"it sees the first camera's picture and then those of {', '.join(self.config.further_cameras)}"
         return "set the camera's policy image size to the one the policy was trained with"

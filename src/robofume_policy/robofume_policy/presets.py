@@ -34,32 +34,33 @@ _CAL_QL = replace(
     _PLAIN, algorithm="cal_ql", conservative_weight_offline=5.0, conservative_weight_online=5.0, conservative_gap=-1.0,
     sampled_actions=10, max_target_backup=True, importance_sampling=True,
 )  # fmt: skip
-"""The weight is that of the paper's AntMaze (Adroit: 1), without its Lagrange multiplier (gap 0.8)."""
+"""The weight is that of the paper's AntMaze (Adroit: 1), fixed."""
 
 PAPER_CAL_QL = Preset(
     network=NetworkConfig(critics=2),
-    agent=_CAL_QL,
+    agent=replace(_CAL_QL, conservative_gap=0.8),
     replay=ReplayConfig(offline_fraction=0.5),
     pretraining=PretrainingConfig(updates=1_000_000),
     online=OnlineConfig(updates_per_step=1.0),
 )
-"""Cal-QL (arXiv 2303.05479) as in AntMaze. Not here: a step size of its own for the actor (paper: 1e-4), critics of
-four layers, a learnt deviation of the policy."""
+"""Cal-QL (arXiv 2303.05479) as in AntMaze: a learnt multiplier holds the CQL term at 0.8 a critic, and the weight 5 is
+the pace at which it does. Not here: a step size of its own for the actor (paper: 1e-4), critics of four layers, a
+learnt deviation of the policy."""
 
 RLPD = Preset(
     network=NetworkConfig(critics=10),
     agent=replace(
         _PLAIN, algorithm="cql", conservative_weight_offline=0.0, conservative_weight_online=0.0, sampled_actions=1,
-        critic_subset=2,
+        critic_subset=2, actor_every=20,
     ),
     replay=ReplayConfig(offline_fraction=0.5),
     pretraining=PretrainingConfig(updates=1),
     online=OnlineConfig(updates_per_step=20.0),
 )  # fmt: skip
 """RLPD (arXiv 2302.02948): ten critics with LayerNorm, which all critics here have, half of each batch recorded data,
-20 updates a step, targets of two critics drawn at random (REDQ). It has no offline phase; here that phase makes one
-update, the least there is. Not here: the entropy in the targets (see above), and actor updates that are rarer than the
-critics'."""
+20 updates a step and the last of them the actor's too, targets of two critics drawn at random (REDQ). It has no
+offline phase; here that phase makes one update, the least there is. Not here: the entropy in the targets (see
+above)."""
 
 WSRL = Preset(
     network=NetworkConfig(critics=10),
@@ -69,7 +70,8 @@ WSRL = Preset(
     online=OnlineConfig(updates_per_step=4.0, warm_up_steps=5000),
 )
 """WSRL: Cal-QL offline; then 5000 steps with the frozen policy, and learning from practice alone without the
-conservative term, ten critics, 4 updates a step. Not here: the entropy of soft actor-critic (see above)."""
+conservative term, ten critics, 4 updates a step, each of them the actor's too. Not here: the entropy of soft
+actor-critic (see above)."""
 
 PRESETS = {"paper_cal_ql": PAPER_CAL_QL, "rlpd": RLPD, "wsrl": WSRL}
 """By name."""

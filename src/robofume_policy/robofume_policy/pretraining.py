@@ -1,5 +1,7 @@
 """The offline phase: from recorded episodes to a policy that is ready to practise."""
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -8,16 +10,14 @@ from typing import Any
 
 import torch
 from robofume_common.action import ActionSpace
-from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
-from robofume_data.episode import EpisodeData
 from torch import Tensor
 
-from robofume_policy.agents import create_agent
+from robofume_policy.agents import Agent, create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, PretrainingConfig, ReplayConfig
-from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.metrics import UPDATES_PER_SECOND, MetricsWriter, check_finite, update_rate
 from robofume_policy.replay import Batch, ReplayMemory
@@ -32,14 +32,14 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def fill_memory(
-    episodes: Iterable[EpisodeData],
+    episodes: Iterable[Episode],
     converter: EpisodeConverter,
     capacity: int,
     times: Mapping[str, int] | None = None,
     name: str = "recorded data",
     cache: ReplayCache | None = None,
 ) -> ReplayMemory:
-    """Put recorded episodes into a memory; those whose id is in `times` are drawn so many times as often.
+    """Put episodes into a memory; those whose id is in `times` are drawn so many times as often.
 
     `name` is what the data are called in the error. With a `cache` of their bags the memory is mapped from there, and
     `episodes` are asked for only where it does not have them yet. Raises RobofumeError if there is nothing in them to
@@ -52,7 +52,7 @@ def fill_memory(
         memory, undecided = ReplayMemory(capacity), 0
         for episode in episodes:
             transitions = converter(episode)
-            undecided += transitions is None and episode.outcome == Outcome.UNKNOWN
+            undecided += transitions is None and is_undecided(episode)
             if transitions is not None and transitions.episode_id not in memory:
                 memory.add(transitions, (times or {}).get(transitions.episode_id, 1))
     left_out = f"{undecided} episodes are left out, since nobody knows how they ended or how any of their steps is"
@@ -66,10 +66,10 @@ def fill_memory(
 
 
 def pretrain(
-    episodes: Iterable[EpisodeData],
+    episodes: Iterable[Episode],
     directory: Path | str,
     *,
-    action_space: ActionSpace,
+    action_space: ActionSpace | None = None,
     network: NetworkConfig | None = None,
     agent: AgentConfig | None = None,
     replay: ReplayConfig | None = None,
@@ -84,12 +84,13 @@ def pretrain(
 ) -> TrainedAgent:
     """Train an agent on `episodes` for `config.updates` updates, with checkpoints in `directory`.
 
-    `times`, `cache`: see `fill_memory`. `data` says in plain values which data these are; like the settings it is kept
-    with the checkpoints. Killed and called again with the same arguments, it continues from its newest checkpoint and
-    ends with the same weights, bit for bit on a CPU, with a cache or without. Inside `team.joined()`, in processes that
-    `torchrun` started, they share every batch, and the first one writes. Raises RobofumeError if `directory` holds a
-    training with other settings, actions, language or data, where `config.device` is not there, or where the losses are
-    no longer finite.
+    `action_space` is that of the robot that recorded them; episodes of plain arrays need none
+    (`EpisodeTransitions.from_arrays`). `times`, `cache`: see `fill_memory`. `data` says in plain values which data
+    these are; like the settings it is kept with the checkpoints. Killed and called again with the same arguments, it
+    continues from its newest checkpoint and ends with the same weights, bit for bit on a CPU, with a cache or without.
+    Inside `team.joined()`, in processes that `torchrun` started, they share every batch, and the first one writes.
+    Raises RobofumeError if `directory` holds a training with other settings, actions, language or data, where
+    `config.device` is not there, or where the losses are no longer finite.
     """
     network, agent = network or NetworkConfig(), agent or AgentConfig()
     replay, config = replay or ReplayConfig(), config or PretrainingConfig()
@@ -148,9 +149,11 @@ def train_offline(
 ) -> None:
     """Update until there are `config.updates`, on batches from `draw`, with metrics and checkpoints on the way.
 
-    `about` is kept with the state of every checkpoint. Raises RobofumeError where the losses are no longer finite.
+    `about` is kept with the state of every checkpoint. Raises RobofumeError where the losses are no longer finite, or
+    where the processes of a team do not begin alike.
     """
     learner = trained.agent
+    check_alike(learner, store.directory)
     leads = learner.team.rank == 0
     writer = None
     if metrics_directory is not None and leads:
@@ -177,6 +180,30 @@ def train_offline(
             began += time.monotonic() - asked
     if writer is not None:
         writer.close()
+
+
+def check_alike(learner: Agent, directory: Path) -> None:
+    """Raises RobofumeError where the processes that train together begin with other weights: each would average in what
+    the others never had, and the first one's checkpoints would hold none of it.
+
+    They do where only the host of the first one, which writes the checkpoints, has those in `directory`.
+    """
+    team = learner.team
+    if team.size > 1 and not team.agree((learner.updates, weight_hash(learner)), learner.device):
+        raise RobofumeError(
+            f"The processes that train together do not begin alike; this one, {team.rank + 1} of {team.size}, has made "
+            f"{learner.updates} updates by what it reads in {directory}. Put that folder and the data on a disk that "
+            "all hosts share, or copy them to every host, and start all processes again."
+        )
+
+
+def weight_hash(learner: Agent) -> int:
+    """63 bits that tell its weights, the optimiser's state and the random ones from others."""
+    tensors, state = learner.state_dict()
+    content = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        content.update(name.encode() + value.contiguous().numpy().tobytes())
+    return int.from_bytes(content.digest()[:8], "big") >> 1
 
 
 def with_defaults(settings: Any) -> Any:

@@ -18,6 +18,7 @@ from robofume_data.episode import EpisodeData
 from torch import Tensor, nn
 
 from robofume_policy.config import NetworkConfig, ProgressConfig
+from robofume_policy.dataset import Episode
 from robofume_policy.encoder import create_encoder, random_shift
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.networks import InputNormaliser, StateFeatures
@@ -106,9 +107,17 @@ class ProgressPotential:
         self._shown: list[_Shown] = []
         self._instructions: dict[tuple[str, int], str] = {}
 
-    def noting(self, episodes: Iterable[EpisodeData]) -> Iterator[EpisodeData]:
-        """The same recorded episodes; on their way into a memory the successes among them are noted for `fit`."""
+    def noting(self, episodes: Iterable[Episode]) -> Iterator[EpisodeData]:
+        """The same recorded episodes; on their way into a memory the successes among them are noted for `fit`.
+
+        Raises RobofumeError at one of plain arrays.
+        """
         for episode in episodes:
+            if not isinstance(episode, EpisodeData):
+                raise RobofumeError(
+                    "Progress is learnt from recorded episodes, which say their task and direction, and not from plain "
+                    "arrays: set progress_weight to 0."
+                )
             self._instructions.setdefault((episode.task, int(episode.direction)), episode.instruction)
             if episode.outcome == Outcome.SUCCESS and episode.success_index > 0:
                 self._shown.append(_Shown(episode.episode_id, episode.task, int(episode.direction)))

@@ -4,18 +4,17 @@ Images are kept once per step, as uint8; an n-step transition holds only the dis
 Episodes enter when they have ended, because Monte-Carlo returns exist only then.
 """
 
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from robofume_policy.disk_array import DiskArray
-
-Array = np.ndarray[Any, Any]
+from robofume_policy.plain_arrays import Array, fields_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,41 @@ class EpisodeTransitions:
         """Number of transitions that begin in this episode."""
         return int(np.count_nonzero(self.next_offset))
 
+    @classmethod
+    def from_arrays(
+        cls,
+        observations: Array,
+        actions: Array,
+        *,
+        discount: float,
+        n_step: int,
+        success: bool | None = None,
+        rewards: Array | None = None,
+        terminated: bool | None = None,
+        images: Array | None = None,
+        instruction_embedding: Array | None = None,
+        episode_id: str = "",
+    ) -> "EpisodeTransitions":
+        """An episode of plain arrays, without a robot: `pretrain`, `adapt` and `OnlineLearner` learn from such too.
+
+        `observations` (N+1, P), what the policy is given as its proprioception; `actions` (N, A) in [-1, 1]; `discount`
+        and `n_step` of the agent. `images` (N+1, H, W, 3 * cameras) uint8, for a policy with an encoder.
+        `instruction_embedding` (D,); without one it is 1, for `NetworkConfig(instruction_dimension=1)`. An episode
+        without an id is named after its content, so that the same arrays twice are one episode.
+
+        `success` says whether the last observation is one: a step costs 1, and the one into the success nothing.
+        Otherwise `rewards` (N,), and `terminated`, whether nothing comes after the last observation; one that was cut
+        off is bootstrapped (see `returns_to_go`). Beside rewards `success` only says whether behaviour cloning may copy
+        the actions (not told: no).
+
+        Raises RobofumeError where it is not told how good the steps are, where an array is empty, of another shape or
+        holds numbers that are not finite, or where actions are not normalised.
+        """
+        arrays = fields_of(
+            observations, actions, discount, n_step, success, rewards, terminated, images, instruction_embedding
+        )
+        return cls(episode_id or _name_of(arrays), **arrays)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -63,6 +97,14 @@ class Batch:
         """Put two batches after one another."""
         names = [field.name for field in fields(Batch)]
         return Batch(**{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names})
+
+
+def _name_of(arrays: Mapping[str, Array]) -> str:
+    """An id that follows from the content."""
+    content = hashlib.sha256()
+    for array in arrays.values():
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()[:16]
 
 
 STORED = ("images", "proprioception", "actions", "rewards", "discounts", "returns", "next_offset", "imitation")

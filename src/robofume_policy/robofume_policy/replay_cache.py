@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
-from robofume_data.episode import EpisodeData
 from robofume_data.labels import labels_hash
 
-from robofume_policy.dataset import EpisodeConverter
+from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided
 from robofume_policy.disk_array import check_room
 from robofume_policy.replay import STORED, Array, EpisodeTransitions, ReplayMemory
 
@@ -48,15 +46,16 @@ class Filled:
 
 
 class ReplayCache:
-    """The cache in `folder` for the episodes of `bags`, in this order."""
+    """The cache in `folder` for the episodes of `bags`, in this order; `part` says which of them, where not all."""
 
-    def __init__(self, folder: str | Path, bags: Sequence[str | Path]) -> None:
+    def __init__(self, folder: str | Path, bags: Sequence[str | Path], part: str = "") -> None:
         self._folder = Path(folder)
+        self._part = {"part": part} if part else {}
         self._bags = [Path(bag).resolve() for bag in bags]
 
     def memory(
         self,
-        episodes: Iterable[EpisodeData],
+        episodes: Iterable[Episode],
         converter: EpisodeConverter,
         capacity: int,
         times: Mapping[str, int] | None = None,
@@ -67,11 +66,12 @@ class ReplayCache:
             "version": VERSION,
             "bags": [_state(bag) for bag in self._bags],
             "network": to_dict(converter.network),
-            "actions": to_dict(converter.action_space),
+            "actions": to_dict(converter.action_space) if converter.action_space is not None else None,
             "language": converter.language.model_name,
             "discount": converter.discount,
             "n_step": converter.n_step,
             "capacity": capacity,
+            **self._part,
         }
         place = self._folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         found = _mapped(place, times or {})
@@ -130,7 +130,7 @@ def _is_current(entry: Path) -> bool:
 def _build(
     place: Path,
     described: Mapping[str, Any],
-    episodes: Iterable[EpisodeData],
+    episodes: Iterable[Episode],
     converter: EpisodeConverter,
     capacity: int,
 ) -> None:
@@ -147,7 +147,7 @@ def _build(
             files: dict[str, IO[bytes]] = {}
             for episode in episodes:
                 transitions = converter(episode)
-                undecided += transitions is None and episode.outcome == Outcome.UNKNOWN
+                undecided += transitions is None and is_undecided(episode)
                 if transitions is None or transitions.episode_id in ring:
                     continue
                 ring.add(_without_contents(transitions))

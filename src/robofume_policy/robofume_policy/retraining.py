@@ -5,10 +5,17 @@ throws it away and trains a new, pessimistic one from scratch, offline, on the r
 practice, with the reward of the task alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from robofume_common.enums import Outcome
 from robofume_data.episode import EpisodeData
+
+
+def without_pictures(episodes: Iterable[EpisodeData]) -> Iterator[EpisodeData]:
+    """The same episodes, of which many fit into memory: their pictures are (0, H, W, 3)."""
+    for episode in episodes:
+        yield replace(episode, images=episode.images[:0].copy(), further_images={})
 
 
 def first_steps(episodes: Iterable[EpisodeData], steps: int) -> list[EpisodeData]:

@@ -6,7 +6,7 @@ all processes, and the losses are those of one process with the whole batch.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,6 +44,15 @@ class Team:
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a detached `value` over all processes."""
         return value if self.size == 1 else self.total(value) / self.size
+
+    def agree(self, numbers: Sequence[int], device: torch.device) -> bool:
+        """Whether all processes have the same `numbers`, of at most 63 bits; the answer is the same in all of them."""
+        if self.size == 1:
+            return True
+        own = torch.tensor(numbers, dtype=torch.int64, device=device)
+        everyone = [torch.empty_like(own) for _ in range(self.size)]
+        distributed.all_gather(everyone, own)
+        return all(torch.equal(everyone[0], other) for other in everyone)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace every gradient by its mean over all processes, in one message."""

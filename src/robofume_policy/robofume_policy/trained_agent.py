@@ -17,21 +17,21 @@ from robofume_policy.policy_network import architecture_hash, serialise_policy
 
 @dataclass
 class TrainedAgent:
-    """Agent, action space and language model."""
+    """Agent, action space (None where it learnt from plain arrays, without a robot) and language model."""
 
     agent: Agent
-    action_space: ActionSpace
+    action_space: ActionSpace | None
     language: str
 
     @property
     def exploration(self) -> Exploration:
         """What the policy adds to its actions when it acts."""
-        config, mask = self.agent.config, self.action_space.mask
+        config, mask = self.agent.config, self.action_space.mask if self.action_space else None
         return Exploration(
             config.exploration_std,
             config.exploration_correlation,
             config.exploration_gripper_flip,
-            sum(mask[:GRIPPER]) if mask[GRIPPER] else -1,
+            sum(mask[:GRIPPER]) if mask and mask[GRIPPER] else -1,
         )
 
     def weights(self) -> tuple[bytes, str]:
@@ -51,7 +51,7 @@ class TrainedAgent:
         return tensors, {
             "network": to_dict(self.agent.network_config),
             "agent": to_dict(self.agent.config),
-            "action_space": to_dict(self.action_space),
+            "action_space": to_dict(self.action_space) if self.action_space else None,
             "language": self.language,
             "agent_state": state,
         }
@@ -73,6 +73,7 @@ class TrainedAgent:
             network = from_dict(NetworkConfig, state["network"])
             agent = create_agent(network, config or from_dict(AgentConfig, state["agent"]), seed, device)
             agent.load_state_dict(tensors, state["agent_state"])
-            return cls(agent, from_dict(ActionSpace, state["action_space"]), state["language"])
+            space = state["action_space"]
+            return cls(agent, None if space is None else from_dict(ActionSpace, space), state["language"])
         except (KeyError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise RobofumeError(f"The checkpoint was made by another version of the policy: {error}") from error

@@ -76,6 +76,8 @@ def policy_from_checkpoint(
         raise RobofumeError(f"There is no policy checkpoint in {directory}: run `robofume pretrain` first.")
     _, tensors, state = checkpoint
     trained = TrainedAgent.from_state_dict(tensors, state)
+    if trained.action_space is None:
+        raise RobofumeError(f"The policy in {directory} learnt from plain arrays and not from a robot: pre-train one.")
     if trained.action_space != action_space:
         raise RobofumeError(
             f"The policy in {directory} was trained for {trained.action_space}, but the task has {action_space}: "

@@ -335,6 +335,11 @@ def test_what_an_algorithm_does_not_have_is_refused(algorithm: str) -> None:
     create_agent(NETWORK, replace(AGENT, algorithm=algorithm), seed=0)
 
 
+def test_cloning_has_no_critics_to_update_more_often() -> None:
+    with pytest.raises(RobofumeError, match=r"bc trains no critics .* leave actor_every at 1"):
+        create_agent(NETWORK, replace(AGENT, algorithm="bc", actor_every=2), seed=0)
+
+
 def test_an_entropy_that_pays_for_never_finishing_is_refused() -> None:
     wide = replace(AGENT, policy_std=0.5, entropy_backup=0.6)  # entropy 1.45
     create_agent(NETWORK, wide, seed=0)
@@ -402,6 +407,29 @@ def test_a_multiplier_is_neither_invented_nor_dropped(had: float, gets: float, a
     saved = create_agent(NETWORK, replace(AGENT, conservative_gap=had), seed=0).state_dict()
     with pytest.raises(RobofumeError, match=advice):
         create_agent(NETWORK, replace(AGENT, conservative_gap=gets), seed=0).load_state_dict(*saved)
+
+
+@pytest.mark.parametrize("algorithm", ["cal_ql", "iql"])
+def test_the_actor_may_be_updated_more_rarely_than_the_critics(algorithm: str) -> None:
+    agent = create_agent(NETWORK, replace(AGENT, algorithm=algorithm, actor_every=3), seed=0)
+    agent.update(random_batch())
+    agent.use_phase(online=True)  # of which the counting begins anew
+    changed = {"actor": [], "critics": [], "encoder": []}
+    for number in range(7):
+        before = {name: value.clone() for name, value in agent.network.state_dict().items()}
+        agent.update(random_batch(seed=number))
+        after = agent.network.state_dict()
+        for part, seen in changed.items():
+            seen.append(any((after[name] != before[name]).any() for name in before if name.startswith(f"{part}.")))
+    assert changed == {"actor": [False, False, True] * 2 + [False], "critics": [True] * 7, "encoder": [True] * 7}
+
+    resumed = create_agent(NETWORK, agent.config, seed=5)
+    resumed.use_phase(online=True)
+    resumed.load_state_dict(*agent.state_dict())
+    for number in range(3):
+        agent.update(random_batch(seed=number))
+        resumed.update(random_batch(seed=number))
+    assert all(torch.equal(value, resumed.state_dict()[0][name]) for name, value in agent.state_dict()[0].items())
 
 
 def test_the_average_trails_the_network() -> None:

@@ -16,6 +16,9 @@ from robofume_policy.checkpoint import (
     write_version,
 )
 from robofume_policy.metrics import UPDATES_PER_SECOND, MetricsMean, MetricsWriter, read_metrics
+from robofume_policy.pretraining import pretrain
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_policy_learning_pipeline import AGENT, NETWORK, SPACE, UPDATES, make_episode
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:
@@ -141,7 +144,37 @@ def test_metrics_keep_their_columns_and_drop_rows_after_the_resumed_update(tmp_p
         {"updates": 20.0, "losses/b": 10.0},
         {"updates": 25.0, "losses/a": 1.0, "losses/b": 2.0},
     ]
-    assert list((tmp_path / "tensorboard" / "practice").glob("events*"))
+
+
+def curves(folder) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows of the files in a folder: (update, value) of each tag."""
+    read = EventAccumulator(str(folder)).Reload()
+    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def test_tensorboard_shows_what_the_csv_file_has(tmp_path) -> None:
+    names = ["losses/a", "values/b"]
+    for updates, begins in ((10, 0), (20, 10), (30, 20), (20, 10)):  # a run that goes on, and again from 10
+        writer = MetricsWriter(tmp_path, "practice", names, resume_from=begins)
+        writer.write(updates, {"losses/a": updates / 8, "values/b": -updates, UPDATES_PER_SECOND: 2.5})
+        writer.close()
+    rows = read_metrics(tmp_path / "practice.csv")
+    assert [row["updates"] for row in rows] == [10, 20] and rows[0].keys() == {"updates", *names, UPDATES_PER_SECOND}
+    shown = curves(tmp_path / "tensorboard" / "practice")
+    assert shown == {tag: [(row["updates"], row[tag]) for row in rows] for tag in rows[0] if tag != "updates"}
+
+
+def test_every_metric_of_a_training_is_in_both_files(tmp_path) -> None:
+    trained = pretrain(
+        [make_episode()], tmp_path, action_space=SPACE, network=NETWORK, agent=AGENT, config=UPDATES,
+        metrics_directory=tmp_path / "metrics",
+    )  # fmt: skip
+    rows = read_metrics(tmp_path / "metrics" / "pretraining.csv")
+    shown = curves(tmp_path / "metrics" / "tensorboard" / "pretraining")
+    assert shown.keys() == {*trained.agent.metric_names, UPDATES_PER_SECOND} == rows[0].keys() - {"updates"}
+    for tag, points in shown.items():
+        assert [step for step, _ in points] == [row["updates"] for row in rows]
+        assert [value for _, value in points] == pytest.approx([row[tag] for row in rows], rel=1e-5), tag
 
 
 def test_a_row_is_the_mean_of_its_updates_and_their_rate(tmp_path) -> None:

@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from robofume_common.errors import RobofumeError
+from robofume_policy.trained_agent import TrainedAgent
 from test_policy_learning_pipeline import AGENT, NETWORK, SPACE, episodes
 
 import robofume_policy
@@ -47,6 +49,47 @@ class Waiting:
         self.actions.append(action)
         self.steps += 1
         return self.observation(), 0.0, self.seeds[-1] % 2 == 0 and self.steps == 3, self.steps == 5, {}
+
+
+class Looking(Waiting):
+    """Shows what it is told to show, and succeeds in no trial."""
+
+    def __init__(self, **shown: np.ndarray) -> None:
+        super().__init__()
+        self.shown = shown
+
+    def observation(self) -> dict[str, np.ndarray]:
+        return {"proprioception": np.zeros(7, np.float32), **self.shown}
+
+    def first_action(self, trained: TrainedAgent) -> np.ndarray:
+        self.actions.clear()
+        assert evaluate(trained, self, trials=1, seed=1) == [False]
+        return self.actions[0]
+
+
+def test_a_policy_of_two_cameras_is_shown_both(tmp_path) -> None:
+    seen_twice = [replace(episode, further_images={"wrist": episode.images}) for episode in episodes(2)]
+    trained = pretrain(
+        seen_twice, tmp_path, action_space=SPACE, network=replace(NETWORK, further_cameras=("wrist",)), agent=AGENT,
+        config=PretrainingConfig(updates=1),
+    )  # fmt: skip
+    image, wrist = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    action = Looking(image=image, wrist=wrist).first_action(trained)
+    assert (action != Looking(image=image, wrist=image).first_action(trained)).any()
+    assert (action != Looking(image=wrist, wrist=image).first_action(trained)).any()
+    with pytest.raises(RobofumeError, match="has no wrist, which the policy looks at, only proprioception, image"):
+        evaluate(trained, Looking(image=image), trials=1)
+    with pytest.raises(RobofumeError, match="differ in size"):
+        evaluate(trained, Looking(image=image, wrist=wrist[:20]), trials=1)
+
+
+def test_a_policy_without_an_encoder_needs_no_image(tmp_path) -> None:
+    trained = pretrain(
+        episodes(2), tmp_path, action_space=SPACE, network=replace(NETWORK, encoder="none"), agent=AGENT,
+        config=PretrainingConfig(updates=1),
+    )  # fmt: skip
+    image = np.zeros((480, 640, 3), np.uint8)
+    assert (Looking().first_action(trained) == Looking(image=image).first_action(trained)).all()
 
 
 def test_an_evaluation_counts_successes_of_seeded_trials(tmp_path) -> None:

@@ -37,6 +37,21 @@ def test_a_preset_trains_offline_and_in_practice(tmp_path, monkeypatch, name, up
     assert weight == (5.0 if name == "paper_cal_ql" else 0.0)
 
 
+def test_cal_ql_has_the_papers_numbers_for_antmaze() -> None:
+    agent = PRESETS["paper_cal_ql"].agent
+    assert (agent.algorithm, agent.discount, agent.n_step, agent.batch_size) == ("cal_ql", 0.99, 1, 256)
+    assert agent.conservative_weight_offline == agent.conservative_weight_online == 5.0
+    assert (agent.conservative_gap, agent.sampled_actions) == (0.8, 10)
+    assert agent.max_target_backup and agent.importance_sampling and agent.entropy_backup == 0.0
+    assert agent.averaging_rate == 0.005 and PRESETS["paper_cal_ql"].replay.offline_fraction == 0.5
+
+
+def test_rlpd_updates_its_actor_once_a_step() -> None:
+    preset = PRESETS["rlpd"]
+    assert preset.agent.actor_every == preset.online.updates_per_step == 20
+    assert (preset.network.critics, preset.agent.critic_subset) == (10, 2)
+
+
 def test_wsrl_begins_to_learn_after_its_warm_up() -> None:
     online = PRESETS["wsrl"].online
     assert [online.target_updates(steps) for steps in (4999, 5000, 5010)] == [0, 0, 40]

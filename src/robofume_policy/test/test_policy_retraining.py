@@ -12,7 +12,7 @@ from robofume_policy.config import AgentConfig, NetworkConfig, PretrainingConfig
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.pretraining import fill_memory, pretrain
-from robofume_policy.retraining import first_steps, repeated_successes
+from robofume_policy.retraining import first_steps, repeated_successes, without_pictures
 
 SPACE = ActionSpace()
 NETWORK = NetworkConfig(image_size=40, hidden_size=16, image_features=8)
@@ -39,6 +39,12 @@ def test_the_first_steps_are_those_of_the_first_episodes_to_end() -> None:
     assert [e.episode_id for e in first_steps(practised, 30)] == ["e0", "e1", "e2"]
     assert len(first_steps(practised, 0)) == 4
     assert first_steps(practised, 9) == []
+
+
+def test_what_is_chosen_from_needs_no_pictures() -> None:
+    (bare,) = without_pictures([replace(episode(0), further_images={"wrist": episode(0).images})])
+    assert bare.images.shape == (0, 40, 40, 3) and bare.images.base is None and not bare.further_images
+    assert first_steps([bare], 10) == [bare]
 
 
 def test_successes_are_drawn_as_often_as_asked() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages.capacity import fitting
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.evaluation import LIKE, describe, read_evaluation
 from robofume_bringup.stages.networks import network_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from robofume_policy.lineage import Generation
 
 STAGE = "adapt"
+LARGER = "start the run with --set replay.offline_capacity=STEPS"
 
 
 def adapt_policy(
@@ -73,7 +75,7 @@ def adapt_policy(
         AdaptationConfig,
         {"seed": config.seed, **config.of("adaptation"), "updates": config.adaptation_updates},
     )
-    network = network_of(config)
+    network, replay = network_of(config), from_dict(ReplayConfig, config.of("replay"))
     if chosen:
         stored = TrainedAgent.from_state_dict(*read_checkpoint(chosen))
         check_shape(stored, network, action_space, chosen)
@@ -89,13 +91,19 @@ def adapt_policy(
     ):
         trained, errors = adapt(
             directory.source,
-            read_for_policy(own_data, network.further_cameras),
-            read_for_policy(target, network.further_cameras),
+            fitting(
+                read_for_policy(own_data, network.further_cameras), replay.offline_capacity,
+                "The data that the policy learnt from", f"name fewer of them with --base, or {LARGER}",
+            ),
+            fitting(
+                read_for_policy(target, network.further_cameras), replay.offline_capacity,
+                "The data of the new condition", f"name fewer bags, or {LARGER}",
+            ),
             directory.adapted,
             action_space=action_space,
             network=network,
             agent=config.of("agent"),
-            replay=from_dict(ReplayConfig, config.of("replay")),
+            replay=replay,
             config=options,
             metrics_directory=directory.metrics,
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
@@ -208,11 +216,20 @@ def _ancestors(checkpoint: Path, base: Sequence[Path]) -> list[Generation]:
     run = RunDirectory(checkpoint.parent.parent)
     pretrained = checkpoint.parent == run.pretrained
     kinds = ("demos",) if pretrained else ("demos", "practice")
-    data = [str(bag.resolve()) for bag in base] or [str(bag) for kind in kinds for bag in run.bag_files(kind)]
+    recorded = [bag for kind in kinds for bag in run.bag_files(kind)]
+    data = [str(bag.resolve()) for bag in base] or [str(bag) for bag in (*_prior_bags(run), *recorded)]
     names = {run.pretrained: "before", run.checkpoints: "after", run.retrained: "retrained"}
     record = read_evaluation(run, names.get(checkpoint.parent, ""))
     scores = {"success": {"after": _success(record)}} if record else {}
     return [Generation(run.name, str(checkpoint), digest, target=tuple(data), scores=scores)]
+
+
+def _prior_bags(run: RunDirectory) -> list[Path]:
+    """The prior data that a run learnt from; what is gone stays as it was named, to be told of by name."""
+    from robofume_data.bag_reader import find_bags
+
+    named = run.read_config().get("prior", ()) if run.config_file.is_file() else ()
+    return [bag for path in map(Path, named) for bag in (find_bags(path) if path.exists() else [path])]
 
 
 def _keep_source(directory: RunDirectory, checkpoint: Path, ancestors: Sequence[Generation]) -> None:

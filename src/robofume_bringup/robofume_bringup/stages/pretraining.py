@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 from robofume_common.errors import RobofumeError
 
+from robofume_bringup.stages.capacity import fitting
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.networks import network_of
-from robofume_bringup.stages.prior import PriorData, fitting
+from robofume_bringup.stages.prior import PriorData
 from robofume_bringup.task_files import task_description
 
 STAGE = "pretrain"
 RETRAIN = "retrain"
+LARGER = "start the run with --set replay.offline_capacity=STEPS --set learner.offline_capacity=STEPS"
+"""What to do where the demonstrations do not fit the memory."""
 
 
 def pretrain_policy(context: StageContext, again: bool = False) -> None:
@@ -39,6 +43,7 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
         updates = _train(
             context, read_for_policy(demonstrations, cameras), directory.pretrained, context.config.pretraining_updates,
             "Pre-training the policy", cache=ReplayCache(directory.replay, [*prior, *demonstrations]),
+            advice=f"give less prior data, or {LARGER}" if prior else LARGER,
         )  # fmt: skip
     also = "prior data and the demonstrations" if context.config.prior else "the demonstrations"
     context.say(f"Pre-training: {updates} updates on {also} are done.")
@@ -51,32 +56,39 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     Successful episodes of practice are drawn `upsampling` times as often as others. Continues unless `again`.
     """
     from robofume_data.bad_attempts import read_for_policy
+    from robofume_data.bag_reader import find_bags
     from robofume_data.labels import labels_hash, read_labelled
-    from robofume_policy.retraining import first_steps, repeated_successes
+    from robofume_policy.replay_cache import ReplayCache
+    from robofume_policy.retraining import first_steps, repeated_successes, without_pictures
 
     directory = context.directory
     _need_demonstrations(context)
     if steps < 0 or upsampling < 1:
         raise RobofumeError("--first-steps must be 0 or more, and --upsampling 1 or more.")
     cameras = network_of(context.config).further_cameras
-    bags = directory.bag_files("practice")
-    practised = first_steps(read_labelled(bags, cameras=cameras), steps)
+    bags, demonstrations = directory.bag_files("practice"), directory.bag_files("demos")
+    practised = first_steps(without_pictures(read_labelled(bags)), steps)
     if not practised:
         raise RobofumeError(
             f"The run {directory.name} has no episode of practice in its first {steps} steps: run `robofume practice "
             f"--run {directory.name}` first, or leave out --first-steps."
         )
+    prior = find_bags([Path(path) for path in context.config.prior])
     if again:
         shutil.rmtree(directory.retrained, ignore_errors=True)
     made = sum(len(episode.actions) for episode in practised)
     labels = labels_hash(bags[0])
+    chosen = {episode.episode_id for episode in practised}
+    practice = (episode for episode in read_labelled(bags, cameras=cameras) if episode.episode_id in chosen)
     with context.timed(RETRAIN):
         updates = _train(
             context,
-            [*read_for_policy(directory.bag_files("demos"), cameras), *practised],
+            itertools.chain(read_for_policy(demonstrations, cameras), practice),
             directory.retrained,
             context.config.retraining_updates,
             "Training a new policy",
+            cache=ReplayCache(directory.replay, [*prior, *demonstrations, *bags], f"first {steps} steps"),
+            advice="take less practice with --first-steps, or set replay.offline_capacity in the run's config.yaml",
             metrics_name="retraining",
             times=repeated_successes(practised, upsampling),
             data={
@@ -100,9 +112,12 @@ def _need_demonstrations(context: StageContext) -> None:
 
 
 def _train(
-    context: StageContext, episodes: Iterable[Any], folder: Path, updates: int, title: str, **more: Any
+    context: StageContext, episodes: Iterable[Any], folder: Path, updates: int, title: str, advice: str, **more: Any
 ) -> int:
-    """Train into `folder` with the run's settings on its prior data and these episodes; the updates made there."""
+    """Train into `folder` with the run's settings on its prior data and these episodes; the updates made there.
+
+    `advice`: what to do where they are more than the memory holds.
+    """
     from robofume_common.parameters import from_dict
     from robofume_policy.config import (
         AgentConfig,
@@ -123,7 +138,10 @@ def _train(
         more["data"] = {**more.get("data", {}), "prior": [Path(path).name for path in config.prior]}
     with context.interruption.immediately(), context.bar(title, options.updates, "update") as bar:
         trained = pretrain(
-            fitting(prior.before(episodes), replay.offline_capacity) if config.prior else episodes,
+            fitting(
+                prior.before(episodes) if config.prior else episodes, replay.offline_capacity,
+                "The recorded data of this run", advice,
+            ),
             folder,
             action_space=action_space,
             network=network_of(config),

@@ -100,20 +100,6 @@ class PriorData:
         self.turning += bool((np.abs(episode.actions[:, masked[masked != GRIPPER]]) > _TURNS).any())
 
 
-def fitting(episodes: Iterable[Any], capacity: int) -> Iterator[Any]:
-    """The episodes; RobofumeError where the memory would have to forget the first ones for the last."""
-    steps = 0
-    for episode in episodes:
-        steps += len(episode.images)
-        if steps > capacity:
-            raise RobofumeError(
-                f"Prior data and demonstrations have more than the {capacity} steps that the memory holds: give less "
-                f"prior data, or start the run with --set replay.offline_capacity=STEPS --set "
-                f"learner.offline_capacity=STEPS."
-            )
-        yield episode
-
-
 def _limits(space: ActionSpace) -> np.ndarray:
     limits = np.array([space.translation_limit] * 3 + [space.rotation_limit] * 3 + [1.0])
     assert len(limits) == PHYSICAL_DIMENSION

@@ -14,7 +14,7 @@ from torch import Tensor
 from robofume_policy.compiling import compiled
 from robofume_policy.config import AgentConfig, NetworkConfig
 from robofume_policy.encoder import random_shift
-from robofume_policy.fitting import check_batch, check_tensors
+from robofume_policy.fitting import OBSERVED, check_batch, check_observations, check_tensors
 from robofume_policy.networks import ActorCritic, Policy
 from robofume_policy.replay import Array, Batch
 from robofume_policy.team import current_team
@@ -99,11 +99,8 @@ class Agent(ABC):
         RobofumeError that names the part of the batch that does not fit the networks or is not finite.
         """
         check_batch(batch, self.network_config, self.network.encoder.output_dimension)
-        arrays = self._augmented(batch)
-        rows = self.team.rows(len(batch.actions))
-        tensors = {
-            name: torch.from_numpy(value[rows]).to(self.device, non_blocking=True) for name, value in arrays.items()
-        }
+        arrays = self._own_rows(batch)
+        tensors = {name: torch.from_numpy(value).to(self.device, non_blocking=True) for name, value in arrays.items()}
         tensors |= self.draws(len(tensors["actions"]))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halved):
             loss, metrics = self._computed_loss(tensors)
@@ -112,6 +109,8 @@ class Agent(ABC):
         }  # fmt: skip
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if (self.updates + 1 - self.phase_began) % self.config.actor_every:
+            self._leave_actor()
         self.team.average_gradients(self.network.parameters())
         self.optimiser.step()
         with torch.no_grad():
@@ -122,10 +121,12 @@ class Agent(ABC):
 
     @torch.inference_mode()
     def act(self, observations: Mapping[str, Array], deterministic: bool = True) -> Array:
-        """Actions (B, A) float32 of the acting policy for `images`, `proprioception` and `instructions`."""
-        mean = self.acting(
-            *(torch.from_numpy(observations[k]).to(self.device) for k in ("images", "proprioception", "instructions"))
-        )
+        """Actions (B, A) float32 of the acting policy for `images`, `proprioception` and `instructions`.
+
+        Raises RobofumeError that names what of the observations does not fit the networks or is not finite.
+        """
+        check_observations(observations, self.network_config, self.acting.encoder.output_dimension)
+        mean = self.acting(*(torch.from_numpy(observations[name]).to(self.device) for name in OBSERVED))
         if not deterministic:
             noise = torch.randn(mean.shape, generator=self.noise, device=self.device)
             mean = (mean + self.config.exploration_std * noise).clamp(-1.0, 1.0)
@@ -187,6 +188,11 @@ class Agent(ABC):
         self.noise.manual_seed(seed)
         self.random = np.random.default_rng(seed)
 
+    def _leave_actor(self) -> None:
+        """Without gradients Adam leaves the actor and its moments as they are."""
+        for parameter in self.network.actor.parameters():
+            parameter.grad = None
+
     def _acting_rate(self) -> float:
         """Share of the new weights in the policy that acts: its span is a tenth of the phase, within its bounds."""
         longest, fastest = self.config.acting_updates, self.config.averaging_rate
@@ -219,8 +225,10 @@ class Agent(ABC):
         """
         return (weights * values).sum() * self.team.size / self.team.total(weights.sum()).clamp_min(least)
 
-    def _augmented(self, batch: Batch) -> dict[str, Array]:
-        arrays = dict(vars(batch))
+    def _own_rows(self, batch: Batch) -> dict[str, Array]:
+        """This process's rows of the batch, pictures shifted as one process would shift them among all."""
+        rows = self.team.rows(len(batch.actions))
+        arrays = {name: value[rows] for name, value in vars(batch).items()}
         for name in ("images", "next_images"):
-            arrays[name] = random_shift(arrays[name], self.config.random_shift, self.random)
+            arrays[name] = random_shift(getattr(batch, name), self.config.random_shift, self.random, rows)
         return arrays
