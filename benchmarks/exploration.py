@@ -1,17 +1,24 @@
 """What exploration by novelty and retraining bring where the recorded data are incomplete (OOO, arXiv 2310.08558).
 
 The maze of `peer_worlds.py`, whose recordings never enter the last arm of the U: every one that does is left out. No
-episode begins there, but goals are everywhere. For each seed and each weight of the bonus (0: no exploration):
+episode begins there, but goals are everywhere. For each seed and each way to practise:
 
-- `offline`: Cal-QL on the recordings;
-- `online`: the same agent after practice with that bonus, half of each batch recorded data;
+- `usual`: as in practice elsewhere, with the CQL term and the imitation of successes;
+- `free`: without these two, which hold a policy near the data;
+- `curious`: so, and with the bonus for what is new;
+
+there are the policies
+
+- `offline`: Cal-QL on the recordings, from which all three begin;
+- `online`: the same agent after practice, half of each batch recorded data;
 - `retrained`: a new agent, trained from scratch and offline on the recordings and all that was practised, with the
   reward of the task alone, for as many updates in all.
 
 Success by the environment's own word, over all goals and over those in the arm that is missing. Each row is written
-when it is there; a stopped benchmark begins its seed and weight anew. Needs what `peers.py` needs beside the suite:
+when it is there; a stopped benchmark begins its seed and way to practise anew. Needs what `peers.py` needs beside the
+suite:
 
-    PYTHONPATH=peers:$PYTHONPATH python benchmarks/exploration.py [--seeds 0 1 2] [--weights 0 10] [--scale 1]
+    PYTHONPATH=peers:$PYTHONPATH python benchmarks/exploration.py [--seeds 0 1 2] [--ways usual free curious]
 
 Writes benchmarks/results/exploration.csv.
 """
@@ -35,7 +42,12 @@ MISSING_ROW, MISSING_COLUMNS = 3, (1, 2)
 GOAL = slice(4, 6)
 """Of an observation: x, y of the goal [m]."""
 SMALL = {"batch_size": 128, "sampled_actions": 4}
-"""A quarter of the arithmetic of `peers.py`; every arm has the same."""
+"""A quarter of the arithmetic of `peers.py`; every policy has the same."""
+FREE = {"conservative_weight_online": 0.0, "imitation_weight_online": 0.0}
+WEIGHT = 3.0
+"""Of the bonus; a step costs 1."""
+WAYS: dict[str, tuple[dict[str, float], float]] = {"usual": ({}, 0.0), "free": (FREE, 0.0), "curious": (FREE, WEIGHT)}
+"""Settings of the agent, and the bonus's weight."""
 
 
 class IncompleteMaze(Maze):
@@ -77,22 +89,22 @@ class IncompleteMaze(Maze):
         }  # fmt: skip
 
 
-class Curious(Ours):
-    """Cal-QL that practises with a bonus for what is new."""
+class Practising(Ours):
+    """Cal-QL that practises in one of WAYS."""
 
-    def __init__(self, world: IncompleteMaze, seed: int, weight: float) -> None:
-        super().__init__("cal_ql", world.observations, world.actions, seed, 500_000, **SMALL)
-        self.weight, self.seed = weight, seed
+    def __init__(self, world: IncompleteMaze, seed: int, way: str) -> None:
+        settings, self.weight = WAYS[way]
+        super().__init__("cal_ql", world.observations, world.actions, seed, 500_000, **SMALL, **settings)
+        self.seed = seed
         self.novelty: NoveltyBonus | None = None
 
     def begin_online(self) -> None:
-        """As without a bonus; what was recorded is known."""
+        """As elsewhere; what was recorded is known, and a goal that was never asked for makes no place new."""
         super().begin_online()
         if self.weight > 0.0:
             settings = NoveltyConfig(novelty_weight=self.weight)
             self.novelty = NoveltyBonus(self.network, settings, self.config.discount, self.seed)
-            self.novelty.fit(self.memories[0])
-            self.novelty.network.scale[GOAL] = torch.inf  # a goal that was never asked for makes no place new
+            self.novelty.fit(self.memories[0], ignored=GOAL)
         self.before = self.agent.updates
 
     def update(self) -> None:
@@ -107,7 +119,7 @@ class Curious(Ours):
         return None
 
 
-def practise(world: IncompleteMaze, learner: Curious, steps: int, seed: int) -> list[Recording]:
+def practise(world: IncompleteMaze, learner: Practising, steps: int, seed: int) -> list[Recording]:
     """One update a step; the episodes enter when they have ended."""
     learner.begin_online()
     practised: list[Recording] = []
@@ -118,8 +130,8 @@ def practise(world: IncompleteMaze, learner: Curious, steps: int, seed: int) -> 
     return practised
 
 
-def run(seed: int, weight: float, scale: float, table: Table) -> None:
-    """Offline, online and retrained, for a seed and a weight of the bonus."""
+def run(seed: int, way: str, scale: float, table: Table) -> None:
+    """Offline, online and retrained, for a seed and a way to practise."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     started = time.process_time()
@@ -128,27 +140,27 @@ def run(seed: int, weight: float, scale: float, table: Table) -> None:
     updates, steps = int(OFFLINE_UPDATES * scale), int(ONLINE_STEPS * scale)
     practised: list[Recording] = []
 
-    def note(arm: str, learner: Ours) -> None:
+    def note(policy: str, learner: Ours) -> None:
+        if table.has(seed=seed, way=way, policy=policy):
+            return
         there = [r for r in practised if any(world.missing(seen[:2]) for seen in r.observations)]
         figures: dict[str, Any] = {
-            "seed": seed, "weight": weight, "arm": arm, "scale": scale, **world.score(learner, seed),
+            "seed": seed, "way": way, "policy": policy, "scale": scale, **world.score(learner, seed),
             "recordings": len(recorded), "practised": len(practised), "went_there": len(there),
             "successes": sum(r.success for r in practised), "updates": learner.agent.updates,
             "processor_minutes": round((time.process_time() - started) / 60, 1),
         }  # fmt: skip
         table.add(figures)
 
-    learner = Curious(world, seed, weight)
+    learner = Practising(world, seed, way)
     for recording in recorded:
         learner.add(recording, offline=True)
     for _ in range(updates):
         learner.update()
-    if not table.has(seed=seed, weight=weight, arm="offline"):
-        note("offline", learner)
+    note("offline", learner)
     practised += practise(world, learner, steps, seed)
-    if not table.has(seed=seed, weight=weight, arm="online"):
-        note("online", learner)
-    pessimistic = Curious(world, seed + 1000, 0.0)
+    note("online", learner)
+    pessimistic = Practising(world, seed + 1000, "usual")
     for recording in [*recorded, *practised]:
         pessimistic.add(recording, offline=True)
     for _ in range(learner.agent.updates):
@@ -157,17 +169,17 @@ def run(seed: int, weight: float, scale: float, table: Table) -> None:
 
 
 def main() -> None:
-    """Every seed and weight that is not in the table yet."""
+    """Every seed and way to practise that is not in the table yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 10.0])
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--scale", type=float, default=1.0, help="of updates and steps")
     options = parser.parse_args()
-    table = Table("exploration", ("seed", "weight", "arm"))
+    table = Table("exploration", ("seed", "way", "policy"))
     for seed in options.seeds:
-        for weight in options.weights:
-            if not table.has(seed=seed, weight=weight, arm="retrained"):
-                run(seed, weight, options.scale, table)
+        for way in options.ways:
+            if not table.has(seed=seed, way=way, policy="retrained"):
+                run(seed, way, options.scale, table)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,12 @@ class AgentConfig:
     imitation_weight: float = setting(
         1.0, "weight of the behaviour-cloning term on the actions of successful episodes", minimum=0.0
     )
+    imitation_weight_online: float = setting(
+        -1.0,
+        "weight of that term while practising; below 0: as offline. A policy that is to explore is held back by it, "
+        "and by the CQL term",
+        minimum=-1.0,
+    )
     imitation_trains_encoder: bool = setting(
         True, "let the behaviour-cloning term train the image encoder too (paper: the critic alone does)"
     )
@@ -221,6 +227,9 @@ class NoveltyConfig:
     )
     novelty_decay_updates: int = setting(
         0, "updates of practice in which that weight falls to 0; 0: it stays", minimum=0
+    )
+    novelty_recorded_updates: int = setting(
+        1000, "updates on the recorded data before practice, so that what they show is not new", minimum=0
     )
     novelty_recompute_every: int = setting(1000, "updates until all bonuses in memory are computed anew", minimum=1)
     novelty_share: float = setting(

@@ -22,6 +22,8 @@ IMAGE_FEATURES = 128
 """Random projections of the random encoder's features."""
 CLIP = 5.0
 """Largest normalised feature (paper)."""
+RECORDED_BATCH = 256
+"""Observations in an update of g on the recorded data."""
 
 
 class NoveltyNetwork(nn.Module):
@@ -65,13 +67,15 @@ class NoveltyNetwork(nn.Module):
 class NoveltyBonus:
     """The bonus of observations, its training, and its place in a replay memory.
 
-    b(s)     = |g(x(s)) - f(x(s))|^2 / sigma,  sigma the running standard deviation of the numerator
+    b(s)     = |g(x(s)) - f(x(s))|^2 / sigma,  sigma the standard deviation of the numerator over all that is held
     r'_t     = r_t + w b(s_{t+1}),  for n steps discounted and summed as r is
     V'_t     = V_t + w sum_k discount^k b(s_{t+1+k})  until the episode's end: the Monte-Carlo return that Cal-QL
                compares with. b >= 0, so what comes after a time-out can only make it larger.
 
-    g learns on a random share of every batch. The bonuses that are held were right when they were given; `refresh`
-    gives them to new episodes, and to all on a schedule. All of it continues bit for bit from `state_dict`.
+    g first learns the recorded data, which are known, and then on a random share of every batch. The bonuses that are
+    held were right when they were given; `refresh` gives them to new episodes, and to all on a schedule, with sigma
+    anew (paper: a running deviation, which here the errors before g had learnt anything would rule for a whole
+    practice). All of it continues bit for bit from `state_dict`.
     """
 
     metric_names = ("losses/novelty", "novelty/bonus", "novelty/weight")
@@ -87,18 +91,24 @@ class NoveltyBonus:
             self.network = NoveltyNetwork(network, config.novelty_hidden_size).to(self.device)
         self.optimiser = torch.optim.Adam(self.network.learnt.parameters(), lr=config.novelty_learning_rate)
         self.random = np.random.default_rng(seed)
-        self._moments = np.zeros(3)  # of the errors seen: count, mean, summed squared deviation
+        self._deviation = 1.0  # sigma
         self._features: dict[str, Tensor] = {}  # episode -> (S, F)
         self._given: dict[str, Array] = {}  # episode -> b of its observations (S,) as given last
 
-    def fit(self, memory: ReplayMemory) -> None:
-        """Set the statistics of the features, and a first sigma, from recorded data."""
+    def fit(self, memory: ReplayMemory, ignored: slice = slice(0)) -> None:
+        """Set the statistics of the features, and let g learn them, from recorded data.
+
+        `ignored`: features that make nothing new, such as the place of a goal in the proprioception.
+        """
         raw = torch.cat([self._raw(*seen[:2]) for e in memory.episode_ids() if (seen := memory.observations(e))])
         self.network.mean.copy_(raw.mean(0))
         self.network.scale.copy_(raw.std(0).clamp_min(1e-4))
+        self.network.scale[ignored] = torch.inf
         self._features.clear()
-        with torch.no_grad():
-            self._note(self.network.error(self.network.normalise(raw)).cpu().double().numpy())
+        features = self.network.normalise(raw)
+        for _ in range(self.config.novelty_recorded_updates):
+            self._learn(features[torch.from_numpy(self.random.integers(0, len(features), RECORDED_BATCH))])
+        self._measure([features])
 
     def weight(self, updates: int) -> float:
         """w after so many updates of practice: falls in a line to 0, or stays."""
@@ -112,13 +122,8 @@ class NoveltyBonus:
         count = max(1, round(len(batch.rewards) * self.config.novelty_share))
         rows = self.random.permutation(len(batch.rewards))[:count]
         raw = self._raw(batch.next_images[rows], batch.next_proprioception[rows])
-        errors = self.network.error(self.network.normalise(raw))
-        loss = errors.mean()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        self._note(errors.detach().cpu().double().numpy())
-        return {"losses/novelty": loss.detach(), "novelty/bonus": (errors.detach() / self._deviation()).mean()}
+        errors = self._learn(self.network.normalise(raw))
+        return {"losses/novelty": errors.mean(), "novelty/bonus": (errors / self._deviation).mean()}
 
     @torch.no_grad()
     def bonus(self, images: Array, proprioception: Array) -> Array:
@@ -132,11 +137,13 @@ class NoveltyBonus:
             self._given.clear()
             held = {episode for memory in memories for episode in memory.episode_ids()}
             self._features = {episode: x for episode, x in self._features.items() if episode in held}
+            self._measure([self._known(e, *seen[:2]) for m in memories for e in m.episode_ids()
+                           if (seen := m.observations(e)) is not None])  # fmt: skip
         for memory in memories:
             for episode in memory.episode_ids(without_bonus=not everything):
                 if (seen := memory.observations(episode)) is not None:
                     if episode not in self._given:
-                        self._given[episode] = self._of_episode(episode, *seen[:2])
+                        self._given[episode] = self._bonus(self._known(episode, *seen[:2]))
                     memory.set_bonus(episode, *discounted_bonus(self._given[episode], seen[2], self.discount))
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -144,7 +151,7 @@ class NoveltyBonus:
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for index, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
-        tensors["moments"] = torch.from_numpy(self._moments)
+        tensors["deviation"] = torch.tensor(self._deviation, dtype=torch.float64)
         tensors["given"] = torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *self._given.values()]))
         state: dict[str, Any] = {"episodes": [[episode, len(given)] for episode, given in self._given.items()]}
         state["random"] = self.random.bit_generator.state
@@ -166,7 +173,7 @@ class NoveltyBonus:
                     optimiser["state"].setdefault(int(index), {})[key] = value.clone()
             self.optimiser.load_state_dict(optimiser)
             self.random.bit_generator.state = state["random"]
-            self._moments = tensors["moments"].numpy().copy()
+            self._deviation = float(tensors["deviation"])
             ends = np.cumsum([length for _, length in state["episodes"]], dtype=int)
             parts = np.split(tensors["given"].numpy().copy(), ends[:-1])
             self._given = {episode: part for (episode, _), part in zip(state["episodes"], parts, strict=False)}
@@ -174,30 +181,33 @@ class NoveltyBonus:
             raise RobofumeError(f"The novelty bonus of this checkpoint is of another shape: {error}") from error
         self._features.clear()
 
-    def _of_episode(self, episode: str, images: Array, proprioception: Array) -> Array:
+    def _known(self, episode: str, images: Array, proprioception: Array) -> Tensor:
+        """x (S, F) of an episode's observations."""
         if episode not in self._features:
             self._features[episode] = self.network.normalise(self._raw(images, proprioception))
-        return self._bonus(self._features[episode])
+        return self._features[episode]
+
+    def _learn(self, features: Tensor) -> Tensor:
+        """Update g on `features` (N, F); returns the errors (N,) before it."""
+        errors = self.network.error(features)
+        self.optimiser.zero_grad(set_to_none=True)
+        errors.mean().backward()
+        self.optimiser.step()
+        return errors.detach()
+
+    @torch.no_grad()
+    def _measure(self, features: list[Tensor]) -> None:
+        """Set sigma from the features (N, F) of some episodes."""
+        if features:
+            self._deviation = max(1e-8, float(torch.cat([self.network.error(x) for x in features]).std(correction=0)))
 
     @torch.no_grad()
     def _bonus(self, features: Tensor) -> Array:
-        return (self.network.error(features) / self._deviation()).cpu().numpy()
+        return (self.network.error(features) / self._deviation).cpu().numpy()
 
     def _raw(self, images: Array, proprioception: Array) -> Tensor:
         tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (images, proprioception))
         return self.network.raw_features(*tensors)
-
-    def _note(self, errors: Array) -> None:
-        """Add to the running moments (Chan's parallel form of Welford's)."""
-        count, mean, squares = self._moments
-        total, shift = count + len(errors), errors.mean() - mean
-        squares += ((errors - errors.mean()) ** 2).sum() + shift**2 * count * len(errors) / total
-        self._moments = np.array([total, mean + shift * len(errors) / total, squares])
-
-    def _deviation(self) -> float:
-        """sigma; 1 before anything was seen."""
-        count, _, squares = self._moments
-        return float(max(1e-8, np.sqrt(squares / count))) if count > 1 else 1.0
 
 
 def discounted_bonus(bonus: Array, next_offset: Array, discount: float) -> tuple[Array, Array]:

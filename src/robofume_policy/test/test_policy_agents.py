@@ -364,6 +364,22 @@ def test_which_loss_trains_what() -> None:
             assert torch.equal(parameter.grad, critic_only[name]), name
 
 
+@pytest.mark.parametrize("algorithm", ["cal_ql", "iql"])
+def test_imitation_may_have_another_weight_in_practice(algorithm: str) -> None:
+    batch, losses = random_batch(), {}
+    for online in (-1.0, 0.0, 2.0):
+        config = replace(AGENT, algorithm=algorithm, imitation_weight=1.0, imitation_weight_online=online)
+        for practising in (False, True):
+            agent = create_agent(NETWORK, config, seed=0)
+            agent.use_phase(online=practising)
+            loss, metrics = loss_of(agent, batch)
+            losses[online, practising] = float(loss.detach())
+    term = float(metrics["losses/imitation"].detach())
+    assert losses[-1.0, False] == losses[0.0, False] == losses[2.0, False]
+    assert losses[-1.0, True] - losses[0.0, True] == pytest.approx(term, rel=1e-3)
+    assert losses[2.0, True] - losses[0.0, True] == pytest.approx(2.0 * term, rel=1e-3)
+
+
 def test_imitation_may_train_the_encoder() -> None:
     gradients = []
     for weight in (0.0, 1.0):

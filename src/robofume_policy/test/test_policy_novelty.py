@@ -13,7 +13,10 @@ from robofume_policy.replay import Batch, EpisodeTransitions, ReplayMemory
 
 DISCOUNT = 0.9
 NETWORK = NetworkConfig(image_size=40, action_dimension=2, proprioception_dimension=2, instruction_dimension=4)
-CONFIG = NoveltyConfig(novelty_weight=2.0, novelty_hidden_size=32, novelty_share=1.0, novelty_learning_rate=1e-3)
+CONFIG = NoveltyConfig(
+    novelty_weight=2.0, novelty_hidden_size=32, novelty_share=1.0, novelty_learning_rate=1e-3,
+    novelty_recorded_updates=20,
+)
 
 
 def places(count: int, left: float, right: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,12 +152,45 @@ def test_the_weight_falls_to_nothing_or_stays() -> None:
     assert NoveltyConfig().novelty_weight == 0.0
 
 
-def test_the_deviation_is_that_of_all_errors_seen() -> None:
+def test_the_deviation_is_that_of_all_errors_held() -> None:
+    """From the recorded data at first, and with what was practised at each refresh of everything."""
+    memory, online = filled(NETWORK), filled(NETWORK, [7])
     bonus = NoveltyBonus(NETWORK, CONFIG, DISCOUNT, seed=0)
-    errors = np.random.default_rng(0).random(100)
-    for part in (errors[:1], errors[1:40], errors[40:]):
-        bonus._note(part)
-    assert bonus._deviation() == pytest.approx(errors.std())
+    bonus.fit(memory)
+
+    def given(*held: ReplayMemory) -> np.ndarray:
+        seen = [m.observations(e) for m in held for e in m.episode_ids()]
+        return np.concatenate([bonus.bonus(*observed[:2]) for observed in seen])
+
+    assert given(memory).std() == pytest.approx(1.0, rel=1e-3)
+    assert given(memory, online).std() != pytest.approx(1.0, rel=1e-2)
+    bonus.refresh((memory, online), everything=False)
+    assert given(memory).std() == pytest.approx(1.0, rel=1e-3)
+    bonus.refresh((memory, online), everything=True)
+    assert given(memory, online).std() == pytest.approx(1.0, rel=1e-3)
+
+
+def test_what_was_recorded_is_not_new() -> None:
+    """Before any practice: a place that the recordings do not show has a greater bonus, where g has learnt them."""
+    recorded, elsewhere = places(64, 0.0, 0.4, seed=0), places(32, 0.7, 1.0, seed=2)
+    ratios = []
+    for updates in (0, 300):
+        memory = ReplayMemory(100)
+        memory.add(replace(episode(NETWORK, 0, steps=63), images=recorded[0], proprioception=recorded[1]))
+        bonus = NoveltyBonus(NETWORK, replace(CONFIG, novelty_recorded_updates=updates), DISCOUNT, seed=0)
+        bonus.fit(memory)
+        ratios.append(bonus.bonus(*elsewhere).mean() / bonus.bonus(*recorded).mean())
+    assert ratios[1] > 5.0 * ratios[0]
+
+
+def test_what_is_ignored_makes_nothing_new() -> None:
+    network = replace(NETWORK, encoder="none")
+    images, proprioception = np.zeros((13, 0, 0, 3), np.uint8), filled(network).observations("episode-1")[1]
+    for ignored, same in ((slice(1, 2), True), (slice(0), False)):
+        bonus = NoveltyBonus(network, CONFIG, DISCOUNT, seed=0)
+        bonus.fit(filled(network), ignored)
+        moved = proprioception + np.array([0.0, 50.0], np.float32)
+        assert (bonus.bonus(images, moved) == bonus.bonus(images, proprioception)).all() == same
 
 
 def test_continuing_is_exact() -> None:

@@ -145,7 +145,7 @@ class CalQL(Agent):
         weighted, multiplier = self._weighted(conservative)
         loss = (
             bellman + weighted
-            + self.value_weight * actor_value + config.imitation_weight * imitation
+            + self.value_weight * actor_value + self.imitation_weight * imitation
         )  # fmt: skip
         return loss, {
             "losses/bellman": bellman, "losses/conservative": conservative,

@@ -63,7 +63,7 @@ class IQL(Agent):
         error = (mean - batch["actions"]).square().sum(-1)
         imitation = self._weighted_mean(error, weight, 1e-6)
 
-        loss = bellman + expectile + config.imitation_weight * imitation
+        loss = bellman + expectile + self.imitation_weight * imitation
         return loss, {
             "losses/bellman": bellman, "losses/expectile": expectile, "losses/imitation": imitation,
             "values/data": data_values.mean(), "values/state": value.mean(), "values/target": target.mean(),
