@@ -6,7 +6,8 @@ demonstrations where `practice_arms.py` made it (the run of that name that ends 
     python benchmarks/robustness.py --runs RUNS --names pot_lid_0_practice pot_lid_0_bc --trials 10
 
 Every evaluation that is finished stays with its run, so a stopped benchmark continues with the same command. `kept` is
-the share of the plain success, 0 for a policy that had none. Writes benchmarks/results/robustness.csv.
+the share of the plain success, 0 for a policy that had none; `score` the mean share of the goal that was reached and
+`score_kept` what of it is kept, empty where the task tells none. Writes benchmarks/results/robustness.csv.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from judge_tables import Table
 from main_job import robofume
 from robofume_bringup.robustness import ALL, PLAIN, robustness
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.statistics import mean_told
 
 NAMES = {"pretrained": "before", "practised": "after"}
 """Of the evaluations of each weights."""
@@ -29,8 +31,11 @@ def evaluated(run: RunDirectory, weights: str, trials: int) -> list[dict]:
     robofume("evaluate", "--runs", run.path.parent, "--run", run.name, "--weights", weights, "--variation", ALL,
              "--trials", trials)  # fmt: skip
     records = {path.stem: json.loads(path.read_text()) for path in run.evaluations.glob(f"{NAMES[weights]}*.json")}
-    plain = [*records[NAMES[weights]]["forward_success"], *records[NAMES[weights]]["backward_success"]]
-    first = {"variation": PLAIN, "successes": sum(plain), "trials": len(plain), "share": sum(plain) / len(plain)}
+    record = records[NAMES[weights]]
+    plain = [*record["forward_success"], *record["backward_success"]]
+    score = mean_told([*record["forward_score"], *record["backward_score"]])
+    first = {"variation": PLAIN, "successes": sum(plain), "trials": len(plain), "share": sum(plain) / len(plain),
+             "score": score, "score_kept": None if score is None else 1.0}  # fmt: skip
     return [first, *robustness(records)]
 
 
@@ -52,6 +57,7 @@ def main() -> None:
             for row in evaluated(run, weights, given.trials):
                 kept = 1.0 if row["variation"] == PLAIN else row.get("kept") or 0.0
                 figures = {"share": round(row["share"], 3), "kept": round(kept, 3)}
+                figures |= {n: "" if row[n] is None else round(row[n], 3) for n in ("score", "score_kept")}
                 shown = {key: row[key] for key in ("variation", "successes", "trials")}
                 table.add({"run": name, "weights": weights, **shown, **figures})
 

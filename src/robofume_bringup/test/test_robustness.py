@@ -202,6 +202,8 @@ def test_the_trials_are_spread_over_draws_of_a_variation(staged, tmp_path):
 def test_draws_without_a_variation_are_refused(capsys):
     assert main(["evaluate", "--run", "nobody", "--variation-draws", "3"]) == 1
     assert "--variation-draws is about --variation" in capsys.readouterr().err
+    assert main(["evaluate", "--run", "nobody", "--like", "other", "--variation", "all"]) == 1
+    assert "one at a time" in capsys.readouterr().err
 
 
 def test_where_the_draws_differ_the_interval_is_wider():

@@ -160,6 +160,8 @@ def evaluate(options: Options, interruption: Interruption) -> None:
 
     if options.variation_draws != 1 and not options.variation:
         raise RobofumeError("--variation-draws is about --variation: say which kinds, or all.")
+    if options.like and options.variation:
+        raise RobofumeError("Of --like and --variation one at a time: the simulation is another run's, or varied.")
     name = {"pretrained": "before", "practised": "after"}.get(options.weights, options.weights)
     context = open_context(options, interruption, existing=True)
     if options.like:
