@@ -8,7 +8,10 @@ threads; an update includes drawing its batch. They take turns, a few updates ea
 meets all of them; the ratio is the median over the turns of ours to theirs. Rates are per second of wall time and of
 processor time: with one thread on a machine that is busy with other work the second is the one to look at. Memory is
 what a process holds at its largest above what it held after its imports. `--utd 4` says how many updates, each with a
-batch of its own as in practice, an environment step is given: the rates of steps are those of updates over it.
+batch of its own as in practice, an environment step is given: the rates of steps are those of updates over it, by
+processor time on a CPU and by wall time on a GPU. The share of the peak is what our update does of floating-point
+operations (counted by torch, matrix products and convolutions) per second, over what a product of two large matrices
+does in the same process and precision. `--profile FILE` writes which operators our agents' updates spend their time in.
 
 d3rlpy is needed for this script alone; without it our agents are measured alone. Its pin of gymnasium is not the
 suite's, so it is put beside the suite without its dependencies' versions:
@@ -42,6 +45,10 @@ STATE, ACTION, EPISODES, LENGTH, IMAGE = 30, 4, 40, 100, 64
 HIDDEN, DISCOUNT = 256, 0.99
 PAIRS = {"cal_ql": "CalQL", "cql": "CQL", "iql": "IQL", "bc": "BC"}
 """Ours, and theirs of the same rule."""
+FLOPS = "flops"
+"""Asks a process for the operations of an update and the peak, in the place of updates."""
+PEAK_SIZE = {"cpu": 2048, "cuda": 8192}
+"""Of the matrices whose product is taken for the peak."""
 LEARNERS = ("ours cal_ql", "ours iql", "d3rlpy CalQL", "d3rlpy IQL", "d3rlpy SAC")
 
 
@@ -130,8 +137,55 @@ def their_update(algorithm: str, image: bool, options: argparse.Namespace) -> Ca
     return lambda: learner.update(dataset.sample_transition_batch(options.batch_size))
 
 
+def plain(options: argparse.Namespace) -> argparse.Namespace:
+    """The options without compiling."""
+    return argparse.Namespace(**{**vars(options), "compile": False})
+
+
+def peak_flops(options: argparse.Namespace) -> float:
+    """Floating-point operations per second of a product of two large matrices, in the precision of our updates."""
+    import torch
+    from robofume_common.precision import has_bfloat16
+
+    halved = not options.full_precision and has_bfloat16(options.device)
+    size = PEAK_SIZE[options.device]
+    matrix = torch.randn(size, size, device=options.device).to(torch.bfloat16 if halved else torch.float32)
+    clock = time.perf_counter if options.device == "cuda" else time.process_time  # as the rates are
+    best = 0.0
+    for _ in range(5):
+        start = clock()
+        product = matrix @ matrix
+        float(product[0, 0])  # waits for a GPU
+        best = max(best, 2.0 * size**3 / (clock() - start))
+    return best
+
+
+def counted_flops(update: Callable[[], object]) -> float:
+    """Floating-point operations of one update, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        update()
+    return float(counter.get_total_flops())
+
+
+def profile(update: Callable[[], object], file: Path, name: str) -> None:
+    """Adds a table of operators, by their own time over ten updates, to `file`."""
+    import torch
+
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=kinds) as measured:
+        for _ in range(10):
+            update()
+    order = f"self_{'cuda' if torch.cuda.is_available() else 'cpu'}_time_total"
+    with file.open("a") as text:
+        text.write(f"{name}\n{measured.key_averages().table(sort_by=order, row_limit=25)}\n")
+
+
 def work(options: argparse.Namespace) -> None:
-    """The process of one learner: reads numbers of updates, answers seconds and memory."""
+    """The process of one learner: reads numbers of updates, answers seconds and memory; FLOPS ends it."""
     import torch
 
     answers = os.fdopen(os.dup(1), "w")
@@ -148,6 +202,12 @@ def work(options: argparse.Namespace) -> None:
     make = our_update if whose == "ours" else their_update
     update = make(algorithm, options.observations[0] == "image", options)
     for line in sys.stdin:
+        if line.strip() == FLOPS:
+            if options.profile:
+                profile(update, options.profile, options.worker)
+            update = make(algorithm, options.observations[0] == "image", plain(options))  # what is compiled hides them
+            print(json.dumps({"flops": counted_flops(update), "peak": peak_flops(options)}), file=answers, flush=True)
+            continue
         start, start_processor = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
             update()
@@ -174,16 +234,27 @@ class Learner:
         self.rates: list[float] = []
         self.processor_rates: list[float] = []
         self.mib = 0.0
+        self.flops = self.peak = 0.0
 
-    def updates(self, count: int) -> tuple[float, float]:
-        """Make so many updates; returns the seconds of wall and of processor time."""
+    def ask(self, what: object) -> dict[str, float]:
+        """One line to the process, and its answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(count, file=self.process.stdin, flush=True)
+        print(what, file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if not line:
             sys.exit(f"{self.name} ended with exit code {self.process.wait()}: see its message above.")
-        answer = json.loads(line)
+        return dict(json.loads(line))
+
+    def count(self) -> None:
+        """Ask for the operations of an update and for the peak; ours alone know them."""
+        if self.name.startswith("ours"):
+            answer = self.ask(FLOPS)
+            self.flops, self.peak = answer["flops"], answer["peak"]
+
+    def updates(self, count: int) -> tuple[float, float]:
+        """Make so many updates; returns the seconds of wall and of processor time."""
+        answer = self.ask(count)
         self.mib = max(self.mib, answer["mib"])
         return max(1e-6, answer["seconds"]), max(1e-6, answer["processor"])
 
@@ -202,6 +273,7 @@ def measure(observations: str, options: argparse.Namespace, names: list[str]) ->
     given += [f"--device={options.device}"]
     given += [f"--sampled-actions={options.sampled_actions}", *(["--full-precision"] * options.full_precision)]
     given += ["--compile"] * options.compile
+    given += [f"--profile={options.profile}"] if options.profile else []
     learners = {name: Learner(name, observations, given) for name in names}
     try:
         for learner in learners.values():
@@ -209,6 +281,8 @@ def measure(observations: str, options: argparse.Namespace, names: list[str]) ->
         for _ in range(options.rounds):
             for learner in learners.values():
                 learner.turn(options.seconds)
+        for learner in learners.values():
+            learner.count()
     finally:
         for learner in learners.values():
             learner.process.stdin.close()  # type: ignore[union-attr]
@@ -231,7 +305,11 @@ def measure(observations: str, options: argparse.Namespace, names: list[str]) ->
             row[f"times_theirs_per_{second}"] = f"{statistics.median(ratios):.2f}" if ratios else ""
         row["compiled"] = int(options.compile and whose == "ours")
         row["updates_per_step"] = options.utd
-        row["steps_per_processor_second"] = f"{statistics.median(learner.processor_rates) / options.utd:.2f}"
+        timed = learner.rates if options.device == "cuda" else learner.processor_rates
+        rate = statistics.median(timed)
+        row["steps_per_second"] = f"{rate / options.utd:.2f}"
+        row["gflop_per_update"] = f"{learner.flops / 1e9:.2f}" if learner.flops else ""
+        row["share_of_peak"] = f"{learner.flops * rate / learner.peak:.2f}" if learner.peak else ""
         rows.append(row)
         print(", ".join(f"{key} {value}" for key, value in row.items() if value), flush=True)
     return rows
@@ -252,6 +330,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each learner")
     parser.add_argument("--seconds", type=float, default=2.0, help="of processor time, of each turn")
     parser.add_argument("--warm-up", type=int, default=2, help="updates before the first turn")
+    parser.add_argument("--profile", type=Path, help="write our operators' times to this file")
     parser.add_argument("--csv", type=Path, help="write the rows to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
