@@ -323,9 +323,15 @@ def test_a_label_by_service_reaches_the_recorder_and_the_loop(loop: Loop, start:
     loop.wait(lambda: len(loop.rewards) == 2 and len(labels) == 1, "the label and its reward")
     assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_FAILURE, Reward.SOURCE_HUMAN)
     assert labels[0].author == "test"
-    answer = client.call_async(LabelStep.Request(label=Label(episode_id="", verdict=9)))
-    loop.wait(answer.done, "an answer")
-    assert not answer.result().accepted and "verdict" in answer.result().message
+    for wrong, sentence in (
+        (Label(episode_id="", verdict=1), "id of an episode"),
+        (Label(episode_id="episode-1", verdict=9), "verdict"),
+        (Label(episode_id="episode-1", index=-2, verdict=1), "index"),
+    ):
+        answer = client.call_async(LabelStep.Request(label=wrong))
+        loop.wait(answer.done, "an answer")
+        assert not answer.result().accepted and sentence in answer.result().message
+    assert len(labels) == 1, "a label that was refused was passed on"
 
 
 def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, start: Callable, tmp_path: Path) -> None:

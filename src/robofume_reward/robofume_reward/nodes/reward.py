@@ -24,6 +24,7 @@ from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
 from robofume_common.enums import Direction, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_common.labels import label_problem
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 
@@ -243,11 +244,10 @@ class RewardNode(GraphNode):
         return truths.get(task or "")
 
     def _on_label(self, message: Label) -> None:
-        try:
-            verdict = Verdict(message.verdict)
-        except ValueError:
-            self.get_logger().warning(f"Ignored a label with the unknown verdict {message.verdict}.")
+        if problem := label_problem(message):
+            self.get_logger().warning(f"Ignored a label: {problem}")
             return
+        verdict = Verdict(message.verdict)
         with self._lock:
             self._counts["labels"] += 1
             index = self._labels.add(message.episode_id, message.index, verdict)
@@ -257,8 +257,8 @@ class RewardNode(GraphNode):
     def _on_label_request(self, request: LabelStep.Request, response: LabelStep.Response) -> LabelStep.Response:
         """Passes a label on to everybody, this node and the recorder included."""
         label = request.label
-        if label.verdict not in set(Verdict) or not label.episode_id:
-            response.message = "A label needs an episode and a verdict: unknown 0, success 1 or failure 2."
+        if problem := label_problem(label):
+            response.message = problem
             return response
         with self._lock:
             known = self._labels.knows(label.episode_id)
