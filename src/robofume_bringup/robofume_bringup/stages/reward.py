@@ -26,8 +26,8 @@ def train_reward(
     """Train into `reward/` and print precision and recall on held-out episodes.
 
     `base` is a model directory or hub name; None trains the default tiny model. `bags`: what to train on; by default
-    the demonstrations, and the practice where a person or a second judge (the directory of another model) has given
-    labels for it.
+    the demonstrations and the practice, of which only what a person (on the topic `label`, by `label_step` or
+    `robofume label`) or a second judge (the directory of another model) has labelled is learnt from.
     """
     from robofume_common.parameters import from_dict
     from robofume_data.labels import read_labels
@@ -39,9 +39,7 @@ def train_reward(
     options = training_options(context, base)
     data = from_dict(DatasetConfig, context.config.of("reward_data"))
     labels = read_labels(context.directory.labels)
-    used = list(bags) or _demonstrations(context)
-    if not bags and (labels or second_judge):
-        used += context.directory.bag_files("practice")
+    used = list(bags) or [*_demonstrations(context), *context.directory.bag_files("practice")]
     with (
         context.timed(STAGE),
         context.interruption.immediately(),
