@@ -336,6 +336,14 @@ def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: in
     return held
 
 
+def distinct(episodes: Iterable[EpisodeData]) -> list[EpisodeData]:
+    """The episodes, each once: the first one read of those that were named twice, or copied and judged again."""
+    found: dict[str, EpisodeData] = {}
+    for episode in episodes:
+        found.setdefault(episode.key, episode)
+    return list(found.values())
+
+
 def opposites(episodes: Sequence[EpisodeData]) -> dict[str, str]:
     """The instruction of each direction of a task with that of the other, where both were recorded."""
     instructions = _instructions(episodes)

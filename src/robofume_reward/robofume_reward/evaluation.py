@@ -9,7 +9,7 @@ for such pictures and a look at the opposite question: where the loop confirms, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from robofume_common.enums import Direction, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
-from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
-from robofume_data.labels import with_labels
+from robofume_data.labels import read_labelled
 
 from . import dataset, worst_frames
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
@@ -56,16 +55,14 @@ def evaluate(
     model: ModelConfig | None = None,
     judge: JudgeConfig | None = None,
     only_held_out: bool = True,
-    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved model on the episodes in `bags`; writes evaluation.json and the frames it got most wrong
     beside the model.
 
-    `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it). `labels`: a
-    person's verdicts on recorded episodes.
+    `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it).
     """
     reward = load_judge(model_directory, model)
-    episodes = unseen(model_directory, bags, only_held_out, labels)
+    episodes = unseen(model_directory, bags, only_held_out)
     result = evaluate_episodes(reward, episodes, judge)
     result["model_version"] = reward.version
     if Path(model_directory).is_dir():
@@ -78,14 +75,28 @@ def unseen(
     model_directory: str | Path,
     bags: Sequence[str | Path],
     only_held_out: bool = True,
-    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
 ) -> list[EpisodeData]:
-    """The episodes in `bags` that a saved model was not trained on. RobofumeError where there is none."""
-    trained_on = _trained_on(Path(model_directory)) if only_held_out else set()
-    episodes = [episode for episode in read_episodes(list(bags)) if episode.episode_id not in trained_on]
+    """The episodes in `bags` that a saved model was not trained on, each once, with what a person has said about the
+    practice among them. RobofumeError where there is none.
+    """
+    summary = _summary(Path(model_directory)) if only_held_out else {}
+    learnt = chosen_by(summary, "trained_on")
+    episodes = [episode for episode in dataset.distinct(read_labelled(list(bags))) if not learnt(episode)]
     if not episodes:
         raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
-    return with_labels(episodes, labels or {})
+    return episodes
+
+
+def chosen_by(summary: Mapping[str, Any], part: str) -> Callable[[EpisodeData], bool]:
+    """Whether an episode is among the `trained_on` or `held_out` ones of a summary of training.
+
+    A model that was saved before episodes had keys tells ids alone, which other runs have too.
+    """
+    if f"{part}_keys" in summary:
+        keys = set(summary[f"{part}_keys"])
+        return lambda episode: episode.key in keys
+    ids = set(summary.get({"held_out": "held_out_episodes"}.get(part, part), []))
+    return lambda episode: episode.episode_id in ids
 
 
 def evaluate_episodes(
@@ -216,13 +227,14 @@ def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]
     return result
 
 
-def _trained_on(directory: Path) -> set[str]:
+def _summary(directory: Path) -> dict[str, Any]:
+    """What was saved about the training of a model; empty for one that was not trained here."""
     path = directory / "training.json"
     if not path.is_file():
-        return set()
+        return {}
     try:
-        return set(json.loads(path.read_text()).get("trained_on", []))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise RobofumeError(f"{path} is damaged ({error}); train the reward model again.") from error
 
 

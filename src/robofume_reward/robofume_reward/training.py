@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from robofume_common.enums import Direction, Outcome, Verdict
+from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.files import replace_folder
 from robofume_common.parameters import setting
 from robofume_common.precision import has_bfloat16
-from robofume_data.bag_reader import read_episodes
-from robofume_data.labels import with_labels
+from robofume_data.bag_reader import find_bags
+from robofume_data.labels import read_labelled
 
 from . import counterexamples, dataset, evaluation, familiarity, mining, questions, relighting, tiny_model, worst_frames
 from .augmentation import AugmentationConfig, augment, augment_images
@@ -117,21 +117,20 @@ def train(
     progress: Progress | None = None,
     data: DatasetConfig | None = None,
     augmentation: AugmentationConfig | None = None,
-    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
     second_judge: Any = None,
 ) -> dict[str, Any]:
     """Fine-tunes on the episodes in `bags`, saves the model to `output_directory`, and returns the summary
     saved beside it. `progress(update, updates, metrics)` is called after each update.
 
-    `labels`: a person's verdicts on recorded episodes, by episode id and index. `second_judge`: a RewardModel or a
-    baseline whose agreement makes an outcome of practice a label (see `mining`). Raises RobofumeError for unusable bags
-    or a base model that cannot be loaded.
+    Bags of a run's practice are read with what a person has said about them afterwards, in the labels of that run.
+    `second_judge`: a RewardModel or a baseline whose agreement makes an outcome of practice a label (see `mining`).
+    Raises RobofumeError for unusable bags or a base model that cannot be loaded.
     """
-    episodes = list(read_episodes(list(bags)))
+    paths = find_bags(list(bags))
+    episodes = list(read_labelled(paths))
     if not episodes:
         raise RobofumeError("The bags hold no finished episode; record demonstrations first.")
-    episodes = with_labels(episodes, labels or {})
-    return train_on_episodes(episodes, output_directory, options, progress, data, augmentation, second_judge)
+    return train_on_episodes(episodes, output_directory, options, progress, data, augmentation, second_judge, paths)
 
 
 def train_on_episodes(
@@ -142,8 +141,10 @@ def train_on_episodes(
     data: DatasetConfig | None = None,
     augmentation: AugmentationConfig | None = None,
     second_judge: Any = None,
+    bags: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """`train` for episodes (EpisodeData, in the order of recording) that are in memory.
+    """`train` for episodes (EpisodeData, in the order of recording) that are in memory; `bags`: where they are from,
+    for the record. An episode that is there twice counts once: its copies would lie on both sides of the split.
 
     Prior data of no direction show other tasks, whose success has nothing to do with this one's: they are left out,
     and the summary counts them.
@@ -152,6 +153,8 @@ def train_on_episodes(
     options = options or TrainingConfig()
     data = data or DatasetConfig()
     augmentation = augmentation or AugmentationConfig()
+    read = len(episodes)
+    episodes = dataset.distinct(episodes)
     recorded = len(episodes)
     episodes = [episode for episode in episodes if episode.direction != Direction.NONE]
     without_direction = recorded - len(episodes)
@@ -211,15 +214,20 @@ def train_on_episodes(
         "augmentation": asdict(augmentation),
         "training_episodes": int((~held).sum()),
         "left_out_without_direction": without_direction,
+        "left_out_as_copies": read - recorded,
         "unknown_outcomes": sum(episode.outcome == Outcome.UNKNOWN for episode in episodes),
         "trained_on": [episode.episode_id for episode, out in zip(episodes, held, strict=True) if not out],
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
+        "trained_on_keys": [episode.key for episode, out in zip(episodes, held, strict=True) if not out],
+        "held_out_keys": [episode.key for episode in held_episodes],
+        "bags": [str(path.resolve()) for path in bags],
         "training_questions": len(taken),
         "counterexamples": made.as_dict(),
         "relit_questions": relit,
         "held_out_questions": len(checking),
         "mined_questions": int(taken.mined.sum()),
-        "agreed_episodes": sorted(agreed),
+        "agreed_episodes": sorted(episode.episode_id for episode in episodes if episode.key in agreed),
+        "agreed_keys": sorted(agreed),
         "best_update": best,
         "calibration": dict(judge.calibration.__dict__),
         "familiar_scenes": len(judge.familiarity.centres),

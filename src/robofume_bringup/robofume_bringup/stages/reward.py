@@ -30,7 +30,6 @@ def train_reward(
     `robofume label`) or a second judge (the directory of another model) has labelled is learnt from.
     """
     from robofume_common.parameters import from_dict
-    from robofume_data.labels import read_labels
     from robofume_reward.dataset import DatasetConfig
     from robofume_reward.evaluation import table
     from robofume_reward.loading import load_judge
@@ -38,7 +37,6 @@ def train_reward(
 
     options = training_options(context, base)
     data = from_dict(DatasetConfig, context.config.of("reward_data"))
-    labels = read_labels(context.directory.labels)
     used = list(bags) or [*_demonstrations(context), *context.directory.bag_files("practice")]
     with (
         context.timed(STAGE),
@@ -51,7 +49,6 @@ def train_reward(
             options,
             context.training_progress(bar, ("loss", "held_out_loss")),
             data=data,
-            labels=labels,
             second_judge=load_judge(second_judge) if second_judge else None,
         )
     if summary["left_out_without_direction"]:
@@ -59,6 +56,8 @@ def train_reward(
             f"{summary['left_out_without_direction']} episodes follow no direction of a task (prior data): they were "
             "left out."
         )
+    if summary["left_out_as_copies"]:
+        context.say(f"{summary['left_out_as_copies']} episodes are in the bags more than once: they count once.")
     if summary["unknown_outcomes"]:
         context.say(
             f"Of {summary['unknown_outcomes']} episodes nobody knows how they ended: they answer no question about it."
@@ -78,13 +77,12 @@ def evaluate_reward(context: StageContext, bags: Sequence[Path], baselines: bool
 
     `baselines`: train and measure those too, on the same episodes; key `baselines` of the result.
     """
-    from robofume_data.labels import read_labels
     from robofume_reward.evaluation import evaluate, table
 
     _need_reward(context)
     used = list(bags) or _demonstrations(context)
     with context.interruption.immediately():
-        result = evaluate(context.directory.reward, used, labels=read_labels(context.directory.labels))
+        result = evaluate(context.directory.reward, used)
         context.say(table(result))
         if baselines:
             result["baselines"] = _evaluate_baselines(context, used)
@@ -121,7 +119,7 @@ def training_options(context: StageContext, base: str | None) -> TrainingConfig:
 
 def _evaluate_baselines(context: StageContext, bags: list[Path]) -> dict[str, Any]:
     from robofume_data.bag_reader import read_episodes
-    from robofume_reward.evaluation import evaluate_episodes, table, unseen
+    from robofume_reward.evaluation import chosen_by, evaluate_episodes, table, unseen
     from robofume_reward.training import read_summary
 
     from robofume_reward import baselines
@@ -129,8 +127,8 @@ def _evaluate_baselines(context: StageContext, bags: list[Path]) -> dict[str, An
     summary = read_summary(context.directory.reward)
     options = training_options(context, summary["options"]["base"] or None)
     recorded = list(read_episodes(_demonstrations(context)))
-    training = [episode for episode in recorded if episode.episode_id in set(summary["trained_on"])]
-    held = [episode for episode in recorded if episode.episode_id in set(summary["held_out_episodes"])]
+    training = [episode for episode in recorded if chosen_by(summary, "trained_on")(episode)]
+    held = [episode for episode in recorded if chosen_by(summary, "held_out")(episode)]
     episodes = unseen(context.directory.reward, bags)
     results = {}
     for name in baselines.NAMES:

@@ -1,0 +1,89 @@
+"""A saved judge measured on bags: which episodes count, and what is written beside it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import synthetic_episodes
+from robofume_common.enums import Outcome, RewardSource, Verdict
+from robofume_common.errors import RobofumeError
+from robofume_data.episode import EpisodeData
+from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import write_labels
+from robofume_reward.training import TrainingConfig
+
+from robofume_reward import evaluation, training
+
+START = 1_700_000_000_000_000_000
+OPTIONS = TrainingConfig(method="film_cnn", updates=2)
+
+
+def recorded(run: int, count: int = 8) -> list[EpisodeData]:
+    """Episodes of a run. The ids and the stamps of all runs are the same, as those of simulations are."""
+    episodes = synthetic_episodes.episodes(count, seed=run, failure_share=0.3)
+    return [dataclasses.replace(item, closed=START + 10**12 * run + i) for i, item in enumerate(episodes)]
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    paths = {run: folder / str(run) / "bags" / "practice" / "practice_0000.mcap" for run in (1, 2)}
+    for run, path in paths.items():
+        path.parent.mkdir(parents=True)
+        write_episodes(path, recorded(run))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def model(bags: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("model") / "reward"
+    training.train([bags[1]], directory, OPTIONS)
+    return directory
+
+
+def test_another_runs_episodes_are_unseen_although_their_ids_are_known(bags: dict[int, Path], model: Path) -> None:
+    summary = training.read_summary(model)
+    assert len(summary["trained_on_keys"]) == len(summary["trained_on"]) < 8
+    assert summary["bags"] == [str(bags[1].resolve())]
+    assert len(evaluation.unseen(model, [bags[2]])) == 8
+    own = evaluation.unseen(model, [bags[1]])
+    assert [episode.episode_id for episode in own] == summary["held_out_episodes"]
+    assert len(evaluation.unseen(model, [bags[1]], only_held_out=False)) == 8
+    assert len(evaluation.unseen(model, [bags[1], bags[2], bags[2].parent])) == len(own) + 8  # each once
+
+
+def test_a_model_that_was_saved_without_keys_goes_by_the_ids(bags: dict[int, Path], model: Path, tmp_path) -> None:
+    summary = training.read_summary(model)
+    old = {name: value for name, value in summary.items() if not name.endswith("_keys")}
+    (tmp_path / "training.json").write_text(json.dumps(old))
+    assert len(evaluation.unseen(tmp_path, [bags[1]])) == len(summary["held_out_episodes"])
+    (tmp_path / "training.json").write_text(json.dumps({**old, "trained_on": [e.episode_id for e in recorded(1)]}))
+    with pytest.raises(RobofumeError, match="no episode that the reward model was not trained on"):
+        evaluation.unseen(tmp_path, [bags[1]])
+    (tmp_path / "training.json").write_text("[")
+    with pytest.raises(RobofumeError, match="damaged"):
+        evaluation.unseen(tmp_path, [bags[1]])
+
+
+def test_an_episode_that_is_there_twice_is_on_one_side_of_the_split(bags: dict[int, Path], tmp_path: Path) -> None:
+    judged_again = [dataclasses.replace(episode, verdicts=episode.verdicts[::-1].copy()) for episode in recorded(1)]
+    write_episodes(tmp_path / "rescored.mcap", judged_again)
+    summary = training.train([bags[1], bags[1].parent, tmp_path / "rescored.mcap"], tmp_path / "reward", OPTIONS)
+    assert summary["left_out_as_copies"] == 16
+    assert len(summary["trained_on"]) + len(summary["held_out_episodes"]) == 8
+    assert not set(summary["trained_on_keys"]) & set(summary["held_out_keys"])
+
+
+def test_labels_hold_for_the_run_that_they_belong_to(bags: dict[int, Path], model: Path) -> None:
+    name = recorded(1)[0].episode_id
+    labels = bags[2].parents[2] / "labels.json"
+    write_labels(labels, {name: {-1: Verdict.UNKNOWN}})
+    try:
+        episodes = evaluation.unseen(model, [bags[1], bags[2]], only_held_out=False)
+    finally:
+        labels.unlink()
+    by_person = [episode for episode in episodes if (episode.sources == RewardSource.HUMAN).any()]
+    assert [(episode.episode_id, episode.closed, episode.outcome) for episode in by_person] == [
+        (name, recorded(2)[0].closed, Outcome.UNKNOWN)
+    ]
