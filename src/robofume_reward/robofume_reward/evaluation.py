@@ -1,9 +1,10 @@
 """How good a judge is on recorded episodes that it was not trained on.
 
 Per direction, and per task where there are several, over the frames with the question that the loop asks of them;
-and over episodes, by the rule of the loop: an episode ends at the first frame that is called a success. The second is
-what practice lives on: one wrong frame among forty ends an episode wrongly. And from home, by the thresholds
-for such pictures and a look at the opposite question: where the loop confirms, only that verdict counts.
+and over episodes, as the reward node judges their steps one after another: an episode ends at the first one that is
+called a success (in practice at the second in a row). The second is what practice lives on: one wrong frame among forty
+ends an episode wrongly. And from home, by the thresholds for such pictures and a look at the opposite question: where
+the loop confirms, only that verdict counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from robofume_data.episode import EpisodeData
 from robofume_data.labels import read_labelled
 
 from . import dataset, worst_frames
+from .asking import Answer, VerdictConfig, asked_for, says
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .familiarity import Familiarity
 from .judge import JudgeConfig, first_success, opposite_probabilities
@@ -34,6 +36,8 @@ from .saved import Calibration, View
 EVALUATION_FILE = "evaluation.json"
 HOME_THRESHOLD = 0.5
 """P(yes) that the loop asks of the view from home, where the calibration does not ask for more."""
+CALIBRATED = VerdictConfig(home_threshold=HOME_THRESHOLD)
+"""The thresholds that were saved with a model. Practice asks for less in motion: see `reward.enough`."""
 _DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 
 
@@ -55,15 +59,17 @@ def evaluate(
     model: ModelConfig | None = None,
     judge: JudgeConfig | None = None,
     only_held_out: bool = True,
+    verdicts: VerdictConfig = CALIBRATED,
 ) -> dict[str, Any]:
     """Measures a saved model on the episodes in `bags`; writes evaluation.json and the frames it got most wrong
     beside the model.
 
+    `model`: how it is run. `judge` and `verdicts`: the rule from probabilities to verdicts, as a reward node has it.
     `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it).
     """
     reward = load_judge(model_directory, model)
     episodes = unseen(model_directory, bags, only_held_out)
-    result = evaluate_episodes(reward, episodes, judge)
+    result = evaluate_episodes(reward, episodes, judge, verdicts=verdicts)
     result["model_version"] = reward.version
     if Path(model_directory).is_dir():
         worst_frames.write(Path(model_directory), result["most_wrong"], episodes)
@@ -104,6 +110,7 @@ def evaluate_episodes(
     episodes: Sequence[EpisodeData],
     judge: JudgeConfig | None = None,
     batch_size: int = 64,
+    verdicts: VerdictConfig = CALIBRATED,
 ) -> dict[str, Any]:
     """`evaluate` for a loaded judge and episodes in memory. Keys: `forward`, `backward`, each with frame measures,
     `episodes` and `from_home`; `tasks`, the same for each task where there are several; `most_wrong`; and the rule
@@ -112,12 +119,13 @@ def evaluate_episodes(
     judge = judge or JudgeConfig()
     frames = dataset.truth(episodes, DatasetConfig(margin=0))
     at_home = dataset.from_home(episodes, DatasetConfig(margin=0))
-    asked = Answers(reward, frames, judge, batch_size), Answers(reward, at_home, judge, batch_size, from_home=True)
+    asked = (
+        Answers(reward, frames, judge, verdicts, batch_size),
+        Answers(reward, at_home, judge, verdicts, batch_size, from_home=True),
+    )
     tasks = [episode.task for episode in episodes]
     result: dict[str, Any] = {
-        "rule": {"threshold": max(0.5, reward.calibration.threshold), **asdict(judge)},
-        "failure_threshold": reward.calibration.failure_threshold,
-        "home_threshold": max(HOME_THRESHOLD, reward.calibration.home_threshold),
+        **_rule(reward.calibration, judge, verdicts),
         **_by_direction(*asked, np.ones(len(episodes), bool)),
         "most_wrong": worst_frames.find(asked[0].probabilities, frames, episodes),
     }
@@ -132,21 +140,23 @@ class Answers:
     """What a judge says to labelled questions."""
 
     def __init__(
-        self, reward: Judge, frames: LabelledFrames, judge: JudgeConfig, batch_size: int, from_home: bool = False
+        self,
+        reward: Judge,
+        frames: LabelledFrames,
+        judge: JudgeConfig,
+        verdicts: VerdictConfig,
+        batch_size: int,
+        from_home: bool = False,
     ) -> None:
         self.frames = frames
         self.judge = judge
-        calibration = reward.calibration
-        self.probabilities = calibration.probabilities(log_odds(reward, frames, batch_size))
+        self.probabilities = reward.calibration.probabilities(log_odds(reward, frames, batch_size))
         used, places = np.unique(frames.frames, return_inverse=True)
         self.strange = reward.familiarity.strange(frames.images[used])[places]
-        if from_home:
-            opposite = opposites(reward, frames, batch_size)
-            self.verdicts = verdicts_from_home(calibration, self.probabilities, opposite, self.strange)
-        else:
-            pairs = zip(self.probabilities, self.strange, strict=True)
-            said = [calibration.verdict(float(p), strange=bool(strange)) for p, strange in pairs]
-            self.verdicts = np.array(said, np.uint8)
+        apart = from_home and verdicts.home_threshold > 0
+        opposite = opposites(reward, frames, batch_size) if apart else np.zeros(len(frames))
+        answers = map(Answer, self.probabilities.tolist(), opposite.tolist(), self.strange.tolist())
+        self.verdicts = np.array([says(reward, verdicts, answer, apart) for answer in answers], np.uint8)
 
     def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """The measures of some of the questions, and how many are about strange pictures."""
@@ -210,6 +220,17 @@ def verdicts_from_home(
     rows = zip(probabilities, opposite, strange, strict=True)
     said = [calibration.verdict(float(p), HOME_THRESHOLD, True, float(q), bool(odd)) for p, q, odd in rows]
     return np.array(said, np.uint8)
+
+
+def _rule(calibration: Calibration, judge: JudgeConfig, verdicts: VerdictConfig) -> dict[str, Any]:
+    """The thresholds that were judged by, for the record."""
+    moving = max(0.5, asked_for(calibration, verdicts, False))
+    home = max(asked_for(calibration, verdicts, True), calibration.home_threshold)
+    return {
+        "rule": {"threshold": moving, **asdict(judge)},
+        "failure_threshold": min(calibration.failure_threshold, moving) if verdicts.abstain else moving,
+        "home_threshold": home if verdicts.home_threshold > 0 else moving,
+    }
 
 
 def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]) -> dict[str, Any]:
