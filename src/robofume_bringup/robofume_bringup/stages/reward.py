@@ -1,7 +1,11 @@
-"""Fine-tunes the reward model on recorded episodes, measures it on those it has not seen, and judges bags again."""
+"""Fine-tunes the reward model on recorded episodes, measures it on those it has not seen, and judges bags again.
+
+Each of them may work without a run, on bags and folders that are named; then nothing is noted.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from robofume_common.errors import RobofumeError
 
+from robofume_bringup.graph import PRACTICE_JUDGE
 from robofume_bringup.stages.context import StageContext
 
 if TYPE_CHECKING:
+    from robofume_reward.reward_config import RewardNodeConfig
     from robofume_reward.training import TrainingConfig
 
 STAGE = "reward"
@@ -22,8 +28,9 @@ def train_reward(
     base: str | None = None,
     bags: Sequence[Path] = (),
     second_judge: str | None = None,
+    output: Path | None = None,
 ) -> None:
-    """Train into `reward/` and print precision and recall on held-out episodes.
+    """Train into `reward/` of the run, or into `output`, and print precision and recall on held-out episodes.
 
     `base` is a model directory or hub name; None trains the default tiny model. `bags`: what to train on; by default
     the demonstrations and the practice, of which only what a person (on the topic `label`, by `label_step` or
@@ -32,24 +39,25 @@ def train_reward(
     from robofume_common.parameters import from_dict
     from robofume_reward.dataset import DatasetConfig
     from robofume_reward.evaluation import table
-    from robofume_reward.loading import load_judge
+    from robofume_reward.loading import load_judge, model_config
     from robofume_reward.training import train
 
     options = training_options(context, base)
     data = from_dict(DatasetConfig, context.config.of("reward_data"))
     used = list(bags) or [*_demonstrations(context), *context.directory.bag_files("practice")]
+    judge = load_judge(second_judge, model_config(judging(context))) if second_judge else None
     with (
-        context.timed(STAGE),
+        context.timed(STAGE) if output is None else contextlib.nullcontext(),
         context.interruption.immediately(),
         context.bar("Training the reward model", options.updates, "update") as bar,
     ):
         summary = train(
             used,
-            context.directory.reward,
+            output or context.directory.reward,
             options,
             context.training_progress(bar, ("loss", "held_out_loss")),
             data=data,
-            second_judge=load_judge(second_judge) if second_judge else None,
+            second_judge=judge,
         )
     if summary["left_out_without_direction"]:
         context.say(
@@ -67,40 +75,52 @@ def train_reward(
         f"{len(summary['held_out_episodes'])} "
         f"held-out episodes:\n{table(summary['held_out'])}"
     )
+    if output is not None:
+        context.say(f"It is in {output}.")
+        return
     context.directory.note(
         STAGE, finished=True, held_out=summary["held_out"], options=dataclasses.asdict(options), baselines={}
     )
 
 
-def evaluate_reward(context: StageContext, bags: Sequence[Path], baselines: bool = False) -> dict[str, Any]:
-    """Measure the run's reward model on bags (default: the held-out demonstrations) and print the table.
+def evaluate_reward(
+    context: StageContext, bags: Sequence[Path], baselines: bool = False, model: str | None = None
+) -> dict[str, Any]:
+    """Measure the run's reward model, or `model`, on bags (default: the held-out demonstrations), by the rule of its
+    practice, and print the table.
 
     `baselines`: train and measure those too, on the same episodes; key `baselines` of the result.
     """
     from robofume_reward.evaluation import evaluate, table
+    from robofume_reward.loading import model_config
 
-    _need_reward(context)
+    if model is None:
+        _need_reward(context)
+    measured = model or context.directory.reward
     used = list(bags) or _demonstrations(context)
+    rule = judging(context)
     with context.interruption.immediately():
-        result = evaluate(context.directory.reward, used)
+        result = evaluate(measured, used, model_config(rule), rule.rule, verdicts=rule)
         context.say(table(result))
         if baselines:
-            result["baselines"] = _evaluate_baselines(context, used)
-    context.directory.note(STAGE, evaluated=result)
+            result["baselines"] = _evaluate_baselines(context, Path(measured), used, rule)
+    if model is None:
+        context.directory.note(STAGE, evaluated=result)
     return result
 
 
 def rescore(context: StageContext, bags: Sequence[Path], model: str | None, output: Path | None) -> None:
-    """Write `bags` again with the verdicts of the run's reward model, or of `model`."""
-    from robofume_reward.loading import load_judge
+    """Write `bags` again with the verdicts of the run's reward model, or of `model`, by the rule of its practice."""
+    from robofume_reward.loading import load_judge, model_config
     from robofume_reward.rescoring import rescore as rescore_bags
 
     if model is None:
         _need_reward(context)
-    reward = load_judge(model or context.directory.reward)
+    rule = judging(context)
+    reward = load_judge(model or context.directory.reward, model_config(rule))
     target = output or context.directory.path / "rescored" / reward.version.replace("/", "_")
     with context.interruption.immediately(), context.bar("Judging again", None, "episode") as bar:
-        result = rescore_bags(reward, bags, target, progress=lambda done: bar.update(done - bar.n))
+        result = rescore_bags(reward, bags, target, rule.rule, lambda done: bar.update(done - bar.n), rule)
     context.say(
         f"{result['episodes']} episodes with {result['steps']} steps are in {target}, judged by "
         f"{result['model_version']}: {result['changed']} verdicts differ; {result['unknown_after']} are unknown "
@@ -117,22 +137,33 @@ def training_options(context: StageContext, base: str | None) -> TrainingConfig:
     return from_dict(TrainingConfig, {**values, "base": base} if base else values)
 
 
-def _evaluate_baselines(context: StageContext, bags: list[Path]) -> dict[str, Any]:
+def judging(context: StageContext) -> RewardNodeConfig:
+    """The settings of the reward node in this run's practice, with what was --set."""
+    from robofume_common.parameters import from_dict
+    from robofume_reward.reward_config import RewardNodeConfig
+
+    return from_dict(RewardNodeConfig, {**PRACTICE_JUDGE, **context.config.of("reward")})
+
+
+def _evaluate_baselines(
+    context: StageContext, model: Path, bags: list[Path], rule: RewardNodeConfig
+) -> dict[str, Any]:
     from robofume_data.bag_reader import read_episodes
     from robofume_reward.evaluation import chosen_by, evaluate_episodes, table, unseen
     from robofume_reward.training import read_summary
 
     from robofume_reward import baselines
 
-    summary = read_summary(context.directory.reward)
+    summary = read_summary(model)
     options = training_options(context, summary["options"]["base"] or None)
     recorded = list(read_episodes(_demonstrations(context)))
     training = [episode for episode in recorded if chosen_by(summary, "trained_on")(episode)]
     held = [episode for episode in recorded if chosen_by(summary, "held_out")(episode)]
-    episodes = unseen(context.directory.reward, bags)
+    episodes = unseen(model, bags)
     results = {}
     for name in baselines.NAMES:
-        results[name] = evaluate_episodes(baselines.train(name, training, held, options), episodes)
+        judge = baselines.train(name, training, held, options)
+        results[name] = evaluate_episodes(judge, episodes, rule.rule, verdicts=rule)
         context.say(f"\n{name}:\n{table(results[name])}")
     return results
 
