@@ -8,9 +8,11 @@ from robofume_bringup.cli import main
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.enums import RewardSource, Verdict
 from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import write_labels
+from robofume_reward.film_cnn import FilmCnnConfig
 from robofume_reward.model import RewardModel
 
-from robofume_reward import tiny_model
+from robofume_reward import baselines, tiny_model
 
 QUICK = ("--set", "reward_training.updates=2", "--set", "reward_training.batch_size=8")
 CNN = ("--set", "reward_training.method=film_cnn", *QUICK)
@@ -141,3 +143,33 @@ def test_judges_are_run_as_the_node_runs_them(capsys, tmp_path, command, monkeyp
     assert code == 0, err
     ((source, config),) = loaded
     assert source == str(run.reward) and (config.dtype, config.threads, config.device) == ("bfloat16", 2, "cpu")
+
+
+def test_baselines_learn_what_the_model_learnt_and_are_measured_beside_it(capsys, tmp_path, monkeypatch):
+    practised = [drawn(number, "practice", number % 2 == 0, RewardSource.VLM, run=1) for number in range(4)]
+    one, other = make_run(tmp_path / "one"), make_run(tmp_path / "other", practised, number=1)
+    write_labels(other.labels, {practised[1].episode_id: {-1: Verdict.FAILURE}})
+    bags = [*one.bag_files("demos"), *other.bag_files("practice")]
+    code, _, err = robofume(capsys, "reward", "train", *bags, *on(other), *CNN)
+    assert code == 0, err
+    learnt, plain = {}, baselines.train
+
+    def spied(name, training, held, options, **named):
+        learnt[name] = [episode.key for episode in training], [episode.key for episode in held]
+        return plain(name, training, held, options, FilmCnnConfig(updates=2), **named)
+
+    monkeypatch.setattr(baselines, "train", spied)
+    code, out, err = robofume(capsys, "reward", "evaluate", *bags, *other.bag_files("practice"),
+                              *other.bag_files("demos"), *on(other), "--baselines")  # fmt: skip
+    assert code == 0, err
+    summary = training_of(other.reward)
+    assert len(summary["trained_on_keys"]) + len(summary["held_out_keys"]) == 11
+    assert learnt == dict.fromkeys(baselines.NAMES, (summary["trained_on_keys"], summary["held_out_keys"]))
+    assert all(f"\n{name}:\n" in out for name in baselines.NAMES)
+    evaluated = other.stage_record("reward")["evaluated"]
+    assert set(evaluated["baselines"]) == set(baselines.NAMES)
+    for ways in (evaluated, *evaluated["baselines"].values()):  # the same episodes for all
+        assert sum(ways[way]["frames"] for way in ("forward", "backward")) == evaluated["forward"]["frames"] + (
+            evaluated["backward"]["frames"]
+        )
+        assert ways["rule"]["threshold"] <= 0.8

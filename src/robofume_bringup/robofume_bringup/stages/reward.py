@@ -148,7 +148,9 @@ def judging(context: StageContext) -> RewardNodeConfig:
 def _evaluate_baselines(
     context: StageContext, model: Path, bags: list[Path], rule: RewardNodeConfig
 ) -> dict[str, Any]:
-    from robofume_data.bag_reader import read_episodes
+    from robofume_common.parameters import from_dict
+    from robofume_data.labels import read_labelled
+    from robofume_reward.dataset import DatasetConfig, distinct
     from robofume_reward.evaluation import chosen_by, evaluate_episodes, table, unseen
     from robofume_reward.training import read_summary
 
@@ -156,13 +158,18 @@ def _evaluate_baselines(
 
     summary = read_summary(model)
     options = training_options(context, summary["options"]["base"] or None)
-    recorded = list(read_episodes(_demonstrations(context)))
+    # Models of earlier versions do not say which bags they were trained on: there were no others then.
+    sources = [Path(bag) for bag in summary.get("bags", [])] or _demonstrations(context)
+    recorded = distinct(read_labelled(sources))
     training = [episode for episode in recorded if chosen_by(summary, "trained_on")(episode)]
     held = [episode for episode in recorded if chosen_by(summary, "held_out")(episode)]
     episodes = unseen(model, bags)
     results = {}
     for name in baselines.NAMES:
-        judge = baselines.train(name, training, held, options)
+        judge = baselines.train(
+            name, training, held, options,
+            data=from_dict(DatasetConfig, summary["dataset"]), agreed=summary.get("agreed_keys", ()),
+        )  # fmt: skip
         results[name] = evaluate_episodes(judge, episodes, rule.rule, verdicts=rule)
         context.say(f"\n{name}:\n{table(results[name])}")
     return results
