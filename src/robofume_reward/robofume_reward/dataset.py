@@ -287,7 +287,8 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
     """The first frame of each episode, seen from home, with the questions of both directions.
 
     It shows what the episode before left: what an episode in practice is confirmed by. Labels are the simulation's
-    ground truth where it was recorded, else those of `own_labels` and `other_labels`; `own` is False throughout.
+    ground truth where it was recorded, else those of `own_labels` and `other_labels`; `own` is False throughout. There
+    may be no question at all: of practice that a person has judged at its ends, nobody knows how it began.
     """
     ordered = list(episodes)
     instructions, tools = _instructions(ordered), _with_tool(ordered)
@@ -309,7 +310,7 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
                 rows.append(_Row(offset, text, bool(answer), int(direction), number, False))
         offset += len(episode.images)
         previous = episode
-    return _assemble(ordered, rows)
+    return _assemble(ordered, rows, may_be_empty=True)
 
 
 def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: int = 4) -> NDArray[np.bool_]:
@@ -358,18 +359,18 @@ def _instructions(episodes: Sequence[EpisodeData]) -> dict[tuple[str, int], str]
     return found
 
 
-def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row]) -> LabelledFrames:
-    if not rows:
+def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row], may_be_empty: bool = False) -> LabelledFrames:
+    if not episodes or not (rows or may_be_empty):
         raise RobofumeError("No recorded episode gives a labelled frame; record demonstrations and failures first.")
     if len({episode.images.shape[1:] for episode in episodes}) != 1:
         raise RobofumeError("The recorded images differ in size; use bags that were recorded with one image size.")
-    frames, texts, labels, directions, numbers, own, mined = zip(*rows, strict=True)
+    frames, texts, labels, directions, numbers, own, mined = zip(*rows, strict=True) if rows else [()] * 7
     lengths = [len(episode.images) for episode in episodes]
     return LabelledFrames(
         np.concatenate([episode.images for episode in episodes]),
         np.concatenate([episode.proprioception for episode in episodes]),
         np.array(frames, np.int64),
-        np.array(texts),
+        np.array(texts, np.str_),
         np.array(labels, bool),
         np.array(directions, np.uint8),
         np.array(numbers, np.int64),

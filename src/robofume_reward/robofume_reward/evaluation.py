@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.enums import Direction, Verdict
+from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 from robofume_data.episode import EpisodeData
@@ -126,6 +126,10 @@ def evaluate_episodes(
     tasks = [episode.task for episode in episodes]
     result: dict[str, Any] = {
         **_rule(reward.calibration, judge, verdicts),
+        "calibration": {
+            name: getattr(reward.calibration, name)
+            for name in ("target_precision", "held_out_precision", "held_out_verdicts")
+        },
         **_by_direction(*asked, np.ones(len(episodes), bool)),
         "most_wrong": worst_frames.find(asked[0].probabilities, frames, episodes),
     }
@@ -160,14 +164,16 @@ class Answers:
 
     def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """The measures of some of the questions, and how many are about strange pictures."""
-        measured = measure(self.probabilities[chosen], self.frames.labels[chosen], self.verdicts[chosen])
+        rows = self.probabilities[chosen], self.frames.labels[chosen], self.verdicts[chosen]
+        measured = measure(*rows, self.frames.episodes[chosen])
         return {**measured, "strange": int(self.strange[chosen].sum())}
 
     def at_one_half(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """What the rule P(yes) > P(no) would give."""
-        rule = np.where(self.probabilities[chosen] > 0.5, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8)
-        measured = measure(self.probabilities[chosen], self.frames.labels[chosen], rule)
-        return {key: value for key, value in measured.items() if key in ("precision", "recall", "accuracy")}
+        labels, called = self.frames.labels[chosen], self.probabilities[chosen] > 0.5
+        trials = {"precision": called, "recall": labels, "accuracy": np.ones(len(labels), bool)}
+        hits = (called == labels).astype(float)
+        return {name: float(hits[rows].mean()) if rows.any() else None for name, rows in trials.items()}
 
     def per_episode(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """What ending each episode at its first success verdict would have given."""
@@ -262,7 +268,7 @@ def _summary(directory: Path) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result as a table for the terminal."""
     lines = [
-        f"{'':22}{'precision (95%)':20}{'recall (95%)':20}{'AUC':8}{'ECE':8}{'TP/FP/FN/TN':20}unknown",
+        f"{'':22}{'precision (95%)':20}{'recall (95%)':20}{'AUC (95%)':20}{'ECE (95%)':20}{'TP/FP/FN/TN':18}unknown",
         *_rows(result, ""),
     ]
     for task, directions in result.get("tasks", {}).items():
@@ -271,6 +277,8 @@ def table(result: dict[str, Any]) -> str:
         f"Success from P {result['rule']['threshold']:.2f} on, failure up to P {result['failure_threshold']:.2f}, "
         f"unknown between them; from home success over P {result['home_threshold']:.2f}."
     )
+    if sentence := shortfall(result.get("calibration", {})):
+        lines.append(sentence)
     strange = sum(result[name]["strange"] for name in _DIRECTIONS)
     if strange:
         lines.append(
@@ -279,6 +287,25 @@ def table(result: dict[str, Any]) -> str:
             "pictures of it and train again."
         )
     return "\n".join(lines)
+
+
+def shortfall(calibration: Mapping[str, float]) -> str:
+    """That the threshold does not reach the precision that it was chosen for, as a sentence; empty where it does, or
+    was not chosen on data.
+    """
+    target, reached = calibration.get("target_precision", 0.0), calibration.get("held_out_precision", 0.0)
+    if reached >= target:
+        return ""
+    count = int(calibration.get("held_out_verdicts", 0))
+    if not count:
+        return (
+            f"Warning: no success was called on the held-out episodes of its training, or none is noted, so that the "
+            f"stated precision of {target:.2f} is not shown: record or label more successes, and train again."
+        )
+    return (
+        f"Warning: the threshold does not reach the stated precision of {target:.2f}: of the {count} success verdicts "
+        f"on held-out frames {reached:.0%} are right. Record or label more, or train longer."
+    )
 
 
 def _rows(result: dict[str, Any], indent: str) -> list[str]:
@@ -290,24 +317,21 @@ def _rows(result: dict[str, Any], indent: str) -> list[str]:
                 str(frames[key]) for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
             )
             unknown = frames["unknown_positives"] + frames["unknown_negatives"]
-            lines.append(
-                f"{f'{indent}{name} {what}':22}{_share(frames, 'precision'):20}{_share(frames, 'recall'):20}"
-                f"{_number(frames['area_under_curve']):8}{_number(frames['calibration_error']):8}{confusion:20}{unknown}"
+            figures = "".join(
+                f"{_share(frames, figure):20}"
+                for figure in ("precision", "recall", "area_under_curve", "calibration_error")
             )
+            lines.append(f"{f'{indent}{name} {what}':22}{figures}{confusion:18}{unknown}")
         episodes = values["episodes"]
         lines.append(
             f"{f'{indent}{name} episodes':22}{_share(episodes, 'precision'):20}{_share(episodes, 'recall'):20}"
-            f"{'':16}{episodes['episodes']} episodes, {episodes['called_early']} called early"
+            f"{'':40}{episodes['episodes']} episodes, {episodes['called_early']} called early"
         )
     return lines
 
 
 def _share(values: dict[str, Any], name: str) -> str:
     if values[name] is None:
-        return "none called" if name == "precision" else "none there"
+        return {"precision": "none called", "recall": "none there"}.get(name, "-")
     low, high = values[f"{name}_interval"]
     return f"{values[name]:.3f} ({low:.2f}-{high:.2f})"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

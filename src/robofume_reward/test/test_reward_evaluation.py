@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import synthetic_episodes
 from robofume_common.enums import Outcome, RewardSource, Verdict
@@ -11,6 +13,8 @@ from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 from robofume_data.labels import write_labels
+from robofume_reward.familiarity import Familiarity
+from robofume_reward.saved import Calibration, View
 from robofume_reward.training import TrainingConfig
 
 from robofume_reward import evaluation, training
@@ -40,6 +44,59 @@ def model(bags: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
     directory = tmp_path_factory.mktemp("model") / "reward"
     training.train([bags[1]], directory, OPTIONS)
     return directory
+
+
+def only_its_end(number: int, succeeds: bool) -> EpisodeData:
+    """Practice of which a person has judged the last step, and nobody knows more."""
+    episode = synthetic_episodes.episodes(1, seed=number, failure_share=0.0 if succeeds else 1.0)[0]
+    sources = np.full_like(episode.sources, RewardSource.VLM)
+    sources[-1] = RewardSource.HUMAN
+    verdicts = np.full_like(episode.verdicts, Verdict.FAILURE)
+    verdicts[-1] = Verdict.SUCCESS if succeeds else Verdict.FAILURE
+    return dataclasses.replace(
+        episode, episode_id=f"practice-{number}", sources=sources, verdicts=verdicts, forward_success=None,
+        backward_success=None, success_index=16 if succeeds else -1, closed=START + number,
+    )  # fmt: skip
+
+
+class Sure:
+    """A judge that says so of everything."""
+
+    opposites: ClassVar = {}
+    view, familiarity = View(), Familiarity()
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+
+    def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+        return np.full(len(images), 3.0)
+
+
+def test_labels_of_failed_ends_alone_can_be_measured() -> None:
+    result = evaluation.evaluate_episodes(Sure(Calibration()), [only_its_end(n, False) for n in range(3)])
+    forward = result["forward"]
+    assert (forward["false_positives"], forward["episodes"]["episodes"], forward["from_home"]["frames"]) == (3, 3, 0)
+    assert forward["from_home"]["precision"] is None
+    assert evaluation.table(result).splitlines()[2].split() == [
+        "forward", "from", "home", "none", "called", "none", "there", "-", "-", "0/0/0/0", "0"
+    ]  # fmt: skip
+    with pytest.raises(RobofumeError, match="No recorded episode gives a labelled frame"):
+        evaluation.evaluate_episodes(Sure(Calibration()), [])
+
+
+@pytest.mark.parametrize(
+    ("calibration", "said"),
+    [
+        (Calibration(target_precision=0.95, held_out_precision=0.8, held_out_verdicts=40.0), "of the 40 success"),
+        (Calibration(target_precision=0.95), "no success was called"),
+        (Calibration(target_precision=0.95, held_out_precision=0.96, held_out_verdicts=40.0), ""),
+        (Calibration(), ""),
+    ],
+)
+def test_a_precision_that_was_not_reached_is_told(calibration: Calibration, said: str) -> None:
+    result = evaluation.evaluate_episodes(Sure(calibration), recorded(1))
+    warnings = [line for line in evaluation.table(result).splitlines() if line.startswith("Warning")]
+    assert len(warnings) == bool(said) and said in "".join(warnings)
 
 
 def test_another_runs_episodes_are_unseen_although_their_ids_are_known(bags: dict[int, Path], model: Path) -> None:
