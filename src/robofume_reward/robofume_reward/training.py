@@ -34,7 +34,7 @@ from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold, choose_home_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .film_cnn import FilmCnn, FilmCnnConfig
-from .model import ModelConfig, RewardModel
+from .model import ModelConfig, RewardModel, check_device
 from .pose_head import PoseHead
 from .sampling import Sampler
 from .saved import View, written_to
@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 TRAINING_FILE = "training.json"
 _PREPARED_BYTES = 1_000_000_000
 _FEWEST_FROM_HOME = 4  # held-out pictures from home of each answer that training is judged by
+_RATE_FROM_NOTHING, _RATE_OF_A_BASE = 1.5e-3, 1e-4
+_NEEDS_A_BASE = {"lora": "LoRA", "projector": "Training the projector alone"}
 _PROJECTORS = ("projector", "connector", "merger")  # as the families name it
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -61,8 +63,9 @@ class TrainingConfig:
     updates: int = setting(800, "Gradient updates", minimum=1)
     batch_size: int = setting(32, "Questions per update", minimum=2)
     learning_rate: float = setting(
-        1.5e-3,
-        "Peak learning rate of AdamW; about 1e-4 for a pre-trained base and 3e-4 to go on with a tiny model",
+        0.0,
+        "Peak learning rate of AdamW; 0: 1e-4 with a base and 1.5e-3 without. 3e-4 is about right to go on with a tiny "
+        "model",
         minimum=0.0,
     )
     weight_decay: float = setting(0.05, "Weight decay of AdamW", minimum=0.0)
@@ -109,6 +112,26 @@ class TrainingConfig:
     allow_download: bool = setting(False, "Fetch the base model from the network")
     seed: int = setting(0, "Seed of weights, split, sampling and augmentation", minimum=0)
 
+    @property
+    def rate(self) -> float:
+        """The peak learning rate, chosen where none is set."""
+        return self.learning_rate or (_RATE_OF_A_BASE if self.base else _RATE_FROM_NOTHING)
+
+    def check(self) -> None:
+        """Raises RobofumeError where the settings do not go together, or not with this machine."""
+        if self.method == "film_cnn":
+            if self.base or self.frames > 1:
+                raise RobofumeError(
+                    "The classifier is trained from nothing and sees one image: leave base and frames out."
+                )
+            return
+        if self.method in _NEEDS_A_BASE and not self.base:
+            # A freshly built model has untrained weights that a part of it cannot make up for.
+            raise RobofumeError(
+                f"{_NEEDS_A_BASE[self.method]} needs a pre-trained base model: name one as the base, or train in full."
+            )
+        check_device(self.device)
+
 
 def train(
     bags: Sequence[str | Path],
@@ -126,6 +149,7 @@ def train(
     `second_judge`: a RewardModel or a baseline whose agreement makes an outcome of practice a label (see `mining`).
     Raises RobofumeError for unusable bags or a base model that cannot be loaded.
     """
+    (options or TrainingConfig()).check()
     paths = find_bags(list(bags))
     episodes = list(read_labelled(paths))
     if not episodes:
@@ -151,6 +175,8 @@ def train_on_episodes(
     """
     started = time.monotonic()
     options = options or TrainingConfig()
+    options.check()
+    options = dataclasses.replace(options, learning_rate=options.rate)
     data = data or DatasetConfig()
     augmentation = augmentation or AugmentationConfig()
     read = len(episodes)
@@ -263,8 +289,6 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 
 def _classifier(options: TrainingConfig) -> FilmCnn:
-    if options.base or options.frames > 1:
-        raise RobofumeError("The classifier is trained from nothing and sees one image: leave base and frames out.")
     if options.threads:
         torch.set_num_threads(options.threads)
     return FilmCnn(FilmCnnConfig(updates=options.updates), seed=options.seed)
@@ -287,9 +311,6 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
     if options.method == "lora":
         from peft import LoraConfig, get_peft_model
 
-        # A freshly built model has untrained weights that an adapter alone cannot make up for.
-        if not options.base:
-            raise RobofumeError("LoRA needs a pre-trained base model; name one as the base, or train in full.")
         reward.model = get_peft_model(
             reward.model,
             LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules="all-linear"),
