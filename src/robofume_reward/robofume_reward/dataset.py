@@ -50,6 +50,12 @@ class DatasetConfig:
         0.1, "Frames also asked about another task's instruction (no), where there are several tasks",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
+    prior_share: float = setting(
+        0.0,
+        "Pictures of prior data with other instructions that are asked about this task too (no); in a batch they share "
+        "the part of reward_training.counterexample_share; 0: prior data are left out",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
 
 
 class _Row(NamedTuple):
@@ -70,8 +76,8 @@ class LabelledFrames:
     index into images, `instructions` (M,) sentences, `labels` (M,) True where the answer is yes, `directions` (M,)
     the direction the question is about, `episodes` (M,) number of the episode, `own` (M,) True where it is the
     question that the loop asks of the frame, `mined` (M,) True where the label was mined from practice
-    or the episode's end was judged by a person, `made` (M,) True where the picture was not taken but made (see
-    `counterexamples`; it belongs to no episode).
+    or the episode's end was judged by a person, `made` (M,) True where the picture was not taken of this scene but made
+    (see `counterexamples`), or is of prior data (see `prior_frames`); it belongs to no episode.
     `starts` (F,): the first frame of each frame's episode.
     """
 

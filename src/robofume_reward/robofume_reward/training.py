@@ -29,7 +29,18 @@ from robofume_common.precision import has_bfloat16
 from robofume_data.bag_reader import find_bags
 from robofume_data.labels import read_labelled
 
-from . import counterexamples, dataset, evaluation, familiarity, mining, questions, relighting, tiny_model, worst_frames
+from . import (
+    counterexamples,
+    dataset,
+    evaluation,
+    familiarity,
+    mining,
+    prior_frames,
+    questions,
+    relighting,
+    tiny_model,
+    worst_frames,
+)
 from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold, choose_home_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
@@ -171,7 +182,7 @@ def train_on_episodes(
     for the record. An episode that is there twice counts once: its copies would lie on both sides of the split.
 
     Prior data of no direction show other tasks, whose success has nothing to do with this one's: they are left out,
-    and the summary counts them.
+    and the summary counts them, or some of their pictures are asked about this one (`prior_frames`).
     """
     started = time.monotonic()
     options = options or TrainingConfig()
@@ -182,8 +193,8 @@ def train_on_episodes(
     read = len(episodes)
     episodes = dataset.distinct(episodes)
     recorded = len(episodes)
+    prior = [episode for episode in episodes if episode.direction == Direction.NONE]
     episodes = [episode for episode in episodes if episode.direction != Direction.NONE]
-    without_direction = recorded - len(episodes)
     if not episodes:
         raise RobofumeError(
             f"None of the {recorded} recorded episodes follows a direction of a task, so none shows what success is; "
@@ -203,6 +214,8 @@ def train_on_episodes(
         training, made = counterexamples.add(training, options.seed)
     if options.relight:
         training, relit = relighting.add(training, _new_scenes(taken, known), options.seed)
+    others = prior_frames.of_other_tasks(prior, taken) if data.prior_share > 0 else []
+    training, asked_of_prior = prior_frames.add(training, others, data.prior_share, options.seed)
 
     output = Path(output_directory)
     partial = output.with_name(output.name + ".partial")
@@ -239,7 +252,8 @@ def train_on_episodes(
         "dataset": asdict(data),
         "augmentation": asdict(augmentation),
         "training_episodes": int((~held).sum()),
-        "left_out_without_direction": without_direction,
+        "left_out_without_direction": len(prior) - len(others),
+        "prior_questions": asked_of_prior,
         "left_out_as_copies": read - recorded,
         "unknown_outcomes": sum(episode.outcome == Outcome.UNKNOWN for episode in episodes),
         "trained_on": [episode.episode_id for episode, out in zip(episodes, held, strict=True) if not out],

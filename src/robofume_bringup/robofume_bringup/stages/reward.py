@@ -45,6 +45,8 @@ def train_reward(
     options = training_options(context, base)
     data = from_dict(DatasetConfig, context.config.of("reward_data"))
     used = list(bags) or [*_demonstrations(context), *context.directory.bag_files("practice")]
+    if not bags and data.prior_share > 0:
+        used += map(Path, context.config.prior)
     judge = load_judge(second_judge, model_config(judging(context))) if second_judge else None
     with (
         context.timed(STAGE) if output is None else contextlib.nullcontext(),
@@ -62,7 +64,7 @@ def train_reward(
     if summary["left_out_without_direction"]:
         context.say(
             f"{summary['left_out_without_direction']} episodes follow no direction of a task (prior data): they were "
-            "left out."
+            "left out (reward_data.prior_share asks about those of other tasks)."
         )
     if summary["left_out_as_copies"]:
         context.say(f"{summary['left_out_as_copies']} episodes are in the bags more than once: they count once.")
