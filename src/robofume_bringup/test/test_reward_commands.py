@@ -12,7 +12,7 @@ from robofume_data.labels import write_labels
 from robofume_reward.film_cnn import FilmCnnConfig
 from robofume_reward.model import RewardModel
 
-from robofume_reward import baselines, tiny_model
+from robofume_reward import baselines, mining, tiny_model
 
 QUICK = ("--set", "reward_training.updates=2", "--set", "reward_training.batch_size=8")
 CNN = ("--set", "reward_training.method=film_cnn", *QUICK)
@@ -173,3 +173,31 @@ def test_baselines_learn_what_the_model_learnt_and_are_measured_beside_it(capsys
             evaluated["backward"]["frames"]
         )
         assert ways["rule"]["threshold"] <= 0.8
+
+
+def test_a_second_judge_makes_labels_of_what_it_confirms(capsys, tmp_path, judged_by_the_model):
+    run = make_run(tmp_path / "lid", judged_by_the_model)
+    second = tmp_path / "second"
+    tiny_model.save(second, tiny_model.TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    confirmed = mining.agreed(judged_by_the_model, RewardModel.load(second), 0.5)
+    assert confirmed
+    code, _, err = robofume(capsys, "reward", "train", *on(run), "--second-judge", second, *CNN,
+                            "--set", "reward_training.agreement=0.5")  # fmt: skip
+    assert code == 0, err
+    summary = training_of(run.reward)
+    learnt = {*summary["trained_on_keys"], *summary["held_out_keys"]}
+    assert set(summary["agreed_keys"]) == confirmed
+    assert learnt & {episode.key for episode in judged_by_the_model} == confirmed
+
+
+def test_the_tiny_model_is_trained_measured_and_rescores(capsys, tmp_path):
+    """The commands one after the other, with the vision-language model itself."""
+    run = make_run(tmp_path / "lid", demonstrations(4, run=1, kind="practice"))
+    code, out, err = robofume(capsys, "reward", "train", *run.bag_files("demos"), *on(run), *QUICK)
+    assert code == 0 and "held-out episodes" in out and "AUC (95%)" in out, err
+    assert run.stage_record("reward")["finished"] and (run.reward / "config.json").is_file()
+    code, out, err = robofume(capsys, "reward", "evaluate", *run.bag_files("practice"), *on(run))
+    assert code == 0, err
+    assert run.stage_record("reward")["evaluated"]["model_version"].startswith("reward@")
+    code, out, err = robofume(capsys, "reward", "rescore", *run.bag_files("practice"), *on(run))
+    assert code == 0 and "4 episodes with 28 steps" in out, err

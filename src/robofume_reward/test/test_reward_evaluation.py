@@ -2,22 +2,25 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import synthetic_episodes
+from PIL import Image
 from robofume_common.enums import Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 from robofume_data.labels import write_labels
 from robofume_reward.familiarity import Familiarity
+from robofume_reward.loading import load_judge
 from robofume_reward.saved import Calibration, View
 from robofume_reward.training import TrainingConfig
 
-from robofume_reward import evaluation, training
+from robofume_reward import evaluation, training, worst_frames
 
 START = 1_700_000_000_000_000_000
 OPTIONS = TrainingConfig(method="film_cnn", updates=2)
@@ -144,3 +147,56 @@ def test_labels_hold_for_the_run_that_they_belong_to(bags: dict[int, Path], mode
     assert [(episode.episode_id, episode.closed, episode.outcome) for episode in by_person] == [
         (name, recorded(2)[0].closed, Outcome.UNKNOWN)
     ]
+
+
+@pytest.fixture
+def copied(model: Path, tmp_path: Path) -> Path:
+    """The model in a folder of its own, where something was measured before."""
+    directory = tmp_path / "reward"
+    shutil.copytree(model, directory)
+    (directory / worst_frames.DIRECTORY).mkdir(exist_ok=True)
+    (directory / worst_frames.DIRECTORY / "77.png").touch()
+    return directory
+
+
+def test_what_was_measured_lies_beside_the_model_with_pictures(bags: dict[int, Path], copied: Path) -> None:
+    result = evaluation.evaluate(copied, [bags[1], bags[2]])
+    assert json.loads((copied / evaluation.EVALUATION_FILE).read_text()) == json.loads(json.dumps(result))
+    assert result["model_version"] == load_judge(copied).version
+    assert "tasks" not in result  # there is one
+    episodes = {episode.key: episode for episode in evaluation.unseen(copied, [bags[1], bags[2]])}
+    assert sum(result[way]["episodes"]["episodes"] for way in ("forward", "backward")) == len(episodes) < 16
+    worst = result["most_wrong"]
+    assert 2 <= len(worst) <= 12 and len({record["key"] for record in worst}) == len(worst)
+    errors = [abs(record["probability"] - record["truth"]) for record in worst]
+    assert errors == sorted(errors, reverse=True) and errors[-1] > 0.5
+    for record in worst:
+        episode = episodes[record["key"]]
+        assert (record["instruction"], record["episode_id"]) == (episode.instruction, episode.episode_id)
+        assert record["truth"] == episode.truth[record["index"]]
+        # Two runs have episodes of this id: the picture is that of the right one.
+        np.testing.assert_array_equal(np.asarray(Image.open(copied / record["file"])), episode.images[record["index"]])
+    assert len(list((copied / worst_frames.DIRECTORY).iterdir())) == len(worst)
+
+
+def test_several_tasks_are_told_apart(copied: Path, tmp_path: Path) -> None:
+    lid = [
+        dataclasses.replace(
+            episode, task="pot_lid", episode_id=f"lid-{i}", instruction=f"lid: {episode.instruction}",
+            outcome=Outcome.TIMEOUT, success_index=-1, forward_success=np.zeros(17, bool),
+            backward_success=np.zeros(17, bool),
+        )
+        for i, episode in enumerate(recorded(3, count=4))
+    ]  # fmt: skip
+    write_episodes(tmp_path / "both.mcap", [*recorded(2), *lid])
+    result = evaluation.evaluate(copied, [tmp_path / "both.mcap"])
+    assert set(result["tasks"]) == {"drawn_block", "pot_lid"}
+    for way in ("forward", "backward"):
+        parts = [result["tasks"][task][way] for task in ("drawn_block", "pot_lid")]
+        for count in ("frames", "true_positives", "false_positives", "unknown_positives"):
+            assert sum(part[count] for part in parts) == result[way][count]
+        assert parts[1]["recall"] is None and parts[0]["recall"] is not None
+    lines = evaluation.table(result).splitlines()
+    first, second = lines.index("drawn_block:"), lines.index("pot_lid:")
+    assert second == first + 7 and lines[second + 1].startswith("  forward frames")
+    assert "none there" in lines[second + 1] and "none there" not in lines[first + 1]
