@@ -131,6 +131,12 @@ LOST_WITH_THEIR_PROCESS = ("sim", "switcher", "interbotix", "replay")
 is forgotten, or the real arm may have lost its torque and needs a person."""
 
 
+PRACTICE_JUDGE = {"judge": "vlm", "home_threshold": 0.5, "enough": 0.8}
+"""Parameters of the reward node in practice. The model's threshold was chosen on frames in motion; of what is seen from
+home, P(yes) > P(no) is enough, or what the model saved for such pictures where that is more. A call in motion only ends
+the episode, and what is seen from home decides (docs/results.md, "On practice")."""
+
+
 LANES = {"sim": 0, "reward": 0, "switcher": 0, "camera": 1, "policy": 1, "arm": 1}
 """Which nodes share a processor in lockstep. From picture to command the world waits, and so does its processor: what
 follows a step there (verdict, permit) is out of the way of the command."""
@@ -260,10 +266,7 @@ def _remappings(settings: GraphSettings) -> dict[str, dict[str, str]]:
 def _judge(settings: GraphSettings) -> dict[str, Any]:
     """Parameters of the reward node."""
     if settings.mode == "practice":
-        # The model's threshold was chosen on frames in motion; of what is seen from home, P(yes) > P(no) is enough, or
-        # what the model saved for such pictures where that is more. A call in motion only ends the episode, and what is
-        # seen from home decides (docs/results.md, "On practice").
-        return {"judge": "vlm", "home_threshold": 0.5, "enough": 0.8}
+        return dict(PRACTICE_JUDGE)
     if settings.judged:
         return {"judge": "ground_truth"}
     # A person judges with labels; a step without one is unknown, and nothing waits for it.

@@ -41,7 +41,7 @@ from robofume_reset.stillness import StillnessWatch
 from robofume_reset.switching import Plan
 from robofume_reward.asking import ask, says, truth_answer
 from robofume_reward.frame_history import FrameHistory
-from robofume_reward.judge import EpisodeJudge, JudgeConfig
+from robofume_reward.judge import EpisodeJudge
 from robofume_reward.picture_check import PictureCheck
 from robofume_robot.image_pipeline import crop_and_resize
 from robofume_sim.arm_driver import ArmDriver
@@ -81,7 +81,7 @@ class InProcessJudge:
 
     def __init__(self, config: Any, model: Any) -> None:
         self.config, self.model = config, model
-        self._judge = EpisodeJudge(JudgeConfig(config.needed, config.window, config.hold, config.minimum_index))
+        self._judge = EpisodeJudge(config.rule)
         self._history = FrameHistory(model.view) if model is not None else None
         self._check = PictureCheck()
 

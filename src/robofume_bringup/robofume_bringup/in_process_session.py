@@ -182,14 +182,8 @@ class InProcessSession:
 
 
 def _reward_model(config: Any) -> Any:
-    from robofume_reward.loading import load_judge
-    from robofume_reward.model import ModelConfig
+    from robofume_reward.loading import load_judge, model_config
 
     if not config.model:
         raise RobofumeError("The judge vlm needs a reward model: run `robofume reward train` first.")
-    return load_judge(
-        config.model,
-        ModelConfig(
-            device=config.device, dtype=config.dtype, threads=config.threads, allow_download=config.allow_download
-        ),
-    )
+    return load_judge(config.model, model_config(config))

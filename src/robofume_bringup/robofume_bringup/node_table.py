@@ -118,7 +118,7 @@ NODES: dict[str, NodeDescription] = {
                         "robofume_policy.nodes.learner:LearnerNodeConfig",
                         niceness=5, stop_order=5, stop_deadline=30.0),
         NodeDescription("robofume_reward", "reward", "robofume_reward.nodes.reward",
-                        "robofume_reward.nodes.reward:RewardNodeConfig", stop_order=2, stop_deadline=20.0),
+                        "robofume_reward.reward_config:RewardNodeConfig", stop_order=2, stop_deadline=20.0),
         NodeDescription("robofume_reset", "switcher", "robofume_reset.nodes.switcher",
                         "robofume_reset.nodes.switcher:SwitcherConfig"),
         NodeDescription("robofume_robot", "replay", "robofume_robot.nodes.replay",

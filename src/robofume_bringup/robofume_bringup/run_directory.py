@@ -155,12 +155,13 @@ class RunDirectory:
                 "choose another place with --runs, or change its permissions."
             ) from error
 
-    def need(self) -> None:
-        """Raise RobofumeError when the run does not exist."""
+    def need(self, otherwise: str = "") -> None:
+        """Raise RobofumeError when the run does not exist; `otherwise`: what can be done without one."""
         if not self.config_file.is_file():
             raise RobofumeError(
                 f"There is no run at {self.path}: start one with `robofume demos --run {self.name}` or "
-                f"`robofume demo --run {self.name}`, or name another with --run and --runs."
+                f"`robofume demo --run {self.name}`, or name another with --run and --runs"
+                f"{f', {otherwise}' if otherwise else ''}."
             )
 
     def read_config(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from robofume_common.action import PHYSICAL_DIMENSION
 from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_common.labels import label_problem
 
 from robofume_data.episode import EpisodeData
 
@@ -67,7 +68,8 @@ class EpisodeAssembler:
     """Collects messages; `take(episode_id)` gives the episode when its steps and its end are there.
 
     A person's verdict replaces a model's, whichever comes later, and changes the outcome of the episode where
-    it contradicts or decides it. Verdicts that are not there when the episode is taken are UNKNOWN.
+    it contradicts or decides it. Verdicts that are not there when the episode is taken are UNKNOWN. A label that says
+    nothing (`label_problem`) is left out, as the reward node does, and counted in `malformed_labels`.
 
     pictures: whether the pictures are wanted; without them those of an episode are checked and then left black.
     cameras: further cameras, without whose views of all its steps an episode is not whole.
@@ -78,6 +80,7 @@ class EpisodeAssembler:
         self._cameras = tuple(cameras)
         self._pending: dict[str, _Pending] = {}
         self._truths: dict[int, list[_Truth]] = {}
+        self.malformed_labels = 0
 
     def add_step(self, step: Any, arrival: int = 0) -> None:
         """A Step. arrival: wall time ns, which tells apart the same stamp of two simulations."""
@@ -102,6 +105,9 @@ class EpisodeAssembler:
 
     def add_label(self, label: Any) -> None:
         """A Label; its index -1 stands for the last step."""
+        if label_problem(label):
+            self.malformed_labels += 1
+            return
         probability = {Verdict.SUCCESS: 1.0, Verdict.FAILURE: 0.0}.get(Verdict(label.verdict), math.nan)
         judgement = _Judgement(int(label.verdict), probability, RewardSource.HUMAN)
         self._of(label.episode_id).judgements[int(label.index)] = judgement

@@ -63,12 +63,14 @@ class Bag:
     """One bag of this suite.
 
     After `episodes()` has run to its end, `incomplete` names the episodes that were skipped and why,
-    and `truncated` says whether the bag was cut off.
+    `malformed_labels` counts the labels that were left out because they say nothing, and `truncated` says whether the
+    bag was cut off.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.incomplete: dict[str, str] = {}
+        self.malformed_labels = 0
         self._file = McapFile(path)
 
     @property
@@ -113,6 +115,9 @@ class Bag:
                 assembler.add_end(message, raw.log_time)
             else:
                 assembler.add_ground_truth(message, raw.log_time)
+        self.malformed_labels = assembler.malformed_labels
+        if self.malformed_labels:
+            log.warning("%s: %d labels name no step or no verdict and were left out.", self.path, self.malformed_labels)
         ends = assembler.ends
         for episode_id, end in ends.items():
             for camera in cameras:

@@ -52,6 +52,8 @@ def check_bags(paths: Paths) -> list[BagReport]:
             findings.errors.append(str(error))
         if bag.truncated:
             findings.warnings.append("the file was cut off; what is whole in it is read")
+        if bag.malformed_labels:
+            findings.warnings.append(f"{bag.malformed_labels} labels name no step or no verdict and are left out")
         findings.warnings += [f"episode {key} is skipped: {reason}" for key, reason in bag.incomplete.items()]
     return reports
 

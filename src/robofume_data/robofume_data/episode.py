@@ -63,6 +63,14 @@ class EpisodeData:
         return len(self.actions)
 
     @property
+    def key(self) -> str:
+        """What tells the episode from those of other runs, whose ids are the same, as are the stamps of a simulation
+        that begins at 0: its id, the stamp of its first picture and the wall time of its end. A copy has the same, one
+        that was judged again too.
+        """
+        return f"{self.episode_id} {int(self.stamps[0])} {self.closed}"
+
+    @property
     def takeovers(self) -> int:
         """How often a person began to act: interventions, in an episode of the policy."""
         by_person = self.actors == Actor.PERSON

@@ -150,6 +150,20 @@ def test_labels_change_the_outcome():
     assert (aborted.outcome, aborted.success_index) == (Outcome.ABORTED, -1)
 
 
+def test_a_label_that_says_nothing_is_left_out_and_counted():
+    assembler = EpisodeAssembler()
+    for index in range(STEPS + 1):
+        assembler.add_step(step(index))
+        assembler.add_reward(reward(index, Verdict.FAILURE))
+    for wrong in (label(1, 9), label(-2, Verdict.SUCCESS), Message(episode_id="", index=1, verdict=1, author="ann")):
+        assembler.add_label(wrong)
+    assembler.add_label(label(2, Verdict.UNKNOWN))
+    assembler.add_end(end())
+    episode = assembler.take("e")
+    assert np.flatnonzero(episode.sources == RewardSource.HUMAN).tolist() == [2]
+    assert (episode.outcome, assembler.malformed_labels) == (Outcome.TIMEOUT, 3)
+
+
 def test_labels_decide_an_unknown_outcome():
     unknown = assemble(outcome=Outcome.UNKNOWN)
     assert (unknown.outcome, unknown.success_index) == (Outcome.UNKNOWN, -1)

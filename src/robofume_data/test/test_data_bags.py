@@ -9,14 +9,16 @@ import pytest
 from mcap.opcode import Opcode
 from mcap.reader import make_reader
 from recorded_episodes import make_episode
-from robofume_common.enums import Outcome, Phase
+from robofume_common.enums import Outcome, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import Bag, read_episodes
 from robofume_data.bag_writer import BagWriter, DiskFullError, next_path, prepare_folder
+from robofume_data.check import check_bags
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import EpisodeWriter, write_episodes
 from robofume_data.message_definitions import definition
 from robofume_data.topics import TOPICS
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 EPISODES = [
     make_episode(0),
@@ -108,6 +110,33 @@ def test_episodes_that_were_not_closed_are_skipped_and_counted(tmp_path, caplog)
     }
     assert "2 episodes are not whole" in caplog.text
     assert not bag.truncated
+
+
+def add_label(writer: BagWriter, episode_id: str, index: int, verdict: int) -> None:
+    typestore = get_typestore(Stores.EMPTY)
+    typestore.register(get_types_from_msg(definition(TOPICS["label"]), TOPICS["label"]))
+    message = typestore.types[TOPICS["label"]](episode_id=episode_id, index=index, verdict=verdict, author="ann")
+    writer.write("/label", bytes(typestore.serialize_cdr(message, TOPICS["label"])), 1)
+
+
+def test_a_label_that_says_nothing_does_not_cost_the_bag(tmp_path, caplog):
+    path = tmp_path / "practice_0000.mcap"
+    with BagWriter(path) as writer:
+        writer.add_topic("/label", TOPICS["label"])
+        episodes = EpisodeWriter(writer)
+        for episode in EPISODES:
+            episodes.add(episode)
+        add_label(writer, EPISODES[0].episode_id, 1, 9)
+        add_label(writer, EPISODES[1].episode_id, -7, Verdict.SUCCESS)
+        add_label(writer, EPISODES[1].episode_id, 2, Verdict.UNKNOWN)
+    bag = Bag(path)
+    read = list(bag.episodes())
+    assert [episode.episode_id for episode in read] == [episode.episode_id for episode in EPISODES]
+    assert_same(read[:1], EPISODES[:1])
+    assert np.flatnonzero(read[1].sources == RewardSource.HUMAN).tolist() == [2]
+    assert bag.malformed_labels == 2 and "2 labels" in caplog.text
+    (found,) = check_bags(path)
+    assert found.is_sound and "2 labels name no step or no verdict and are left out" in found.warnings
 
 
 def test_missing_empty_and_foreign_files_are_refused_with_a_sentence(tmp_path):

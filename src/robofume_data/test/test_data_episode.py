@@ -7,6 +7,8 @@ import pytest
 from recorded_episodes import make_episode
 from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
+from robofume_data.bag_reader import read_episodes
+from robofume_data.episode_writer import write_episodes
 
 
 def test_a_good_episode_is_valid():
@@ -46,6 +48,18 @@ def test_truncation_at_success():
     np.testing.assert_array_equal(short.forward_success, episode.forward_success[:9])
     failed = make_episode(1, outcome=Outcome.TIMEOUT)
     assert failed.truncated_at_success() is failed
+
+
+def test_episodes_of_two_runs_have_other_keys_and_a_copy_has_the_same(tmp_path):
+    """A simulation's time begins at 0 in every run, so neither ids nor stamps tell them apart."""
+    episode = make_episode(0)
+    other = dataclasses.replace(episode, closed=episode.closed + 1)
+    assert len({episode.key, other.key, dataclasses.replace(episode, episode_id="practice-9").key}) == 3
+    write_episodes(tmp_path / "one.mcap", [episode])
+    (read,) = read_episodes(tmp_path / "one.mcap")
+    write_episodes(tmp_path / "copy.mcap", [dataclasses.replace(read, verdicts=read.verdicts[::-1].copy())])
+    (copy,) = read_episodes(tmp_path / "copy.mcap")
+    assert episode.key == read.key == copy.key
 
 
 def test_truth_is_that_of_the_direction():

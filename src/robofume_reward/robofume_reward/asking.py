@@ -13,6 +13,7 @@ from robofume_common.enums import Direction, Verdict
 from robofume_common.parameters import setting
 
 from .judge import opposite_probabilities
+from .saved import Calibration
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,13 @@ def says(model: Any, config: VerdictConfig, answer: Answer | None, from_home: bo
         return Verdict.UNKNOWN
     if model is None:
         return Verdict.SUCCESS if answer.probability > 0.5 else Verdict.FAILURE
-    threshold = config.home_threshold if from_home else config.threshold
-    if threshold == 0.0:
-        threshold = min(model.calibration.threshold, config.enough)
-    verdict: Verdict = model.calibration.verdict(answer.probability, threshold, from_home, answer.opposite)
+    calibration: Calibration = model.calibration
+    threshold = asked_for(calibration, config, from_home)
+    verdict = calibration.verdict(answer.probability, threshold, from_home, answer.opposite)
     return Verdict.FAILURE if verdict == Verdict.UNKNOWN and not config.abstain else verdict
+
+
+def asked_for(calibration: Calibration, config: VerdictConfig, from_home: bool) -> float:
+    """P(yes) that the settings ask of a success; a look from home may need more (`Calibration.verdict`)."""
+    threshold = config.home_threshold if from_home else config.threshold
+    return threshold if threshold > 0.0 else min(calibration.threshold, config.enough)

@@ -3,17 +3,19 @@
 - `film_cnn`: a small convolutional classifier, modulated by the words of the instruction (`film_cnn.py`);
 - `linear_probe`: logistic regression, one per instruction, on the features of a frozen vision tower: that of the
   base model, or of an untrained one where there is no base model;
-- `training_free`: the base model as it is, asked to call a statement true or false: P("True").
+- `training_free`: the base model as it is, asked to call a statement true or false: P("True"); where it has no token
+  for these, the loop's own question, with a warning.
 
 Each is a Judge as `evaluation` wants it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +33,8 @@ from .model import ModelConfig, RewardModel, answer_tokens
 from .saved import Calibration, View
 from .training import TrainingConfig
 
+logger = logging.getLogger(__name__)
+
 NAMES = ("film_cnn", "linear_probe", "training_free")
 
 
@@ -40,11 +44,15 @@ def train(
     held: Sequence[EpisodeData],
     options: TrainingConfig,
     config: FilmCnnConfig | None = None,
+    data: DatasetConfig | None = None,
+    agreed: Collection[str] = (),
 ) -> evaluation.Judge:
     """A baseline trained on `training` and calibrated on `held`, the episodes that the reward model held out.
 
-    `options`: those of the reward model (seed, shares, base model, target precision). RobofumeError for another name.
+    `options`: those of the reward model (seed, shares, base model, target precision); `data` and `agreed` (see
+    `mining`): how it labelled the frames. RobofumeError for another name.
     """
+    data = data or DatasetConfig()
     if options.threads:
         torch.set_num_threads(options.threads)
     opposites = dataset.opposites([*training, *held])
@@ -52,7 +60,7 @@ def train(
         free = _training_free(options)
         free.opposites = opposites
         return free
-    frames = dataset.label(training, DatasetConfig(), options.seed)
+    frames = dataset.label(training, data, options.seed, agreed)
     if name == "film_cnn":
         classifier = FilmCnn(config or FilmCnnConfig(), seed=options.seed)
         classifier.fit(frames, options)
@@ -62,7 +70,8 @@ def train(
     else:
         raise RobofumeError(f"There is no baseline {name!r}; choose from {', '.join(NAMES)}.")
     judge.opposites = opposites
-    checking = dataset.label(held, DatasetConfig(margin=EARLY_STEPS), options.seed)
+    lenient = dataclasses.replace(data, margin=max(data.margin, EARLY_STEPS))
+    checking = dataset.label(held, lenient, options.seed, agreed)
     checking = checking.select(checking.own)
     judge.calibration = calibrate(evaluation.log_odds(judge, checking), checking.labels, options.target_precision)
     return judge
@@ -100,18 +109,32 @@ class LinearProbe:
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
             batch = self._encoder.encode(chunk, [questions.canonical("look")] * len(chunk))
-            with torch.inference_mode():
-                parts.append(_image_features(self._encoder.outputs(batch), len(chunk)))
+            parts.append(_pooled(image_features(self._encoder, batch, len(chunk))))
         # Out of inference mode, so that the regression may take gradients through products with them.
         return torch.cat(parts).clone()
 
 
-def _image_features(outputs: Any, count: int) -> Tensor:
-    """Pooled image features (count, D) of a model's outputs: mean and maximum over the places of an image."""
-    states = getattr(outputs, "image_hidden_states", None)
-    if not isinstance(states, Tensor):
+_OF_THE_TEXT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+
+
+def image_features(encoder: RewardModel, batch: dict[str, Tensor], count: int) -> Tensor:
+    """What the language model is shown of each of `count` images of one size: float features (count, places, D), on
+    the CPU. RobofumeError where a model does not hand them out.
+    """
+    ask = getattr(encoder.model, "get_image_features", None)
+    if ask is None:
         raise RobofumeError("This base model does not hand out its image features; the linear probe needs them.")
-    states = states.float().reshape(count, -1, states.shape[-1])
+    with torch.inference_mode():
+        found = ask(**{name: value for name, value in batch.items() if name not in _OF_THE_TEXT})
+    # Some families give one tensor, others one for each image.
+    features = getattr(found, "pooler_output", found)
+    states = features if isinstance(features, Tensor) else torch.stack(list(features))
+    return states.float().cpu().reshape(count, -1, states.shape[-1])
+
+
+def _pooled(states: Tensor) -> Tensor:
+    """Features (B, D) of each image from those of its places (B, P, C): a coarse grid, or mean and maximum."""
+    count = len(states)
     # A grid of at most 4 x 4 cells keeps coarse places, which most tasks are about.
     side = round(states.shape[1] ** 0.5)
     if side * side == states.shape[1]:
@@ -141,14 +164,17 @@ def _logistic(features: Tensor, labels: Tensor, penalty: float) -> Tensor:
 
 
 def _training_free(options: TrainingConfig) -> RewardModel:
-    """The base model, asked in its own words; yes and no stand for true and false where it has no such tokens."""
+    """The base model, asked in its own words; the loop's question where it has no token for true or false."""
     judge = _base_model(options)
     tokenizer = judge.processor.tokenizer
     try:
         judge.answer_with(answer_tokens(tokenizer, "true"), answer_tokens(tokenizer, "false"))
         judge.question = questions.training_free
     except RobofumeError:
-        pass
+        logger.warning(
+            "training_free: %s has no single token for true or for false, so it is asked the loop's question, yes or "
+            "no.", options.base or "the tiny model",
+        )  # fmt: skip
     return judge
 
 

@@ -60,7 +60,7 @@ def add(frames: LabelledFrames, seed: int) -> tuple[LabelledFrames, Made]:
         empty, poses, note = frames.images[:0], frames.proprioception[:0], str(error)
     others = no_scenes(frames.images[used], generator)
     poses = np.concatenate([poses, np.repeat(frames.proprioception[:1], len(others), 0)])
-    return _with(frames, np.concatenate([empty, others]), poses), Made(len(empty), len(others), note)
+    return with_no(frames, np.concatenate([empty, others]), poses), Made(len(empty), len(others), note)
 
 
 def empty_scenes(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -124,8 +124,10 @@ def _shrunk(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return ~_grown(~masks, 1)
 
 
-def _with(frames: LabelledFrames, images: NDArray[np.uint8], poses: NDArray[np.float32]) -> LabelledFrames:
-    """`frames` with every question about each of the made `images` (M, H, W, 3), answered no."""
+def with_no(frames: LabelledFrames, images: NDArray[np.uint8], poses: NDArray[np.float32]) -> LabelledFrames:
+    """`frames` with every question about each of `images` (M, H, W, 3), answered no and marked as made; `poses`
+    (M, 7).
+    """
     first, count = len(frames.images), len(images)
     asked = sorted({(str(text), int(way)) for text, way in zip(frames.instructions, frames.directions, strict=True)})
     numbers = np.tile(np.arange(first, first + count), len(asked))

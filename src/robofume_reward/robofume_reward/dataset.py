@@ -50,6 +50,12 @@ class DatasetConfig:
         0.1, "Frames also asked about another task's instruction (no), where there are several tasks",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
+    prior_share: float = setting(
+        0.0,
+        "Pictures of prior data with other instructions that are asked about this task too (no); in a batch they share "
+        "the part of reward_training.counterexample_share; 0: prior data are left out",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
 
 
 class _Row(NamedTuple):
@@ -70,8 +76,8 @@ class LabelledFrames:
     index into images, `instructions` (M,) sentences, `labels` (M,) True where the answer is yes, `directions` (M,)
     the direction the question is about, `episodes` (M,) number of the episode, `own` (M,) True where it is the
     question that the loop asks of the frame, `mined` (M,) True where the label was mined from practice
-    or the episode's end was judged by a person, `made` (M,) True where the picture was not taken but made (see
-    `counterexamples`; it belongs to no episode).
+    or the episode's end was judged by a person, `made` (M,) True where the picture was not taken of this scene but made
+    (see `counterexamples`), or is of prior data (see `prior_frames`); it belongs to no episode.
     `starts` (F,): the first frame of each frame's episode.
     """
 
@@ -287,7 +293,8 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
     """The first frame of each episode, seen from home, with the questions of both directions.
 
     It shows what the episode before left: what an episode in practice is confirmed by. Labels are the simulation's
-    ground truth where it was recorded, else those of `own_labels` and `other_labels`; `own` is False throughout.
+    ground truth where it was recorded, else those of `own_labels` and `other_labels`; `own` is False throughout. There
+    may be no question at all: of practice that a person has judged at its ends, nobody knows how it began.
     """
     ordered = list(episodes)
     instructions, tools = _instructions(ordered), _with_tool(ordered)
@@ -309,7 +316,7 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
                 rows.append(_Row(offset, text, bool(answer), int(direction), number, False))
         offset += len(episode.images)
         previous = episode
-    return _assemble(ordered, rows)
+    return _assemble(ordered, rows, may_be_empty=True)
 
 
 def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: int = 4) -> NDArray[np.bool_]:
@@ -336,6 +343,14 @@ def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: in
     return held
 
 
+def distinct(episodes: Iterable[EpisodeData]) -> list[EpisodeData]:
+    """The episodes, each once: the first one read of those that were named twice, or copied and judged again."""
+    found: dict[str, EpisodeData] = {}
+    for episode in episodes:
+        found.setdefault(episode.key, episode)
+    return list(found.values())
+
+
 def opposites(episodes: Sequence[EpisodeData]) -> dict[str, str]:
     """The instruction of each direction of a task with that of the other, where both were recorded."""
     instructions = _instructions(episodes)
@@ -350,18 +365,18 @@ def _instructions(episodes: Sequence[EpisodeData]) -> dict[tuple[str, int], str]
     return found
 
 
-def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row]) -> LabelledFrames:
-    if not rows:
+def _assemble(episodes: Sequence[EpisodeData], rows: list[_Row], may_be_empty: bool = False) -> LabelledFrames:
+    if not episodes or not (rows or may_be_empty):
         raise RobofumeError("No recorded episode gives a labelled frame; record demonstrations and failures first.")
     if len({episode.images.shape[1:] for episode in episodes}) != 1:
         raise RobofumeError("The recorded images differ in size; use bags that were recorded with one image size.")
-    frames, texts, labels, directions, numbers, own, mined = zip(*rows, strict=True)
+    frames, texts, labels, directions, numbers, own, mined = zip(*rows, strict=True) if rows else [()] * 7
     lengths = [len(episode.images) for episode in episodes]
     return LabelledFrames(
         np.concatenate([episode.images for episode in episodes]),
         np.concatenate([episode.proprioception for episode in episodes]),
         np.array(frames, np.int64),
-        np.array(texts),
+        np.array(texts, np.str_),
         np.array(labels, bool),
         np.array(directions, np.uint8),
         np.array(numbers, np.int64),

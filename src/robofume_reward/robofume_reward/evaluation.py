@@ -1,29 +1,30 @@
 """How good a judge is on recorded episodes that it was not trained on.
 
 Per direction, and per task where there are several, over the frames with the question that the loop asks of them;
-and over episodes, by the rule of the loop: an episode ends at the first frame that is called a success. The second is
-what practice lives on: one wrong frame among forty ends an episode wrongly. And from home, by the thresholds
-for such pictures and a look at the opposite question: where the loop confirms, only that verdict counts.
+and over episodes, as the reward node judges their steps one after another: an episode ends at the first one that is
+called a success (in practice at the second in a row). The second is what practice lives on: one wrong frame among forty
+ends an episode wrongly. And from home, by the thresholds for such pictures and a look at the opposite question: where
+the loop confirms, only that verdict counts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.enums import Direction, Verdict
+from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
-from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
-from robofume_data.labels import with_labels
+from robofume_data.labels import read_labelled
 
 from . import dataset, worst_frames
+from .asking import Answer, VerdictConfig, asked_for, says
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .familiarity import Familiarity
 from .judge import JudgeConfig, first_success, opposite_probabilities
@@ -35,6 +36,8 @@ from .saved import Calibration, View
 EVALUATION_FILE = "evaluation.json"
 HOME_THRESHOLD = 0.5
 """P(yes) that the loop asks of the view from home, where the calibration does not ask for more."""
+CALIBRATED = VerdictConfig(home_threshold=HOME_THRESHOLD)
+"""The thresholds that were saved with a model. Practice asks for less in motion: see `reward.enough`."""
 _DIRECTIONS = {"forward": Direction.FORWARD, "backward": Direction.BACKWARD}
 
 
@@ -56,17 +59,17 @@ def evaluate(
     model: ModelConfig | None = None,
     judge: JudgeConfig | None = None,
     only_held_out: bool = True,
-    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
+    verdicts: VerdictConfig = CALIBRATED,
 ) -> dict[str, Any]:
     """Measures a saved model on the episodes in `bags`; writes evaluation.json and the frames it got most wrong
     beside the model.
 
-    `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it). `labels`: a
-    person's verdicts on recorded episodes.
+    `model`: how it is run. `judge` and `verdicts`: the rule from probabilities to verdicts, as a reward node has it.
+    `only_held_out`: leave out the episodes that the model was trained on (by the list saved with it).
     """
     reward = load_judge(model_directory, model)
-    episodes = unseen(model_directory, bags, only_held_out, labels)
-    result = evaluate_episodes(reward, episodes, judge)
+    episodes = unseen(model_directory, bags, only_held_out)
+    result = evaluate_episodes(reward, episodes, judge, verdicts=verdicts)
     result["model_version"] = reward.version
     if Path(model_directory).is_dir():
         worst_frames.write(Path(model_directory), result["most_wrong"], episodes)
@@ -78,14 +81,28 @@ def unseen(
     model_directory: str | Path,
     bags: Sequence[str | Path],
     only_held_out: bool = True,
-    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
 ) -> list[EpisodeData]:
-    """The episodes in `bags` that a saved model was not trained on. RobofumeError where there is none."""
-    trained_on = _trained_on(Path(model_directory)) if only_held_out else set()
-    episodes = [episode for episode in read_episodes(list(bags)) if episode.episode_id not in trained_on]
+    """The episodes in `bags` that a saved model was not trained on, each once, with what a person has said about the
+    practice among them. RobofumeError where there is none.
+    """
+    summary = _summary(Path(model_directory)) if only_held_out else {}
+    learnt = chosen_by(summary, "trained_on")
+    episodes = [episode for episode in dataset.distinct(read_labelled(list(bags))) if not learnt(episode)]
     if not episodes:
         raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
-    return with_labels(episodes, labels or {})
+    return episodes
+
+
+def chosen_by(summary: Mapping[str, Any], part: str) -> Callable[[EpisodeData], bool]:
+    """Whether an episode is among the `trained_on` or `held_out` ones of a summary of training.
+
+    A model that was saved before episodes had keys tells ids alone, which other runs have too.
+    """
+    if f"{part}_keys" in summary:
+        keys = set(summary[f"{part}_keys"])
+        return lambda episode: episode.key in keys
+    ids = set(summary.get({"held_out": "held_out_episodes"}.get(part, part), []))
+    return lambda episode: episode.episode_id in ids
 
 
 def evaluate_episodes(
@@ -93,6 +110,7 @@ def evaluate_episodes(
     episodes: Sequence[EpisodeData],
     judge: JudgeConfig | None = None,
     batch_size: int = 64,
+    verdicts: VerdictConfig = CALIBRATED,
 ) -> dict[str, Any]:
     """`evaluate` for a loaded judge and episodes in memory. Keys: `forward`, `backward`, each with frame measures,
     `episodes` and `from_home`; `tasks`, the same for each task where there are several; `most_wrong`; and the rule
@@ -101,12 +119,17 @@ def evaluate_episodes(
     judge = judge or JudgeConfig()
     frames = dataset.truth(episodes, DatasetConfig(margin=0))
     at_home = dataset.from_home(episodes, DatasetConfig(margin=0))
-    asked = Answers(reward, frames, judge, batch_size), Answers(reward, at_home, judge, batch_size, from_home=True)
+    asked = (
+        Answers(reward, frames, judge, verdicts, batch_size),
+        Answers(reward, at_home, judge, verdicts, batch_size, from_home=True),
+    )
     tasks = [episode.task for episode in episodes]
     result: dict[str, Any] = {
-        "rule": {"threshold": max(0.5, reward.calibration.threshold), **asdict(judge)},
-        "failure_threshold": reward.calibration.failure_threshold,
-        "home_threshold": max(HOME_THRESHOLD, reward.calibration.home_threshold),
+        **_rule(reward.calibration, judge, verdicts),
+        "calibration": {
+            name: getattr(reward.calibration, name)
+            for name in ("target_precision", "held_out_precision", "held_out_verdicts")
+        },
         **_by_direction(*asked, np.ones(len(episodes), bool)),
         "most_wrong": worst_frames.find(asked[0].probabilities, frames, episodes),
     }
@@ -121,32 +144,36 @@ class Answers:
     """What a judge says to labelled questions."""
 
     def __init__(
-        self, reward: Judge, frames: LabelledFrames, judge: JudgeConfig, batch_size: int, from_home: bool = False
+        self,
+        reward: Judge,
+        frames: LabelledFrames,
+        judge: JudgeConfig,
+        verdicts: VerdictConfig,
+        batch_size: int,
+        from_home: bool = False,
     ) -> None:
         self.frames = frames
         self.judge = judge
-        calibration = reward.calibration
-        self.probabilities = calibration.probabilities(log_odds(reward, frames, batch_size))
+        self.probabilities = reward.calibration.probabilities(log_odds(reward, frames, batch_size))
         used, places = np.unique(frames.frames, return_inverse=True)
         self.strange = reward.familiarity.strange(frames.images[used])[places]
-        if from_home:
-            opposite = opposites(reward, frames, batch_size)
-            self.verdicts = verdicts_from_home(calibration, self.probabilities, opposite, self.strange)
-        else:
-            pairs = zip(self.probabilities, self.strange, strict=True)
-            said = [calibration.verdict(float(p), strange=bool(strange)) for p, strange in pairs]
-            self.verdicts = np.array(said, np.uint8)
+        apart = from_home and verdicts.home_threshold > 0
+        opposite = opposites(reward, frames, batch_size) if apart else np.zeros(len(frames))
+        answers = map(Answer, self.probabilities.tolist(), opposite.tolist(), self.strange.tolist())
+        self.verdicts = np.array([says(reward, verdicts, answer, apart) for answer in answers], np.uint8)
 
     def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """The measures of some of the questions, and how many are about strange pictures."""
-        measured = measure(self.probabilities[chosen], self.frames.labels[chosen], self.verdicts[chosen])
+        rows = self.probabilities[chosen], self.frames.labels[chosen], self.verdicts[chosen]
+        measured = measure(*rows, self.frames.episodes[chosen])
         return {**measured, "strange": int(self.strange[chosen].sum())}
 
     def at_one_half(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """What the rule P(yes) > P(no) would give."""
-        rule = np.where(self.probabilities[chosen] > 0.5, Verdict.SUCCESS, Verdict.FAILURE).astype(np.uint8)
-        measured = measure(self.probabilities[chosen], self.frames.labels[chosen], rule)
-        return {key: value for key, value in measured.items() if key in ("precision", "recall", "accuracy")}
+        labels, called = self.frames.labels[chosen], self.probabilities[chosen] > 0.5
+        trials = {"precision": called, "recall": labels, "accuracy": np.ones(len(labels), bool)}
+        hits = (called == labels).astype(float)
+        return {name: float(hits[rows].mean()) if rows.any() else None for name, rows in trials.items()}
 
     def per_episode(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """What ending each episode at its first success verdict would have given."""
@@ -201,6 +228,17 @@ def verdicts_from_home(
     return np.array(said, np.uint8)
 
 
+def _rule(calibration: Calibration, judge: JudgeConfig, verdicts: VerdictConfig) -> dict[str, Any]:
+    """The thresholds that were judged by, for the record."""
+    moving = max(0.5, asked_for(calibration, verdicts, False))
+    home = max(asked_for(calibration, verdicts, True), calibration.home_threshold)
+    return {
+        "rule": {"threshold": moving, **asdict(judge)},
+        "failure_threshold": min(calibration.failure_threshold, moving) if verdicts.abstain else moving,
+        "home_threshold": home if verdicts.home_threshold > 0 else moving,
+    }
+
+
 def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]) -> dict[str, Any]:
     """Measures of each direction over the chosen episodes (E,)."""
     result: dict[str, Any] = {}
@@ -216,20 +254,21 @@ def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]
     return result
 
 
-def _trained_on(directory: Path) -> set[str]:
+def _summary(directory: Path) -> dict[str, Any]:
+    """What was saved about the training of a model; empty for one that was not trained here."""
     path = directory / "training.json"
     if not path.is_file():
-        return set()
+        return {}
     try:
-        return set(json.loads(path.read_text()).get("trained_on", []))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise RobofumeError(f"{path} is damaged ({error}); train the reward model again.") from error
 
 
 def table(result: dict[str, Any]) -> str:
     """The result as a table for the terminal."""
     lines = [
-        f"{'':22}{'precision (95%)':20}{'recall (95%)':20}{'AUC':8}{'ECE':8}{'TP/FP/FN/TN':20}unknown",
+        f"{'':22}{'precision (95%)':20}{'recall (95%)':20}{'AUC (95%)':20}{'ECE (95%)':20}{'TP/FP/FN/TN':18}unknown",
         *_rows(result, ""),
     ]
     for task, directions in result.get("tasks", {}).items():
@@ -238,6 +277,8 @@ def table(result: dict[str, Any]) -> str:
         f"Success from P {result['rule']['threshold']:.2f} on, failure up to P {result['failure_threshold']:.2f}, "
         f"unknown between them; from home success over P {result['home_threshold']:.2f}."
     )
+    if sentence := shortfall(result.get("calibration", {})):
+        lines.append(sentence)
     strange = sum(result[name]["strange"] for name in _DIRECTIONS)
     if strange:
         lines.append(
@@ -246,6 +287,25 @@ def table(result: dict[str, Any]) -> str:
             "pictures of it and train again."
         )
     return "\n".join(lines)
+
+
+def shortfall(calibration: Mapping[str, float]) -> str:
+    """That the threshold does not reach the precision that it was chosen for, as a sentence; empty where it does, or
+    was not chosen on data.
+    """
+    target, reached = calibration.get("target_precision", 0.0), calibration.get("held_out_precision", 0.0)
+    if reached >= target:
+        return ""
+    count = int(calibration.get("held_out_verdicts", 0))
+    if not count:
+        return (
+            f"Warning: no success was called on the held-out episodes of its training, or none is noted, so that the "
+            f"stated precision of {target:.2f} is not shown: record or label more successes, and train again."
+        )
+    return (
+        f"Warning: the threshold does not reach the stated precision of {target:.2f}: of the {count} success verdicts "
+        f"on held-out frames {reached:.0%} are right. Record or label more, or train longer."
+    )
 
 
 def _rows(result: dict[str, Any], indent: str) -> list[str]:
@@ -257,24 +317,21 @@ def _rows(result: dict[str, Any], indent: str) -> list[str]:
                 str(frames[key]) for key in ("true_positives", "false_positives", "false_negatives", "true_negatives")
             )
             unknown = frames["unknown_positives"] + frames["unknown_negatives"]
-            lines.append(
-                f"{f'{indent}{name} {what}':22}{_share(frames, 'precision'):20}{_share(frames, 'recall'):20}"
-                f"{_number(frames['area_under_curve']):8}{_number(frames['calibration_error']):8}{confusion:20}{unknown}"
+            figures = "".join(
+                f"{_share(frames, figure):20}"
+                for figure in ("precision", "recall", "area_under_curve", "calibration_error")
             )
+            lines.append(f"{f'{indent}{name} {what}':22}{figures}{confusion:18}{unknown}")
         episodes = values["episodes"]
         lines.append(
             f"{f'{indent}{name} episodes':22}{_share(episodes, 'precision'):20}{_share(episodes, 'recall'):20}"
-            f"{'':16}{episodes['episodes']} episodes, {episodes['called_early']} called early"
+            f"{'':40}{episodes['episodes']} episodes, {episodes['called_early']} called early"
         )
     return lines
 
 
 def _share(values: dict[str, Any], name: str) -> str:
     if values[name] is None:
-        return "none called" if name == "precision" else "none there"
+        return {"precision": "none called", "recall": "none there"}.get(name, "-")
     low, high = values[f"{name}_interval"]
     return f"{values[name]:.3f} ({low:.2f}-{high:.2f})"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from .film_cnn import FilmCnn
 from .model import ModelConfig, RewardModel
+from .reward_config import RewardNodeConfig
 from .saved import CLASSIFIER_FILE
+
+
+def model_config(config: RewardNodeConfig) -> ModelConfig:
+    """Device, precision, threads and network of the model, as the reward node has them."""
+    return ModelConfig(
+        device=config.device, dtype=config.dtype, threads=config.threads, allow_download=config.allow_download
+    )
 
 
 def load_judge(source: str | Path, config: ModelConfig | None = None) -> RewardModel | FilmCnn:

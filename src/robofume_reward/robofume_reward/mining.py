@@ -27,7 +27,7 @@ def practice_labels(episode: EpisodeData, agreed: Collection[str] = ()) -> NDArr
     """Answers (N+1,) to the own question of an episode of practice: 1 yes, 0 no, -1 no label."""
     labels = np.full(len(episode.images), -1, np.int8)
     person = episode.sources == RewardSource.HUMAN
-    if person[-1] or episode.episode_id in agreed:
+    if person[-1] or episode.key in agreed:
         if episode.outcome == Outcome.SUCCESS:
             closed = np.flatnonzero(episode.actions[:, GRIPPER] < 0.5)
             labels[: int(closed[-1]) + 1 if len(closed) else 0] = 0
@@ -46,7 +46,7 @@ def gives_labels(episode: EpisodeData, agreed: Collection[str] = ()) -> bool:
 
 
 def agreed(episodes: Sequence[EpisodeData], judge: Any, confidence: float) -> set[str]:
-    """Ids of self-judged episodes whose outcome a second judge confirms on the last image.
+    """Keys (`EpisodeData.key`) of self-judged episodes whose outcome a second judge confirms on the last image.
 
     `judge`: a RewardModel or a baseline, another one than that which judged. `confidence`: its P of the outcome that
     is asked for, in [0.5, 1].
@@ -64,7 +64,7 @@ def agreed(episodes: Sequence[EpisodeData], judge: Any, confidence: float) -> se
         probability = float(judge.probabilities(images[None], [episode.instruction])[0])
         right = probability if episode.outcome == Outcome.SUCCESS else 1.0 - probability
         if right >= confidence and not judge.familiarity.strange(images[None])[0]:
-            found.add(episode.episode_id)
+            found.add(episode.key)
     return found
 
 

@@ -106,6 +106,7 @@ class RewardModel:
             )
         if local:
             check_manifest(directory)
+        check_device(config.device)
         if config.threads:
             torch.set_num_threads(config.threads)
         options: dict[str, Any] = {"local_files_only": local or not config.allow_download, "trust_remote_code": False}
@@ -269,6 +270,18 @@ class RewardModel:
             return traced
         except (RuntimeError, TypeError, ValueError):
             return None  # this architecture cannot be traced; the plain model answers
+
+
+def check_device(name: str) -> None:
+    """Raises RobofumeError where torch cannot compute on a device of this name here."""
+    try:
+        torch.zeros(1, device=name).sum().item()
+    except Exception as error:  # torch raises many kinds: no such name, no such device, no driver
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RobofumeError(
+            f"The device {name!r} cannot be used here: set device to cpu, or to one that this machine has, such as "
+            f"cuda or cuda:0. ({reason})"
+        ) from error
 
 
 def _is_cached(name: str) -> bool:

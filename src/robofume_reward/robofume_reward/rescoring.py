@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import RewardSource, Verdict
 from robofume_common.errors import RobofumeError
-from robofume_data.bag_reader import find_bags, read_episodes
+from robofume_data.bag_reader import find_bags
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import read_labelled
 
-from .evaluation import HOME_THRESHOLD
+from .asking import Answer, VerdictConfig, ask, says
+from .evaluation import CALIBRATED
 from .film_cnn import FilmCnn
-from .judge import EpisodeJudge, JudgeConfig, opposite_probabilities
+from .judge import EpisodeJudge, JudgeConfig
 from .model import RewardModel
 
 
@@ -27,9 +29,11 @@ def rescore(
     output: Path,
     judge: JudgeConfig | None = None,
     progress: Callable[[int], None] | None = None,
+    verdicts: VerdictConfig = CALIBRATED,
 ) -> dict[str, Any]:
     """Writes each bag again, under its own name in `output`, with the verdicts of `reward` in the place of the
-    recorded ones. A person's verdicts stay, and so do the outcomes: they say what the loop did then.
+    recorded ones, by the rule (`judge` and `verdicts`) of a reward node. A person's verdicts stay, those that were
+    given afterwards too, and so do the outcomes: they say what the loop did then, or what the person said.
 
     The originals are only read. Returns how many steps were judged and how many verdicts changed. RobofumeError where
     a bag of that name is in `output` already.
@@ -39,8 +43,8 @@ def rescore(
     counts = {"episodes": 0, "steps": 0, "changed": 0, "unknown_before": 0, "unknown_after": 0}
 
     def judged(bag: Path) -> Iterable[EpisodeData]:
-        for episode in read_episodes([bag]):
-            again = rescored(reward, episode, judge or JudgeConfig())
+        for episode in read_labelled([bag]):
+            again = rescored(reward, episode, judge or JudgeConfig(), verdicts)
             counts["episodes"] += 1
             counts["steps"] += len(again.verdicts)
             counts["changed"] += int((again.verdicts != episode.verdicts).sum())
@@ -57,30 +61,36 @@ def rescore(
 
 
 def rescored(
-    reward: RewardModel | FilmCnn, episode: EpisodeData, config: JudgeConfig, batch_size: int = 64
+    reward: RewardModel | FilmCnn,
+    episode: EpisodeData,
+    config: JudgeConfig,
+    verdicts: VerdictConfig = CALIBRATED,
+    batch_size: int = 64,
 ) -> EpisodeData:
-    """The episode with the verdicts that this model would give step by step."""
-    probabilities = _probabilities(reward, episode.images, episode.instruction, batch_size)
-    judge = EpisodeJudge(config)
-    verdicts = np.zeros(len(probabilities), np.uint8)
-    last = _seen(reward, episode.images, slice(episode.length, None))
-    opposite = opposite_probabilities(reward, last, [episode.instruction])[0]
-    strange = reward.familiarity.strange(episode.images)
-    for index, probability in enumerate(probabilities):
-        if index == episode.length:
-            answer = reward.calibration.verdict(
-                float(probability), HOME_THRESHOLD, True, float(opposite), bool(strange[index])
-            )
-        else:
-            answer = reward.calibration.verdict(float(probability), strange=bool(strange[index]))
-        verdicts[index] = judge.verdict("", index, answer)
+    """The episode with the verdicts that this model would give step by step, each of them, as a reward node does."""
+    home = [verdicts.is_from_home(index, index == episode.length) for index in range(episode.length + 1)]
+    judge, said = EpisodeJudge(config), np.zeros(episode.length + 1, np.uint8)
+    probabilities = np.zeros(episode.length + 1)
+    for index, answer in enumerate(_answers(reward, episode, home, batch_size)):
+        said[index] = judge.verdict("", index, says(reward, verdicts, answer, home[index]))
+        probabilities[index] = answer.probability
     person = episode.sources == RewardSource.HUMAN
     return dataclasses.replace(
         episode,
-        verdicts=np.where(person, episode.verdicts, verdicts).astype(np.uint8),
+        verdicts=np.where(person, episode.verdicts, said).astype(np.uint8),
         probabilities=np.where(person, episode.probabilities, probabilities).astype(np.float32),
         sources=np.where(person, RewardSource.HUMAN, RewardSource.VLM).astype(np.uint8),
     )
+
+
+def _answers(
+    reward: RewardModel | FilmCnn, episode: EpisodeData, home: Sequence[bool], batch_size: int
+) -> Iterator[Answer]:
+    """What the model says about each step of an episode; `home`: which ones are seen from home."""
+    for start in range(0, len(home), batch_size):
+        part = slice(start, start + batch_size)
+        seen = _seen(reward, episode.images, part)
+        yield from ask(reward, list(seen), [episode.instruction] * len(seen), home[part])
 
 
 def answers(

@@ -21,20 +21,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from robofume_common.enums import Direction, Outcome, Verdict
+from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.files import replace_folder
 from robofume_common.parameters import setting
 from robofume_common.precision import has_bfloat16
-from robofume_data.bag_reader import read_episodes
-from robofume_data.labels import with_labels
+from robofume_data.bag_reader import find_bags
+from robofume_data.labels import read_labelled
 
-from . import counterexamples, dataset, evaluation, familiarity, mining, questions, relighting, tiny_model, worst_frames
+from . import (
+    counterexamples,
+    dataset,
+    evaluation,
+    familiarity,
+    mining,
+    prior_frames,
+    questions,
+    relighting,
+    tiny_model,
+    worst_frames,
+)
 from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold, choose_home_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .film_cnn import FilmCnn, FilmCnnConfig
-from .model import ModelConfig, RewardModel
+from .model import ModelConfig, RewardModel, check_device
 from .pose_head import PoseHead
 from .sampling import Sampler
 from .saved import View, written_to
@@ -44,6 +55,8 @@ logger = logging.getLogger(__name__)
 TRAINING_FILE = "training.json"
 _PREPARED_BYTES = 1_000_000_000
 _FEWEST_FROM_HOME = 4  # held-out pictures from home of each answer that training is judged by
+_RATE_FROM_NOTHING, _RATE_OF_A_BASE = 1.5e-3, 1e-4
+_NEEDS_A_BASE = {"lora": "LoRA", "projector": "Training the projector alone"}
 _PROJECTORS = ("projector", "connector", "merger")  # as the families name it
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -61,8 +74,9 @@ class TrainingConfig:
     updates: int = setting(800, "Gradient updates", minimum=1)
     batch_size: int = setting(32, "Questions per update", minimum=2)
     learning_rate: float = setting(
-        1.5e-3,
-        "Peak learning rate of AdamW; about 1e-4 for a pre-trained base and 3e-4 to go on with a tiny model",
+        0.0,
+        "Peak learning rate of AdamW; 0: 1e-4 with a base and 1.5e-3 without. 3e-4 is about right to go on with a tiny "
+        "model",
         minimum=0.0,
     )
     weight_decay: float = setting(0.05, "Weight decay of AdamW", minimum=0.0)
@@ -109,6 +123,26 @@ class TrainingConfig:
     allow_download: bool = setting(False, "Fetch the base model from the network")
     seed: int = setting(0, "Seed of weights, split, sampling and augmentation", minimum=0)
 
+    @property
+    def rate(self) -> float:
+        """The peak learning rate, chosen where none is set."""
+        return self.learning_rate or (_RATE_OF_A_BASE if self.base else _RATE_FROM_NOTHING)
+
+    def check(self) -> None:
+        """Raises RobofumeError where the settings do not go together, or not with this machine."""
+        if self.method == "film_cnn":
+            if self.base or self.frames > 1:
+                raise RobofumeError(
+                    "The classifier is trained from nothing and sees one image: leave base and frames out."
+                )
+            return
+        if self.method in _NEEDS_A_BASE and not self.base:
+            # A freshly built model has untrained weights that a part of it cannot make up for.
+            raise RobofumeError(
+                f"{_NEEDS_A_BASE[self.method]} needs a pre-trained base model: name one as the base, or train in full."
+            )
+        check_device(self.device)
+
 
 def train(
     bags: Sequence[str | Path],
@@ -117,21 +151,21 @@ def train(
     progress: Progress | None = None,
     data: DatasetConfig | None = None,
     augmentation: AugmentationConfig | None = None,
-    labels: Mapping[str, Mapping[int, Verdict]] | None = None,
     second_judge: Any = None,
 ) -> dict[str, Any]:
     """Fine-tunes on the episodes in `bags`, saves the model to `output_directory`, and returns the summary
     saved beside it. `progress(update, updates, metrics)` is called after each update.
 
-    `labels`: a person's verdicts on recorded episodes, by episode id and index. `second_judge`: a RewardModel or a
-    baseline whose agreement makes an outcome of practice a label (see `mining`). Raises RobofumeError for unusable bags
-    or a base model that cannot be loaded.
+    Bags of a run's practice are read with what a person has said about them afterwards, in the labels of that run.
+    `second_judge`: a RewardModel or a baseline whose agreement makes an outcome of practice a label (see `mining`).
+    Raises RobofumeError for unusable bags or a base model that cannot be loaded.
     """
-    episodes = list(read_episodes(list(bags)))
+    (options or TrainingConfig()).check()
+    paths = find_bags(list(bags))
+    episodes = list(read_labelled(paths))
     if not episodes:
         raise RobofumeError("The bags hold no finished episode; record demonstrations first.")
-    episodes = with_labels(episodes, labels or {})
-    return train_on_episodes(episodes, output_directory, options, progress, data, augmentation, second_judge)
+    return train_on_episodes(episodes, output_directory, options, progress, data, augmentation, second_judge, paths)
 
 
 def train_on_episodes(
@@ -142,19 +176,25 @@ def train_on_episodes(
     data: DatasetConfig | None = None,
     augmentation: AugmentationConfig | None = None,
     second_judge: Any = None,
+    bags: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """`train` for episodes (EpisodeData, in the order of recording) that are in memory.
+    """`train` for episodes (EpisodeData, in the order of recording) that are in memory; `bags`: where they are from,
+    for the record. An episode that is there twice counts once: its copies would lie on both sides of the split.
 
     Prior data of no direction show other tasks, whose success has nothing to do with this one's: they are left out,
-    and the summary counts them.
+    and the summary counts them, or some of their pictures are asked about this one (`prior_frames`).
     """
     started = time.monotonic()
     options = options or TrainingConfig()
+    options.check()
+    options = dataclasses.replace(options, learning_rate=options.rate)
     data = data or DatasetConfig()
     augmentation = augmentation or AugmentationConfig()
+    read = len(episodes)
+    episodes = dataset.distinct(episodes)
     recorded = len(episodes)
+    prior = [episode for episode in episodes if episode.direction == Direction.NONE]
     episodes = [episode for episode in episodes if episode.direction != Direction.NONE]
-    without_direction = recorded - len(episodes)
     if not episodes:
         raise RobofumeError(
             f"None of the {recorded} recorded episodes follows a direction of a task, so none shows what success is; "
@@ -174,6 +214,8 @@ def train_on_episodes(
         training, made = counterexamples.add(training, options.seed)
     if options.relight:
         training, relit = relighting.add(training, _new_scenes(taken, known), options.seed)
+    others = prior_frames.of_other_tasks(prior, taken) if data.prior_share > 0 else []
+    training, asked_of_prior = prior_frames.add(training, others, data.prior_share, options.seed)
 
     output = Path(output_directory)
     partial = output.with_name(output.name + ".partial")
@@ -210,16 +252,22 @@ def train_on_episodes(
         "dataset": asdict(data),
         "augmentation": asdict(augmentation),
         "training_episodes": int((~held).sum()),
-        "left_out_without_direction": without_direction,
+        "left_out_without_direction": len(prior) - len(others),
+        "prior_questions": asked_of_prior,
+        "left_out_as_copies": read - recorded,
         "unknown_outcomes": sum(episode.outcome == Outcome.UNKNOWN for episode in episodes),
         "trained_on": [episode.episode_id for episode, out in zip(episodes, held, strict=True) if not out],
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
+        "trained_on_keys": [episode.key for episode, out in zip(episodes, held, strict=True) if not out],
+        "held_out_keys": [episode.key for episode in held_episodes],
+        "bags": [str(path.resolve()) for path in bags],
         "training_questions": len(taken),
         "counterexamples": made.as_dict(),
         "relit_questions": relit,
         "held_out_questions": len(checking),
         "mined_questions": int(taken.mined.sum()),
-        "agreed_episodes": sorted(agreed),
+        "agreed_episodes": sorted(episode.episode_id for episode in episodes if episode.key in agreed),
+        "agreed_keys": sorted(agreed),
         "best_update": best,
         "calibration": dict(judge.calibration.__dict__),
         "familiar_scenes": len(judge.familiarity.centres),
@@ -255,8 +303,6 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 
 def _classifier(options: TrainingConfig) -> FilmCnn:
-    if options.base or options.frames > 1:
-        raise RobofumeError("The classifier is trained from nothing and sees one image: leave base and frames out.")
     if options.threads:
         torch.set_num_threads(options.threads)
     return FilmCnn(FilmCnnConfig(updates=options.updates), seed=options.seed)
@@ -279,9 +325,6 @@ def _base(options: TrainingConfig, directory: Path) -> RewardModel:
     if options.method == "lora":
         from peft import LoraConfig, get_peft_model
 
-        # A freshly built model has untrained weights that an adapter alone cannot make up for.
-        if not options.base:
-            raise RobofumeError("LoRA needs a pre-trained base model; name one as the base, or train in full.")
         reward.model = get_peft_model(
             reward.model,
             LoraConfig(r=options.lora_rank, lora_alpha=2 * options.lora_rank, target_modules="all-linear"),

@@ -38,6 +38,7 @@ def find(
         found.append(
             {
                 "episode_id": episodes[number].episode_id,
+                "key": episodes[number].key,
                 "index": int(frames.frames[row] - frames.starts[frames.frames[row]]),
                 "direction": Direction(frames.directions[row]).name.lower(),
                 "instruction": str(frames.instructions[row]),
@@ -51,11 +52,11 @@ def find(
 def write(directory: Path, records: list[dict[str, Any]], episodes: Sequence[EpisodeData]) -> None:
     """Replaces the pictures of a model's worst frames, and notes each file's name in its record."""
     shutil.rmtree(directory / DIRECTORY, ignore_errors=True)
-    by_id = {episode.episode_id: episode for episode in episodes}
+    by_key = {episode.key: episode for episode in episodes}
     for position, record in enumerate(records):
         (directory / DIRECTORY).mkdir(exist_ok=True)
         record["file"] = f"{DIRECTORY}/{position:02d}.png"
-        save_picture(by_id[record["episode_id"]].images[record["index"]], directory / record["file"])
+        save_picture(by_key[record["key"]].images[record["index"]], directory / record["file"])
 
 
 def save_picture(image: NDArray[np.uint8], path: Path, enlarged: int = 1) -> None:

@@ -110,5 +110,5 @@ def test_what_is_strange_is_unknown_everywhere() -> None:
         dataclasses.replace(episode, sources=np.full(len(episode.verdicts), RewardSource.VLM, np.uint8))
         for episode in (plain, dataclasses.replace(dark, episode_id="dark"))
     ]
-    assert mining.agreed(practised, Sure(), 0.9) == {plain.episode_id}
+    assert mining.agreed(practised, Sure(), 0.9) == {plain.key}
     assert Calibration().verdict(0.1, strange=True) == Verdict.UNKNOWN

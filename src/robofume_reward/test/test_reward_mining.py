@@ -47,13 +47,13 @@ def test_the_models_own_verdicts_are_no_labels() -> None:
 
 def test_agreement_makes_them_labels() -> None:
     success, failure = practised(True), dataclasses.replace(practised(False), episode_id="practice-2")
-    assert mining.agreed([success, failure], SecondJudge(0.96), 0.95) == {"practice-1"}
-    assert mining.agreed([success, failure], SecondJudge(0.04), 0.95) == {"practice-2"}
+    assert mining.agreed([success, failure], SecondJudge(0.96), 0.95) == {success.key}
+    assert mining.agreed([success, failure], SecondJudge(0.04), 0.95) == {failure.key}
     assert mining.agreed([success, failure], SecondJudge(0.5), 0.95) == set()
-    labels = mining.practice_labels(success, {"practice-1"})
+    labels = mining.practice_labels(success, {success.key})
     # Released with action 12, so frame 11 still shows it held; from there to the look from home nothing is known.
     assert labels.tolist() == [0] * 12 + [-1] * 4 + [1]
-    assert mining.practice_labels(failure, {"practice-2"}).tolist() == [-1] * 16 + [0]
+    assert mining.practice_labels(failure, {failure.key}).tolist() == [-1] * 16 + [0]
 
 
 def test_a_persons_verdict_on_the_last_step_decides() -> None:
@@ -75,7 +75,7 @@ def test_a_persons_verdict_on_the_last_step_decides() -> None:
 def test_mined_labels_answer_the_other_question_only_where_one_goal_is_reached() -> None:
     pair = synthetic_episodes.episodes(2, seed=0, failure_share=0.0)
     success = dataclasses.replace(practised(True), stamps=pair[1].stamps + 1000)
-    frames = dataset.label([*pair, success], DatasetConfig(), seed=0, agreed={"practice-1"})
+    frames = dataset.label([*pair, success], DatasetConfig(), seed=0, agreed={success.key})
     assert set(frames.episodes[frames.mined].tolist()) == {2}
     other = frames.mined & (frames.instructions == INSTRUCTIONS[Direction.BACKWARD])
     assert (frames.frames[other] - 34).tolist() == [16] and not frames.labels[other].any()

@@ -172,6 +172,36 @@ def test_no_truth_in_time_is_unknown_and_a_label_comes_first(loop: Loop, start: 
     assert (loop.rewards[2].index, loop.rewards[2].source) == (1, Reward.SOURCE_HUMAN)
 
 
+def test_the_vote_over_the_steps_is_that_of_the_parameters(loop: Loop, start: Callable) -> None:
+    start(judge="ground_truth", needed=3, window=4, hold=2, deadline=DEADLINE)
+    loop.wait(lambda: loop.truths.get_subscription_count() > 0, "discovery")
+    for index, reached in enumerate([True, True, False, True, True]):
+        loop.truth(100 * (index + 1), reached, False)
+        loop.step(index, 100 * (index + 1))
+        loop.wait(lambda: len(loop.rewards) == index + 1, "a reward")  # noqa: B023  called in this turn alone
+    # At step 1 two of two are too few, at step 3 three of four are enough and only one is held.
+    failure, success = Reward.VERDICT_FAILURE, Reward.VERDICT_SUCCESS
+    assert [reward.verdict for reward in loop.rewards] == [failure] * 4 + [success]
+    assert [reward.probability for reward in loop.rewards] == [1.0, 1.0, 0.0, 1.0, 1.0]
+
+
+def test_a_full_queue_answers_the_oldest_steps_with_unknown(loop: Loop, start: Callable) -> None:
+    start(judge="ground_truth", queue_limit=2, deadline=DEADLINE)
+    loop.wait(lambda: loop.truths.get_subscription_count() > 0, "discovery")
+    for index in range(5):
+        loop.step(index, 100 * (index + 1))
+    loop.wait(lambda: len(loop.rewards) == 3, "three rewards")
+    assert [reward.index for reward in loop.rewards] == [0, 1, 2]
+    for reward in loop.rewards:
+        assert (reward.verdict, reward.source) == (Reward.VERDICT_UNKNOWN, Reward.SOURCE_NONE)
+    loop.wait(lambda: loop.told.get("dropped") == "3", "diagnostics")
+    assert (loop.told["waiting"], loop.told["queue_limit"], loop.told["late"]) == ("2", "2", "0")
+    for index in (3, 4):
+        loop.truth(100 * (index + 1), True, False)
+    loop.wait(lambda: len(loop.rewards) == 5, "the rewards of those that waited")
+    assert [reward.verdict for reward in loop.rewards[3:]] == [Reward.VERDICT_SUCCESS] * 2
+
+
 def test_the_model_answers_every_step_as_it_does_in_process(loop: Loop, start: Callable, tmp_path: Path) -> None:
     tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
     start(judge="vlm", model=tmp_path / "tiny", deadline=DEADLINE)
@@ -323,9 +353,15 @@ def test_a_label_by_service_reaches_the_recorder_and_the_loop(loop: Loop, start:
     loop.wait(lambda: len(loop.rewards) == 2 and len(labels) == 1, "the label and its reward")
     assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_FAILURE, Reward.SOURCE_HUMAN)
     assert labels[0].author == "test"
-    answer = client.call_async(LabelStep.Request(label=Label(episode_id="", verdict=9)))
-    loop.wait(answer.done, "an answer")
-    assert not answer.result().accepted and "verdict" in answer.result().message
+    for wrong, sentence in (
+        (Label(episode_id="", verdict=1), "id of an episode"),
+        (Label(episode_id="episode-1", verdict=9), "verdict"),
+        (Label(episode_id="episode-1", index=-2, verdict=1), "index"),
+    ):
+        answer = client.call_async(LabelStep.Request(label=wrong))
+        loop.wait(answer.done, "an answer")
+        assert not answer.result().accepted and sentence in answer.result().message
+    assert len(labels) == 1, "a label that was refused was passed on"
 
 
 def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, start: Callable, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from robofume_common.enums import Direction, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
+from robofume_reward.asking import VerdictConfig
 from robofume_reward.familiarity import Familiarity
 from robofume_reward.judge import JudgeConfig
 from robofume_reward.model import RewardModel
@@ -61,6 +62,11 @@ def test_the_view_from_home_has_the_rule_of_the_loop() -> None:
 
     episode = synthetic_episodes.episodes(1, seed=0)[0]
     again = rescoring.rescored(Unsure(), episode, JudgeConfig())
-    assert set(again.verdicts[:-1].tolist()) == {Verdict.UNKNOWN} and again.verdicts[-1] == Verdict.SUCCESS
+    # The first step is seen from home too.
+    assert again.verdicts.tolist() == [Verdict.SUCCESS, *[Verdict.UNKNOWN] * 15, Verdict.SUCCESS]
+    everywhere = rescoring.rescored(Unsure(), episode, JudgeConfig(), VerdictConfig())
+    assert set(everywhere.verdicts.tolist()) == {Verdict.UNKNOWN}
+    enough = rescoring.rescored(Unsure(), episode, JudgeConfig(2, 2), VerdictConfig(enough=0.55), batch_size=3)
+    assert enough.verdicts.tolist() == [Verdict.FAILURE, *[Verdict.SUCCESS] * 16]
     again = rescoring.rescored(Twice(), episode, JudgeConfig())
     assert again.verdicts[-1] == Verdict.UNKNOWN  # it is even surer of the other direction

@@ -357,6 +357,57 @@ def test_measures_against_hand_made_figures() -> None:
     low, high = measures.wilson(9, 10)
     assert (low, high) == (pytest.approx(0.596, abs=1e-3), pytest.approx(0.982, abs=1e-3))
     assert measures.measure(probabilities, np.zeros(5, bool), np.full(5, NO))["precision"] is None
+    nothing = measures.measure(np.zeros(0), np.zeros(0, bool), np.zeros(0, np.uint8))
+    assert (nothing["frames"], nothing["calibration_error"]) == (0, None)
+    assert nothing["precision_interval"] == nothing["area_under_curve_interval"] == [0.0, 1.0]
+
+
+def many_frames(count: int, of_each: int, wrong_episodes: int) -> tuple[np.ndarray, ...]:
+    """Probabilities, labels, verdicts and episodes: half of each episode a success, all right or all wrong."""
+    episodes = np.repeat(np.arange(count), of_each)
+    labels = np.tile(np.arange(of_each) >= of_each // 2, count)
+    right = episodes >= wrong_episodes
+    called = np.where(right, labels, ~labels)
+    noise = np.random.default_rng(0).uniform(0, 0.2, len(episodes))
+    return np.where(called, 0.7, 0.1) + noise, labels, np.where(called, YES, NO).astype(np.uint8), episodes
+
+
+def test_frames_of_one_episode_are_not_many_trials() -> None:
+    rows = many_frames(20, 40, wrong_episodes=4)
+    alone, together = measures.measure(*rows[:3]), measures.measure(*rows)
+    assert alone["precision"] == together["precision"] == 0.8
+    for name in ("precision", "recall", "accuracy", "area_under_curve", "calibration_error"):
+        low, high = together[f"{name}_interval"]
+        assert low < together[name] < high
+        assert high - low > 2 * np.diff(alone[f"{name}_interval"])[0], name
+    # What twenty trials of their own would give.
+    assert together["precision_interval"] == pytest.approx(measures.wilson(16, 20), abs=0.06)
+    assert together == measures.measure(*rows)  # the same draws each time
+    one_each = measures.measure(*(row[::40] for row in rows))
+    assert one_each["accuracy_interval"] == list(measures.wilson(16, 20))
+
+
+def test_no_error_among_few_episodes_is_no_certainty() -> None:
+    perfect = measures.measure(*many_frames(5, 40, wrong_episodes=0))
+    assert perfect["precision"] == 1.0 and perfect["precision_interval"] == list(measures.wilson(5, 5))
+    assert perfect["area_under_curve"] == 1.0 and perfect["area_under_curve_interval"] == list(measures.wilson(5, 5))
+
+
+def test_the_area_of_a_draw_is_that_of_the_rows_drawn() -> None:
+    generator = np.random.default_rng(1)
+    probabilities, labels = generator.uniform(size=30).round(1), generator.random(30) < 0.5
+    episodes = np.repeat(np.arange(6), 5)
+    resampling = measures.Resampling(episodes)
+    found, errors = [], []
+    for weights in resampling._weights.astype(int):
+        rows = np.repeat(np.arange(30), weights[episodes])
+        area = measures.area_under_curve(probabilities[rows], labels[rows])
+        found.append(np.nan if area is None else area)
+        errors.append(measures.calibration_error(probabilities[rows], labels[rows]))
+    expected = np.nanquantile(found, (0.025, 0.975))
+    np.testing.assert_allclose(resampling.area_under_curve(probabilities, labels), expected)
+    expected = np.quantile(errors, (0.025, 0.975))
+    np.testing.assert_allclose(resampling.calibration_error(probabilities, labels), expected)
 
 
 def step(index: int, arrived: float = 0.0) -> WaitingStep:

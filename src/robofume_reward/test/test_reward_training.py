@@ -16,7 +16,7 @@ from robofume_data.labels import with_labels
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.familiarity import Familiarity
-from robofume_reward.model import RewardModel
+from robofume_reward.model import ModelConfig, RewardModel
 from robofume_reward.saved import Calibration, View, check_manifest
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training import TrainingConfig
@@ -148,7 +148,7 @@ def test_a_batch_in_parts_takes_the_same_steps(base: str, tmp_path: Path) -> Non
 
 
 def test_training_stops_when_the_held_out_episodes_gain_nothing(base: str, tmp_path: Path) -> None:
-    options = TrainingConfig(base=base, updates=30, batch_size=4, learning_rate=0.0, check_every=1, patience=3,
+    options = TrainingConfig(base=base, updates=30, batch_size=4, learning_rate=1e-30, check_every=1, patience=3,
                              averaging=0.0, threads=1)  # fmt: skip
     seen: list[int] = []
     summary = training.train_on_episodes(EPISODES[:10], tmp_path / "reward", options, lambda i, n, m: seen.append(i))
@@ -190,6 +190,14 @@ def test_training_is_judged_by_what_is_seen_from_home_where_there_is_enough_of_i
     assert training._held_out_loss(Rising(), shown) == pytest.approx(np.log(2.0))
     # Too few successes from home to go by them alone.
     assert training._held_out_loss(Rising(), shown.select(~(home & frames.labels))) > 1.0
+
+
+def test_the_projector_alone_leaves_all_other_weights_as_they_are(base: str, tmp_path: Path) -> None:
+    options = TrainingConfig(base=base, method="projector", updates=3, batch_size=4, learning_rate=1e-2, threads=1)
+    training.train_on_episodes(EPISODES[:8], tmp_path / "tuned", options)
+    before, after = (RewardModel.load(path).model.state_dict() for path in (base, tmp_path / "tuned"))
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed and all("projector" in name for name in changed)
 
 
 @pytest.mark.parametrize("method", ["lora", "projector"])
@@ -235,6 +243,32 @@ def test_practice_counts_where_somebody_else_has_judged_it(tmp_path: Path) -> No
     known = {*judged["trained_on"], *judged["held_out_episodes"]} - {e.episode_id for e in EPISODES}
     assert known == {failure, *successes} and set(judged["agreed_episodes"]) == successes
     assert judged["mined_questions"] > 0
+
+
+@pytest.mark.parametrize("method", ["lora", "projector"])
+def test_a_part_of_an_untrained_model_is_not_trained(method: str, tmp_path: Path) -> None:
+    with pytest.raises(RobofumeError, match="needs a pre-trained base model"):
+        training.train_on_episodes(EPISODES[:8], tmp_path / "reward", TrainingConfig(method=method, updates=1))
+    assert not (tmp_path / "reward").exists()
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:77"])
+def test_a_device_that_is_not_there_is_told_before_anything_is_read(device: str, base: str, tmp_path: Path) -> None:
+    options = TrainingConfig(base=base, device=device, updates=1)
+    with pytest.raises(RobofumeError, match=f"The device '{device}' cannot be used here: set device to cpu"):
+        training.train([tmp_path / "no_such_bag.mcap"], tmp_path / "reward", options)
+    with pytest.raises(RobofumeError, match="cannot be used here"):
+        RewardModel.load(base, ModelConfig(device=device))
+
+
+def test_the_learning_rate_goes_by_the_base(base: str, tmp_path: Path) -> None:
+    assert TrainingConfig().rate == 1.5e-3
+    assert TrainingConfig(base=base).rate == 1e-4
+    assert TrainingConfig(base=base, learning_rate=3e-4).rate == 3e-4
+    summary = training.train_on_episodes(
+        EPISODES[:8], tmp_path / "reward", TrainingConfig(base=base, updates=1, batch_size=4)
+    )
+    assert summary["options"]["learning_rate"] == 1e-4
 
 
 def test_one_kind_of_answer_is_refused(tmp_path: Path) -> None:

@@ -10,14 +10,20 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.interruption import Interruption
-from robofume_bringup.run_config import RunConfig, open_run, parse_settings
+from robofume_bringup.run_config import RunConfig, merged, open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 
 Options = argparse.Namespace
 
 
-def open_context(options: Options, interruption: Interruption, existing: bool = False) -> Any:
-    """The StageContext of the run that the options name; `existing`: the run must be there already."""
+OF_ONE_CALL = ("reward_training", "reward_data", "reward")
+"""What --set means for one call of `robofume reward` alone, whatever the run was started with."""
+
+
+def open_context(options: Options, interruption: Interruption, existing: bool = False, otherwise: str = "") -> Any:
+    """The StageContext of the run that the options name; `existing`: the run must be there already. `otherwise`: what
+    else a person can do where it is not, for the error.
+    """
     from robofume_bringup.stages.context import StageContext
 
     given = {
@@ -38,7 +44,7 @@ def open_context(options: Options, interruption: Interruption, existing: bool = 
         raise RobofumeError(f"--run takes a name, not a path ({name!r}); --runs says where the runs are.")
     directory = RunDirectory(options.runs / name)
     if existing:
-        directory.need()
+        directory.need(otherwise)
     config = open_run(directory, given)
     task_description(config.robot, config.task)
     return StageContext(directory, config, interruption)
@@ -75,29 +81,69 @@ def demonstrations(options: Options, interruption: Interruption) -> None:
     collect_demonstrations(open_context(options, interruption))
 
 
+def open_for_reward(options: Options, interruption: Interruption, suffices: bool, otherwise: str) -> Any:
+    """The StageContext of a command of `robofume reward`: that of a run, with the settings of OF_ONE_CALL as they are
+    given for this call and not kept; or without a run, where none is named and the other options say all (`suffices`).
+    """
+    from robofume_bringup.stages.context import StageContext
+
+    own = [text for text in options.set if text.partition(".")[0].strip() in OF_ONE_CALL]
+    options.set = [text for text in options.set if text not in own]
+    if options.run is not None or not suffices:
+        context = open_context(options, interruption, existing=True, otherwise=otherwise)
+    elif options.set:
+        raise RobofumeError(f"Without a run --set takes settings of {', '.join(OF_ONE_CALL)} alone.")
+    else:
+        config = RunConfig() if options.seed is None else RunConfig(seed=options.seed)
+        context = StageContext(RunDirectory(options.runs / "none"), config, interruption)
+    settings = merged(context.config.settings, parse_settings(own))
+    return dataclasses.replace(context, config=dataclasses.replace(context.config, settings=settings))
+
+
 def reward_train(options: Options, interruption: Interruption) -> None:
     """Fine-tune the reward model."""
     from robofume_bringup.stages.reward import STAGE, train_reward
 
-    context = open_context(options, interruption, existing=True)
-    if context.directory.finished(STAGE) and not options.again:
-        context.say("The reward model of this run is trained; --again trains it anew.")
+    otherwise = "or give the bags to train on and --output, the folder for the model"
+    context = open_for_reward(options, interruption, bool(options.output and options.bags), otherwise)
+    if options.output is not None:
+        trained = _holds_a_model(options.output)
+    else:
+        trained = context.directory.finished(STAGE) is not None
+    if trained and not options.again:
+        where = "of this run" if options.output is None else f"in {options.output}"
+        context.say(f"The reward model {where} is trained; --again trains it anew.")
         return
-    train_reward(context, options.model, options.bags, options.second_judge)
+    train_reward(context, options.model, options.bags, options.second_judge, options.output)
+
+
+def _holds_a_model(folder: Path) -> bool:
+    """Whether a reward model was trained into a folder. RobofumeError where it holds anything else, which training
+    would put away.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if not (folder / "training.json").is_file():
+        raise RobofumeError(f"{folder} is there and holds no reward model: give another folder with --output.")
+    return True
 
 
 def reward_evaluate(options: Options, interruption: Interruption) -> None:
     """Measure the reward model."""
     from robofume_bringup.stages.reward import evaluate_reward
 
-    evaluate_reward(open_context(options, interruption, existing=True), options.bags, options.baselines)
+    otherwise = "or give the bags to measure on and --model"
+    context = open_for_reward(options, interruption, bool(options.model and options.bags), otherwise)
+    evaluate_reward(context, options.bags, options.baselines, options.model)
 
 
 def reward_rescore(options: Options, interruption: Interruption) -> None:
     """Judge recorded bags again."""
     from robofume_bringup.stages.reward import rescore
 
-    rescore(open_context(options, interruption, existing=True), options.bags, options.model, options.output)
+    otherwise = "or give --model and --output, the folder for the new bags"
+    context = open_for_reward(options, interruption, bool(options.model and options.output), otherwise)
+    rescore(context, options.bags, options.model, options.output)
 
 
 def label(options: Options, interruption: Interruption) -> None:

@@ -125,6 +125,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="another reward model: outcomes of practice that it confirms count as labels",
     )
     train.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for the model (default: reward/ in the run); with BAGS no run is needed then",
+    )
+    train.add_argument(
         "bags", nargs="*", type=Path, help="bags or folders (default: demonstrations, and labelled practice)"
     )
     evaluate_reward = add(
@@ -135,6 +141,9 @@ def build_parser() -> argparse.ArgumentParser:
         reward_commands,
     )
     add_run_options(evaluate_reward, amounts=())
+    evaluate_reward.add_argument(
+        "--model", help="directory or hub name (default: the run's); with BAGS no run is needed then"
+    )
     evaluate_reward.add_argument(
         "bags", nargs="*", type=Path, help="bags or folders (default: the held-out demonstrations)"
     )
@@ -150,9 +159,11 @@ def build_parser() -> argparse.ArgumentParser:
         "robofume reward rescore runs/lid/bags/practice --run lid",
         reward_commands,
     )
-    add_run_options(rescore, amounts=(), settings=False)
+    add_run_options(rescore, amounts=())
     rescore.add_argument("bags", nargs="+", type=Path, help="bags or folders")
-    rescore.add_argument("--model", help="directory or hub name (default: the run's reward model)")
+    rescore.add_argument(
+        "--model", help="directory or hub name (default: the run's); with --output no run is needed then"
+    )
     rescore.add_argument("--output", type=Path, help="folder for the new bags (default: rescored/ in the run)")
 
     label = add(
@@ -439,5 +450,6 @@ def add_run_options(
         action="append",
         default=[],
         metavar="COMPONENT.SETTING=VALUE",
-        help="a setting of one node or training, such as learner.batch_size=64; may be repeated",
+        help="a setting of one node or training, such as learner.batch_size=64; may be repeated; `robofume reward` "
+        "takes those of reward_training, reward_data and reward for one call",
     )

@@ -1,7 +1,11 @@
-"""Fine-tunes the reward model on recorded episodes, measures it on those it has not seen, and judges bags again."""
+"""Fine-tunes the reward model on recorded episodes, measures it on those it has not seen, and judges bags again.
+
+Each of them may work without a run, on bags and folders that are named; then nothing is noted.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from robofume_common.errors import RobofumeError
 
+from robofume_bringup.graph import PRACTICE_JUDGE
 from robofume_bringup.stages.context import StageContext
 
 if TYPE_CHECKING:
+    from robofume_reward.reward_config import RewardNodeConfig
     from robofume_reward.training import TrainingConfig
 
 STAGE = "reward"
@@ -22,45 +28,46 @@ def train_reward(
     base: str | None = None,
     bags: Sequence[Path] = (),
     second_judge: str | None = None,
+    output: Path | None = None,
 ) -> None:
-    """Train into `reward/` and print precision and recall on held-out episodes.
+    """Train into `reward/` of the run, or into `output`, and print precision and recall on held-out episodes.
 
     `base` is a model directory or hub name; None trains the default tiny model. `bags`: what to train on; by default
-    the demonstrations, and the practice where a person or a second judge (the directory of another model) has given
-    labels for it.
+    the demonstrations and the practice, of which only what a person (on the topic `label`, by `label_step` or
+    `robofume label`) or a second judge (the directory of another model) has labelled is learnt from.
     """
     from robofume_common.parameters import from_dict
-    from robofume_data.labels import read_labels
     from robofume_reward.dataset import DatasetConfig
     from robofume_reward.evaluation import table
-    from robofume_reward.loading import load_judge
+    from robofume_reward.loading import load_judge, model_config
     from robofume_reward.training import train
 
     options = training_options(context, base)
     data = from_dict(DatasetConfig, context.config.of("reward_data"))
-    labels = read_labels(context.directory.labels)
-    used = list(bags) or _demonstrations(context)
-    if not bags and (labels or second_judge):
-        used += context.directory.bag_files("practice")
+    used = list(bags) or [*_demonstrations(context), *context.directory.bag_files("practice")]
+    if not bags and data.prior_share > 0:
+        used += map(Path, context.config.prior)
+    judge = load_judge(second_judge, model_config(judging(context))) if second_judge else None
     with (
-        context.timed(STAGE),
+        context.timed(STAGE) if output is None else contextlib.nullcontext(),
         context.interruption.immediately(),
         context.bar("Training the reward model", options.updates, "update") as bar,
     ):
         summary = train(
             used,
-            context.directory.reward,
+            output or context.directory.reward,
             options,
             context.training_progress(bar, ("loss", "held_out_loss")),
             data=data,
-            labels=labels,
-            second_judge=load_judge(second_judge) if second_judge else None,
+            second_judge=judge,
         )
     if summary["left_out_without_direction"]:
         context.say(
             f"{summary['left_out_without_direction']} episodes follow no direction of a task (prior data): they were "
-            "left out."
+            "left out (reward_data.prior_share asks about those of other tasks)."
         )
+    if summary["left_out_as_copies"]:
+        context.say(f"{summary['left_out_as_copies']} episodes are in the bags more than once: they count once.")
     if summary["unknown_outcomes"]:
         context.say(
             f"Of {summary['unknown_outcomes']} episodes nobody knows how they ended: they answer no question about it."
@@ -70,41 +77,52 @@ def train_reward(
         f"{len(summary['held_out_episodes'])} "
         f"held-out episodes:\n{table(summary['held_out'])}"
     )
+    if output is not None:
+        context.say(f"It is in {output}.")
+        return
     context.directory.note(
         STAGE, finished=True, held_out=summary["held_out"], options=dataclasses.asdict(options), baselines={}
     )
 
 
-def evaluate_reward(context: StageContext, bags: Sequence[Path], baselines: bool = False) -> dict[str, Any]:
-    """Measure the run's reward model on bags (default: the held-out demonstrations) and print the table.
+def evaluate_reward(
+    context: StageContext, bags: Sequence[Path], baselines: bool = False, model: str | None = None
+) -> dict[str, Any]:
+    """Measure the run's reward model, or `model`, on bags (default: the held-out demonstrations), by the rule of its
+    practice, and print the table.
 
     `baselines`: train and measure those too, on the same episodes; key `baselines` of the result.
     """
-    from robofume_data.labels import read_labels
     from robofume_reward.evaluation import evaluate, table
+    from robofume_reward.loading import model_config
 
-    _need_reward(context)
+    if model is None:
+        _need_reward(context)
+    measured = model or context.directory.reward
     used = list(bags) or _demonstrations(context)
+    rule = judging(context)
     with context.interruption.immediately():
-        result = evaluate(context.directory.reward, used, labels=read_labels(context.directory.labels))
+        result = evaluate(measured, used, model_config(rule), rule.rule, verdicts=rule)
         context.say(table(result))
         if baselines:
-            result["baselines"] = _evaluate_baselines(context, used)
-    context.directory.note(STAGE, evaluated=result)
+            result["baselines"] = _evaluate_baselines(context, Path(measured), used, rule)
+    if model is None:
+        context.directory.note(STAGE, evaluated=result)
     return result
 
 
 def rescore(context: StageContext, bags: Sequence[Path], model: str | None, output: Path | None) -> None:
-    """Write `bags` again with the verdicts of the run's reward model, or of `model`."""
-    from robofume_reward.loading import load_judge
+    """Write `bags` again with the verdicts of the run's reward model, or of `model`, by the rule of its practice."""
+    from robofume_reward.loading import load_judge, model_config
     from robofume_reward.rescoring import rescore as rescore_bags
 
     if model is None:
         _need_reward(context)
-    reward = load_judge(model or context.directory.reward)
+    rule = judging(context)
+    reward = load_judge(model or context.directory.reward, model_config(rule))
     target = output or context.directory.path / "rescored" / reward.version.replace("/", "_")
     with context.interruption.immediately(), context.bar("Judging again", None, "episode") as bar:
-        result = rescore_bags(reward, bags, target, progress=lambda done: bar.update(done - bar.n))
+        result = rescore_bags(reward, bags, target, rule.rule, lambda done: bar.update(done - bar.n), rule)
     context.say(
         f"{result['episodes']} episodes with {result['steps']} steps are in {target}, judged by "
         f"{result['model_version']}: {result['changed']} verdicts differ; {result['unknown_after']} are unknown "
@@ -121,22 +139,40 @@ def training_options(context: StageContext, base: str | None) -> TrainingConfig:
     return from_dict(TrainingConfig, {**values, "base": base} if base else values)
 
 
-def _evaluate_baselines(context: StageContext, bags: list[Path]) -> dict[str, Any]:
-    from robofume_data.bag_reader import read_episodes
-    from robofume_reward.evaluation import evaluate_episodes, table, unseen
+def judging(context: StageContext) -> RewardNodeConfig:
+    """The settings of the reward node in this run's practice, with what was --set."""
+    from robofume_common.parameters import from_dict
+    from robofume_reward.reward_config import RewardNodeConfig
+
+    return from_dict(RewardNodeConfig, {**PRACTICE_JUDGE, **context.config.of("reward")})
+
+
+def _evaluate_baselines(
+    context: StageContext, model: Path, bags: list[Path], rule: RewardNodeConfig
+) -> dict[str, Any]:
+    from robofume_common.parameters import from_dict
+    from robofume_data.labels import read_labelled
+    from robofume_reward.dataset import DatasetConfig, distinct
+    from robofume_reward.evaluation import chosen_by, evaluate_episodes, table, unseen
     from robofume_reward.training import read_summary
 
     from robofume_reward import baselines
 
-    summary = read_summary(context.directory.reward)
+    summary = read_summary(model)
     options = training_options(context, summary["options"]["base"] or None)
-    recorded = list(read_episodes(_demonstrations(context)))
-    training = [episode for episode in recorded if episode.episode_id in set(summary["trained_on"])]
-    held = [episode for episode in recorded if episode.episode_id in set(summary["held_out_episodes"])]
-    episodes = unseen(context.directory.reward, bags)
+    # Models of earlier versions do not say which bags they were trained on: there were no others then.
+    sources = [Path(bag) for bag in summary.get("bags", [])] or _demonstrations(context)
+    recorded = distinct(read_labelled(sources))
+    training = [episode for episode in recorded if chosen_by(summary, "trained_on")(episode)]
+    held = [episode for episode in recorded if chosen_by(summary, "held_out")(episode)]
+    episodes = unseen(model, bags)
     results = {}
     for name in baselines.NAMES:
-        results[name] = evaluate_episodes(baselines.train(name, training, held, options), episodes)
+        judge = baselines.train(
+            name, training, held, options,
+            data=from_dict(DatasetConfig, summary["dataset"]), agreed=summary.get("agreed_keys", ()),
+        )  # fmt: skip
+        results[name] = evaluate_episodes(judge, episodes, rule.rule, verdicts=rule)
         context.say(f"\n{name}:\n{table(results[name])}")
     return results
 

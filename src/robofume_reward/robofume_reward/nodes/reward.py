@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,21 @@ from robofume_common.conversion import image_to_array, to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
 from robofume_common.enums import Direction, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_common.labels import label_problem
 from robofume_common.node import GraphNode, run
-from robofume_common.parameters import declare, setting
+from robofume_common.parameters import declare
 
 from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth, Label, Reward, Step, Task
 from robofume_interfaces.srv import LabelStep
 
-from ..asking import Answer, VerdictConfig, ask, says, truth_answer
+from ..asking import Answer, ask, says, truth_answer
 from ..frame_history import FrameHistory
-from ..judge import EpisodeJudge, JudgeConfig
+from ..judge import EpisodeJudge
 from ..labels import LabelBook
 from ..model_watch import ModelWatch
 from ..picture_check import PictureCheck
+from ..reward_config import RewardNodeConfig
 from ..saved import View
 from ..waiting import WaitingStep, WaitingSteps
 
@@ -49,39 +50,6 @@ STRANGE = (
 )
 
 
-@dataclass(frozen=True)
-class RewardNodeConfig(VerdictConfig):
-    """Settings of the reward node."""
-
-    judge: str = setting("vlm", "Who judges", choices=("vlm", "ground_truth"))
-    model: str = setting("", "Reward model: directory or hub name; needed by the judge vlm")
-    device: str = setting("cpu", "Torch device of the model")
-    dtype: str = setting("float32", "Precision of the model", choices=("float32", "bfloat16"))
-    threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0, maximum=256)
-    allow_download: bool = setting(False, "Fetch a hub name from the network")
-    every: int = setting(
-        1, "Steps of an episode of which one is judged, besides the last; the others are unknown at once", minimum=1
-    )
-    needed: int = setting(1, "Answers of the last `window` that must say success", minimum=1, maximum=100)
-    window: int = setting(1, "Answers that are looked at; 1 judges each image alone", minimum=1, maximum=100)
-    hold: int = setting(1, "Newest answers in a row that must say success", minimum=1, maximum=100)
-    minimum_index: int = setting(0, "First step of an episode that may be called a success", minimum=0, maximum=10000)
-    batch_limit: int = setting(16, "Most steps that are judged at once", minimum=1, maximum=1024)
-    queue_limit: int = setting(
-        64, "Most steps that wait; when full, the oldest is answered unknown", minimum=1, maximum=100000
-    )
-    reload_every: float = setting(
-        2.0, "Time between two looks for a newer version of the model; 0: none", unit="s", minimum=0.0, maximum=3600.0
-    )
-    deadline: float = setting(
-        5.0,
-        "Age at which a step is answered unknown; noticed at most 0.05 s later, until when an answer still counts",
-        unit="s",
-        minimum=0.01,
-        maximum=3600.0,
-    )
-
-
 class RewardNode(GraphNode):
     """Thin shell over the reward model, the judge and the book of labels."""
 
@@ -89,9 +57,7 @@ class RewardNode(GraphNode):
         super().__init__("reward")
         self.config = declare(self, RewardNodeConfig)
         self._labels = LabelBook()
-        self._judge = EpisodeJudge(
-            JudgeConfig(self.config.needed, self.config.window, self.config.hold, self.config.minimum_index)
-        )
+        self._judge = EpisodeJudge(self.config.rule)
         self._history = FrameHistory(View())
         self._check = PictureCheck()
         self._blind = False
@@ -139,18 +105,9 @@ class RewardNode(GraphNode):
 
     def _read_model(self) -> Any:
         # Importing torch and transformers takes seconds, which the other judge does not need.
-        from ..loading import load_judge
-        from ..model import ModelConfig
+        from ..loading import load_judge, model_config
 
-        model = load_judge(
-            self.config.model,
-            ModelConfig(
-                device=self.config.device,
-                dtype=self.config.dtype,
-                threads=self.config.threads,
-                allow_download=self.config.allow_download,
-            ),
-        )
+        model = load_judge(self.config.model, model_config(self.config))
         _ = model.version  # takes a moment, and is kept
         return model
 
@@ -243,11 +200,10 @@ class RewardNode(GraphNode):
         return truths.get(task or "")
 
     def _on_label(self, message: Label) -> None:
-        try:
-            verdict = Verdict(message.verdict)
-        except ValueError:
-            self.get_logger().warning(f"Ignored a label with the unknown verdict {message.verdict}.")
+        if problem := label_problem(message):
+            self.get_logger().warning(f"Ignored a label: {problem}")
             return
+        verdict = Verdict(message.verdict)
         with self._lock:
             self._counts["labels"] += 1
             index = self._labels.add(message.episode_id, message.index, verdict)
@@ -257,8 +213,8 @@ class RewardNode(GraphNode):
     def _on_label_request(self, request: LabelStep.Request, response: LabelStep.Response) -> LabelStep.Response:
         """Passes a label on to everybody, this node and the recorder included."""
         label = request.label
-        if label.verdict not in set(Verdict) or not label.episode_id:
-            response.message = "A label needs an episode and a verdict: unknown 0, success 1 or failure 2."
+        if problem := label_problem(label):
+            response.message = problem
             return response
         with self._lock:
             known = self._labels.knows(label.episode_id)
