@@ -89,7 +89,12 @@ def test_a_label_that_fits_nothing_is_one_sentence(run, capsys, words):
 
 def test_rescoring_writes_beside_the_original(run, capsys):
     tiny_model.save(run.reward, tiny_model.TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    assert robofume(run, "label", "practice-1", "success") == 0
     assert robofume(run, "reward", "rescore", run.bags("practice")) == 0
     assert "2 episodes with 8 steps" in capsys.readouterr().out
     (copy,) = (run.path / "rescored").rglob("*.mcap")
-    assert [episode.episode_id for episode in read_episodes([copy])] == ["practice-1", "practice-2"]
+    labelled, unlabelled = read_episodes([copy])
+    assert (labelled.episode_id, unlabelled.episode_id) == ("practice-1", "practice-2")
+    # What a person has said is in the copy, which lies where labels.json does not hold.
+    assert (labelled.outcome, labelled.sources[-1]) == (Outcome.SUCCESS, RewardSource.HUMAN)
+    assert not (unlabelled.sources == RewardSource.HUMAN).any()

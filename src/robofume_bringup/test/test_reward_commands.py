@@ -150,17 +150,20 @@ def test_baselines_learn_what_the_model_learnt_and_are_measured_beside_it(capsys
     one, other = make_run(tmp_path / "one"), make_run(tmp_path / "other", practised, number=1)
     write_labels(other.labels, {practised[1].episode_id: {-1: Verdict.FAILURE}})
     bags = [*one.bag_files("demos"), *other.bag_files("practice")]
-    code, _, err = robofume(capsys, "reward", "train", *bags, *on(other), *CNN)
+    code, _, err = robofume(capsys, "reward", "train", *bags, *on(other), *CNN,
+                            "--set", "reward_training.target_precision=0.9")  # fmt: skip
     assert code == 0, err
     learnt, plain = {}, baselines.train
 
     def spied(name, training, held, options, **named):
         learnt[name] = [episode.key for episode in training], [episode.key for episode in held]
+        assert (options.seed, options.threads, options.target_precision) == (0, 2, 0.9)
         return plain(name, training, held, options, FilmCnnConfig(updates=2), **named)
 
     monkeypatch.setattr(baselines, "train", spied)
     code, out, err = robofume(capsys, "reward", "evaluate", *bags, *other.bag_files("practice"),
-                              *other.bag_files("demos"), *on(other), "--baselines")  # fmt: skip
+                              *other.bag_files("demos"), *on(other), "--baselines",
+                              "--set", "reward.threads=2")  # fmt: skip
     assert code == 0, err
     summary = training_of(other.reward)
     assert len(summary["trained_on_keys"]) + len(summary["held_out_keys"]) == 11

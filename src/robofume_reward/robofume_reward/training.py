@@ -162,9 +162,17 @@ def train(
     """
     (options or TrainingConfig()).check()
     paths = find_bags(list(bags))
-    episodes = list(read_labelled(paths))
+    # Practice can be long, and what teaches nothing need not be kept in memory.
+    episodes = [
+        episode
+        for episode in read_labelled(paths)
+        if second_judge is not None or episode.direction == Direction.NONE or mining.gives_labels(episode)
+    ]
     if not episodes:
-        raise RobofumeError("The bags hold no finished episode; record demonstrations first.")
+        raise RobofumeError(
+            "The bags hold no finished episode that anybody else has judged than the model: record demonstrations, or "
+            "label practice."
+        )
     return train_on_episodes(episodes, output_directory, options, progress, data, augmentation, second_judge, paths)
 
 

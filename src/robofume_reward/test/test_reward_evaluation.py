@@ -135,6 +135,16 @@ def test_an_episode_that_is_there_twice_is_on_one_side_of_the_split(bags: dict[i
     assert not set(summary["trained_on_keys"]) & set(summary["held_out_keys"])
 
 
+def test_practice_that_nobody_has_judged_teaches_nothing(tmp_path: Path) -> None:
+    episodes = [
+        dataclasses.replace(episode, sources=np.full_like(episode.sources, RewardSource.VLM))
+        for episode in recorded(1)
+    ]
+    write_episodes(tmp_path / "practice.mcap", episodes)
+    with pytest.raises(RobofumeError, match="no finished episode that anybody else has judged"):
+        training.train([tmp_path / "practice.mcap"], tmp_path / "reward", OPTIONS)
+
+
 def test_labels_hold_for_the_run_that_they_belong_to(bags: dict[int, Path], model: Path) -> None:
     name = recorded(1)[0].episode_id
     labels = bags[2].parents[2] / "labels.json"

@@ -159,12 +159,12 @@ def _evaluate_baselines(
     from robofume_reward import baselines
 
     summary = read_summary(model)
-    options = training_options(context, summary["options"]["base"] or None)
-    # Models of earlier versions do not say which bags they were trained on: there were no others then.
+    options = _options_of(summary, context, rule)
+    # Models of earlier versions do not say which bags they were trained on; the demonstrations were among them.
     sources = [Path(bag) for bag in summary.get("bags", [])] or _demonstrations(context)
     recorded = distinct(read_labelled(sources))
-    training = [episode for episode in recorded if chosen_by(summary, "trained_on")(episode)]
-    held = [episode for episode in recorded if chosen_by(summary, "held_out")(episode)]
+    training = list(filter(chosen_by(summary, "trained_on"), recorded))
+    held = list(filter(chosen_by(summary, "held_out"), recorded))
     episodes = unseen(model, bags)
     results = {}
     for name in baselines.NAMES:
@@ -175,6 +175,18 @@ def _evaluate_baselines(
         results[name] = evaluate_episodes(judge, episodes, rule.rule, verdicts=rule)
         context.say(f"\n{name}:\n{table(results[name])}")
     return results
+
+
+def _options_of(summary: dict[str, Any], context: StageContext, rule: RewardNodeConfig) -> TrainingConfig:
+    """The settings that a model was trained with, and what was --set besides; computed where and as the judge is."""
+    from robofume_common.parameters import from_dict
+    from robofume_reward.training import TrainingConfig
+
+    known = {field.name for field in dataclasses.fields(TrainingConfig)}
+    trained = {name: value for name, value in summary["options"].items() if name in known}
+    here = {name: getattr(rule, name) for name in ("device", "dtype", "threads", "allow_download")}
+    values = {**trained, **context.config.of("reward_training"), "base": trained.get("base", ""), **here}
+    return from_dict(TrainingConfig, values)
 
 
 def _need_reward(context: StageContext) -> None:
