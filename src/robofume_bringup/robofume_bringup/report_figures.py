@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from robofume_common.errors import RobofumeError
 
+from robofume_bringup.soak_record import hour_name, hours, read_table
 from robofume_bringup.statistics import moving_share, wilson_interval
 
 if TYPE_CHECKING:
@@ -162,36 +162,33 @@ def time_per_stage(results: RunResults) -> bytes | None:
         return _png(figure)
 
 
-def soak_curves(table: Path) -> bytes | None:
-    """Memory and open files of every node, step rate and latency over the hours of a soak (benchmarks/soak.py).
+def soak_curves(path: Path) -> bytes | None:
+    """Memory and open files of every node, step rate and latency over the hours of a soak (benchmarks/soak.py): of
+    robot time, or of wall time in tables that do not have it.
 
     None where the table is not there or has fewer than two rows. Raises RobofumeError where it is damaged.
     """
-    if not table.exists():
+    table = read_table(path)
+    if not table or len(next(iter(table.values()))) < 2:
         return None
+    groups = [
+        ("anonymous memory [MiB]", [name for name in table if name.endswith("_mib") and name != "disk_mib"]),
+        ("open files", [name for name in table if name.endswith("_files")]),
+        ("control steps per second", ["rate"]),
+        ("picture to command [ms]", [f"latency_{name}_ms" for name in ("median", "p99", "worst")]),
+    ]
     try:
-        with table.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        if len(rows) < 2:
-            return None
-        columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-        hours = columns["seconds"] / 3600
-        groups = [
-            ("anonymous memory [MiB]", [name for name in columns if name.endswith("_mib") and name != "disk_mib"]),
-            ("open files", [name for name in columns if name.endswith("_files")]),
-            ("control steps per second", ["rate"]),
-            ("picture to command [ms]", [f"latency_{name}_ms" for name in ("median", "p99", "worst")]),
-        ]
-        curves = [(title, {name: columns[name] for name in names}) for title, names in groups]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RobofumeError(f"{table} is damaged: move it away, or soak again.") from error
+        time, label = hours(table), f"{hour_name(table)}s"
+        curves = [(title, {name: table[name] for name in names}) for title, names in groups]
+    except KeyError as error:
+        raise RobofumeError(f"{path} is damaged: move it away, or soak again.") from error
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 7), layout="constrained")
         for axes, (title, lines) in zip(figure.subplots(2, 2).flat, curves, strict=True):
             for name, values in lines.items():
-                axes.plot(hours, values, label=name.rpartition("_")[0].removeprefix("latency_"))
+                axes.plot(time, values, label=name.rpartition("_")[0].removeprefix("latency_"))
             axes.set_title(title)
-            axes.set_xlabel("hours")
+            axes.set_xlabel(label)
             if len(lines) > 1:
                 axes.legend(fontsize=7)
         axes.set_yscale("log")

@@ -131,6 +131,16 @@ class RunDirectory:
         return self.path / "soak.csv"
 
     @property
+    def soak_journal(self) -> Path:
+        """Its starts, and the episodes that it heard to be closed."""
+        return self.path / "soak_journal.jsonl"
+
+    @property
+    def soak_summary(self) -> Path:
+        """What follows from both, as text."""
+        return self.path / "soak_summary.md"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"

@@ -32,6 +32,8 @@ from robofume_reset.state import SwitcherState, save_state
 from robofume_reset.switching import Alternation, SwitchingConfig
 from robofume_reset.tally import Tally
 
+from robofume_bringup import report_figures
+
 
 def synthetic_run(directory: RunDirectory, episodes: int = 300) -> RunResults:
     random = np.random.default_rng(0)
@@ -336,6 +338,20 @@ def test_the_curves_of_a_soak_are_shown_and_a_damaged_table_is_named(tmp_path):
     directory.soak.write_text("sim_mib,seconds\n80,5\n81,10\n")
     with pytest.raises(RobofumeError, match=r"soak\.csv is damaged"):
         write_page(results, directory, {})
+
+
+@pytest.mark.parametrize(
+    ("column", "label", "expected"), [("robot_hours", "robot hours", [0.5, 3.0]), ("other", "wall hours", [1.0, 2.0])]
+)
+def test_a_soak_is_drawn_over_robot_hours_where_they_are_known(tmp_path, monkeypatch, column, label, expected):
+    drawn = []
+    monkeypatch.setattr(report_figures, "_png", lambda figure: drawn.append(figure) or b"png")
+    header = f"sim_mib,sim_files,latency_median_ms,latency_p99_ms,latency_worst_ms,rate,seconds,{column}\n"
+    (tmp_path / "soak.csv").write_text(f"{header}80,13,6,30,90,40,3600,0.5\n81,13,6,30,90,41,7200,3\n")
+    assert report_figures.soak_curves(tmp_path / "soak.csv") == b"png"
+    (figure,) = drawn
+    for axes in figure.axes:
+        assert axes.get_xlabel() == label and all(line.get_xdata().tolist() == expected for line in axes.lines)
 
 
 def test_the_most_wrong_frames_and_the_baselines_are_shown(tmp_path):

@@ -26,6 +26,8 @@ class BagReport:
     """What makes data unusable."""
     warnings: list[str] = field(default_factory=list)
     """What the reader copes with."""
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Steps of each whole episode, by its id."""
 
     @property
     def is_sound(self) -> bool:
@@ -44,6 +46,7 @@ def check_bags(paths: Paths) -> list[BagReport]:
             for episode in bag.episodes():
                 findings.episodes += 1
                 findings.steps += episode.length
+                findings.lengths[episode.episode_id] = episode.length
                 _check_episode(episode, findings)
                 if episode.episode_id in seen:
                     findings.errors.append(f"episode {episode.episode_id} is also in {seen[episode.episode_id]}")
