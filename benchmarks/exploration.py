@@ -44,7 +44,7 @@ GOAL = slice(4, 6)
 SMALL = {"batch_size": 128, "sampled_actions": 4}
 """A quarter of the arithmetic of `peers.py`; every policy has the same."""
 FREE = {"conservative_weight_online": 0.0, "imitation_weight_online": 0.0}
-WEIGHT = 3.0
+WEIGHT = 1.0
 """Of the bonus; a step costs 1."""
 WAYS: dict[str, tuple[dict[str, float], float]] = {"usual": ({}, 0.0), "free": (FREE, 0.0), "curious": (FREE, WEIGHT)}
 """Settings of the agent, and the bonus's weight."""
@@ -147,7 +147,9 @@ def run(seed: int, way: str, scale: float, table: Table) -> None:
         figures: dict[str, Any] = {
             "seed": seed, "way": way, "policy": policy, "scale": scale, **world.score(learner, seed),
             "recordings": len(recorded), "practised": len(practised), "went_there": len(there),
-            "successes": sum(r.success for r in practised), "updates": learner.agent.updates,
+            "successes": sum(r.success for r in practised),
+            "successes_there": sum(r.success and world.missing(r.observations[0, GOAL]) for r in practised),
+            "updates": learner.agent.updates,
             "processor_minutes": round((time.process_time() - started) / 60, 1),
         }  # fmt: skip
         table.add(figures)

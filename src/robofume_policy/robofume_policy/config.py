@@ -228,6 +228,12 @@ class NoveltyConfig:
     novelty_decay_updates: int = setting(
         0, "updates of practice in which that weight falls to 0; 0: it stays", minimum=0
     )
+    novelty_largest: float = setting(
+        20.0,
+        "largest bonus, in such deviations: what is nothing like the recorded data is hundreds of them away, a speed "
+        "that nobody had as well as a place",
+        minimum=0.1,
+    )
     novelty_recorded_updates: int = setting(
         1000, "updates on the recorded data before practice, so that what they show is not new", minimum=0
     )

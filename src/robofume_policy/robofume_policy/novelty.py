@@ -67,7 +67,7 @@ class NoveltyNetwork(nn.Module):
 class NoveltyBonus:
     """The bonus of observations, its training, and its place in a replay memory.
 
-    b(s)     = |g(x(s)) - f(x(s))|^2 / sigma,  sigma the standard deviation of the numerator over all that is held
+    b(s)     = min(|g(x(s)) - f(x(s))|^2 / sigma, largest),  sigma the standard deviation of the error over what is held
     r'_t     = r_t + w b(s_{t+1}),  for n steps discounted and summed as r is
     V'_t     = V_t + w sum_k discount^k b(s_{t+1+k})  until the episode's end: the Monte-Carlo return that Cal-QL
                compares with. b >= 0, so what comes after a time-out can only make it larger.
@@ -203,7 +203,7 @@ class NoveltyBonus:
 
     @torch.no_grad()
     def _bonus(self, features: Tensor) -> Array:
-        return (self.network.error(features) / self._deviation).cpu().numpy()
+        return (self.network.error(features) / self._deviation).clamp_max(self.config.novelty_largest).cpu().numpy()
 
     def _raw(self, images: Array, proprioception: Array) -> Tensor:
         tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (images, proprioception))

@@ -15,7 +15,7 @@ DISCOUNT = 0.9
 NETWORK = NetworkConfig(image_size=40, action_dimension=2, proprioception_dimension=2, instruction_dimension=4)
 CONFIG = NoveltyConfig(
     novelty_weight=2.0, novelty_hidden_size=32, novelty_share=1.0, novelty_learning_rate=1e-3,
-    novelty_recorded_updates=20,
+    novelty_recorded_updates=20, novelty_largest=1e9,
 )
 
 
@@ -181,6 +181,17 @@ def test_what_was_recorded_is_not_new() -> None:
         bonus.fit(memory)
         ratios.append(bonus.bonus(*elsewhere).mean() / bonus.bonus(*recorded).mean())
     assert ratios[1] > 5.0 * ratios[0]
+
+
+def test_no_bonus_is_above_the_largest() -> None:
+    memory, elsewhere = filled(NETWORK), places(32, 0.0, 1.0, seed=2)
+    free, bound = (
+        NoveltyBonus(NETWORK, replace(CONFIG, novelty_largest=largest), DISCOUNT, seed=0) for largest in (1e9, 3.0)
+    )
+    for bonus in (free, bound):
+        bonus.fit(memory)
+    assert free.bonus(*elsewhere).max() > 3.0
+    assert bound.bonus(*elsewhere) == pytest.approx(free.bonus(*elsewhere).clip(max=3.0))
 
 
 def test_what_is_ignored_makes_nothing_new() -> None:
