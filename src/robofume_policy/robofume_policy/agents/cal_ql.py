@@ -38,9 +38,10 @@ class CalQL(Agent):
              m grows while the term is above the gap and falls below it: alpha is then only the pace
     Actor    L_pi = - value_weight E[ mean_i Q_i(s, mu(s)) ] / E|Q| + imitation_weight E[ w |mu(s) - a|^2 ] / E[w]
 
-    w marks successful episodes, the policy's own included. The image encoder is trained by L_Q and, unless
-    `imitation_trains_encoder` is off as in RoboFuME (arXiv 2310.15145), by the imitation term. Differences from the
-    paper's code: multi-step returns, the averaged policy for s', a policy of fixed deviation, the imitation term.
+    w marks successful episodes, the policy's own included; in practice that term has `imitation_weight_online` where it
+    is set. The image encoder is trained by L_Q and, unless `imitation_trains_encoder` is off as in RoboFuME (arXiv
+    2310.15145), by the imitation term. Differences from the paper's code: multi-step returns, the averaged policy for
+    s', a policy of fixed deviation, the imitation term.
 
     Entropy. What acts is mu(s), which has none; what targets and the CQL term sample is a Gaussian of fixed deviation,
     whose entropy, A log(policy_std sqrt(2 pi e)) before clipping, is the same everywhere. It cannot make one state's
