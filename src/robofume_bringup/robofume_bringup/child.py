@@ -17,6 +17,8 @@ from pathlib import Path
 from robofume_common.parent import RUNNER_PID, signal_at_parents_end
 
 AUTOGROUP = Path("/proc/self/autogroup")
+MODULE = 4
+"""Where in the arguments the module's name is; before it, what `main` does to this process."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -52,15 +54,15 @@ def main() -> None:
     die_with_parent(int(os.environ[RUNNER_PID]))
     for number in (signal.SIGINT, signal.SIGTERM):  # while the imports run, before the node listens itself
         signal.signal(number, lambda _number, _frame: sys.exit(0))
-    niceness, scheduling, processor, module = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-    if niceness:
-        be_nice(niceness)
+    niceness, scheduling, processor, module = sys.argv[1 : MODULE + 1]
+    if int(niceness):
+        be_nice(int(niceness))
     if scheduling == "batch" and hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     if processor.isdecimal():
         with contextlib.suppress(OSError):  # it was taken from us just now: then any other
             os.sched_setaffinity(0, {int(processor)})
-    sys.argv = [module, *sys.argv[5:]]
+    sys.argv = [module, *sys.argv[MODULE + 1 :]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

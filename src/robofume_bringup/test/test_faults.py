@@ -34,8 +34,10 @@ def test_practice_goes_on_and_nothing_is_lost_or_learnt_twice(tmp_path, ros_doma
     kept = compare(directory, witness, rig.log)
     assert [*rig.log.violations, *kept.violations] == [], said
     assert [strike.fault for strike in rig.log.strikes] == list(SMALL), said
-    assert all(strike.recovered > 0 for strike in rig.log.strikes if strike.struck), said
-    assert witness.targets > 50 and kept.in_bags > 0
+    assert [strike.fault for strike in rig.log.strikes if not strike.struck] == [], said
+    assert all(strike.recovered > 0 for strike in rig.log.strikes), said
+    assert witness.targets > 50 and kept.in_bags > 0 and kept.learnt > 0
+    assert {path.stem for path in rig.folder.glob("*.sock")} == set(NODES)
 
 
 def test_every_node_and_every_topic_is_struck():

@@ -1,6 +1,5 @@
-"""Starts one node's module with faults at hand: `python -m fault_kit.hooks NICE SCHEDULING MODULE [ARGUMENTS...]`.
-
-Stands where `robofume_bringup.child` stands otherwise. Orders come as JSON datagrams to `$FAULT_KIT/<node>.sock`;
+"""Starts one node's module with faults at hand: `python -m fault_kit.hooks` with the arguments of
+`robofume_bringup.child`, in whose place it stands. Orders come as JSON datagrams to `$FAULT_KIT/<node>.sock`;
 every strike adds a line to `$FAULT_KIT/strikes.jsonl`, so that only faults which took place are counted. Nothing of the
 suite knows of this: messages are caught in rclpy's publisher, clocks in `time` and rclpy's clock, writes in `open`.
 """
@@ -19,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from robofume_bringup import child
 
 FOLDER = "FAULT_KIT"
 REORDERED_AT_MOST = 1.0
@@ -235,15 +236,13 @@ def main() -> None:
     """Arm this process with faults, then become the node as `robofume_bringup.child` makes it."""
     for number in (signal.SIGINT, signal.SIGTERM):  # as the child does, while the imports run
         signal.signal(number, lambda _number, _frame: sys.exit(0))
-    node = sys.argv[3].rpartition(".")[2]
+    node = sys.argv[child.MODULE].rpartition(".")[2]
     faults = Faults(Path(os.environ[FOLDER]), node)
     faults.listen()
     install(faults)
     if node == "learner":
         watch_memory(faults)
-    from robofume_bringup.child import main as become
-
-    become()
+    child.main()
 
 
 if __name__ == "__main__":

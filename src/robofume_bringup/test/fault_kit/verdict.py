@@ -125,7 +125,12 @@ def _deaf(heard: Heard, spans: list[tuple[float, float]]) -> bool:
 
 
 def _traces(logs: Path) -> list[str]:
-    return [f"a traceback in {log.name}" for log in sorted(logs.glob("*.log")) if "Traceback" in log.read_text()]
+    wrong = []
+    for log in sorted(logs.glob("*.log")):
+        _, found, rest = log.read_text().partition("Traceback")
+        if found:
+            wrong.append(f"a traceback in {log.name}: {rest[:2000]}")
+    return wrong
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
