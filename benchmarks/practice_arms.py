@@ -1,4 +1,4 @@
-"""What each part earns: the same demonstrations, judge and pre-trained policy, practised in several ways.
+r"""What each part earns: the same demonstrations, judge and pre-trained policy, practised in several ways.
 
 Each seed has one run that is prepared once (demonstrations, reward model, pre-training) and one copy of it for each
 arm, which is practised in one process and evaluated. What an arm changes in pre-training is pre-trained anew.
@@ -15,6 +15,7 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
   that `--prior` names);
 - `codes`: instructions as codes without meaning (as one-hot ones) in the place of sentence embeddings;
 - `ensemble`: five critics, of which two drawn at random are the target (REDQ), in the place of two;
+- `free`: practised without the CQL term and without imitation, which hold a policy near what was recorded;
 - `little_noise`: with a third of the noise in practice;
 - `offline`: no practice, as many more offline updates;
 - `bc`: behaviour cloning alone, on the same demonstrations, without practice.
@@ -24,7 +25,11 @@ finished one is a row of the CSV at once:
 
     python benchmarks/practice_arms.py --runs RUNS --seeds 0 1 2 --arms practice ground_truth
 
-Writes benchmarks/results/practice_arms_<task>.csv.
+Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` names: a setting that `--set` gives to
+every arm is in no column. What each part of learning earns, apart from the judge, for less time:
+
+    python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 6000 \
+        --arms practice cql no_imitation no_shift half_updates codes ensemble free
 """
 
 import argparse
@@ -53,6 +58,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "prior": (),
     "codes": ("language.model=codes",),
     "ensemble": ("network.critics=5", "agent.critic_subset=2"),
+    "free": ("agent.conservative_weight_online=0.0", "agent.imitation_weight_online=0.0"),
     "little_noise": ("policy.exploration_std=0.02",),
     "offline": (),
     "bc": ("agent.algorithm=bc",),
@@ -146,12 +152,13 @@ def main() -> None:
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a setting of every arm"
     )
+    parser.add_argument("--table", default="practice_arms", help="the results are <table>_<task>.csv")
     given = parser.parse_args()
     if shutil.which("robofume") is None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
     if "prior" in given.arms and not (given.prior and given.prior.exists()):
         parser.error("the arm prior needs --prior with the bags that `robofume prior --output` made")
-    table = Table(f"practice_arms_{given.task}", ("seed", "arm", "practice_steps"))
+    table = Table(f"{given.table}_{given.task}", ("seed", "arm", "practice_steps"))
     for seed in given.seeds:
         missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm, practice_steps=steps_of(arm, given))]
         base = prepare(given, seed) if missing else None
