@@ -28,7 +28,7 @@ finished one is a row of the CSV at once:
 Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` names: a setting that `--set` gives to
 every arm is in no column. What each part of learning earns, apart from the judge, for less time:
 
-    python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 6000 \
+    python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 4000 \
         --arms practice cql no_imitation no_shift half_updates codes ensemble free
 """
 

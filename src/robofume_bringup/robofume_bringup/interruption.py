@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """The person asked for the end of the run. Not an error: the command ends with exit code 0."""
+    """The person asked for the end of the run. Neither an error nor the end of the work: exit code 130."""
 
 
 class Interruption:

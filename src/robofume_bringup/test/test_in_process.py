@@ -170,7 +170,7 @@ def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
+    assert process.returncode == 130, output
     assert "Traceback" not in output
     assert list(read_episodes(directory.bag_files("practice")))[-1].outcome == Outcome.ABORTED
     assert list(directory.checkpoints.glob("[0-9]*"))

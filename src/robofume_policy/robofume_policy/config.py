@@ -31,6 +31,9 @@ class NetworkConfig:
     image_features: int = setting(128, "size of the image features of the actor and of the critic", minimum=8)
     hidden_size: int = setting(256, "width of the two hidden layers of the actor and of each critic", minimum=8)
     critics: int = setting(2, "number of critics", minimum=1, maximum=20)
+    learnt_deviation: bool = setting(
+        False, "learn the policy's deviation in each state, by its entropy, as soft actor-critic does; cal_ql and cql"
+    )
     further_cameras: tuple[str, ...] = setting(
         (), "names of the cameras whose pictures are seen too, in this order after the first camera's: [wrist]"
     )
@@ -101,7 +104,8 @@ class AgentConfig:
     )
     importance_sampling: bool = setting(True, "correct the CQL log-sum-exp for the densities drawn from (paper: yes)")
     entropy_backup: float = setting(
-        0.0, "weight of the sampled policy's entropy in the critic's target (paper: none)", minimum=0.0
+        0.0, "weight of the sampled policy's entropy in the critic's target, in units of the temperature where that is "
+        "learnt (paper: none)", minimum=0.0,
     )
     value_weight_offline: float = setting(0.3, "weight of -Q / mean|Q| in the actor's loss offline", minimum=0.0)
     value_weight_online: float = setting(3.0, "weight of -Q / mean|Q| in the actor's loss online", minimum=0.0)
@@ -124,14 +128,22 @@ class AgentConfig:
     actor_every: int = setting(
         1, "updates of the critics for one of the actor, the last of so many (RLPD: 20)", minimum=1
     )
+    target_entropy: float = setting(
+        -1.0,
+        "entropy in nats per action component that the temperature of a learnt deviation holds the policy at (SAC: -1; "
+        "RLPD: -0.5)",
+        maximum=0.69,
+    )
     policy_std: float = setting(
         0.15,
-        "standard deviation of the policy in targets and in the CQL term, normalised actions",
+        "standard deviation of the policy in targets and in the CQL term, normalised actions, where it is not learnt",
         minimum=0.001,
         maximum=1.0,
     )
     exploration_std: float = setting(
-        0.06, "standard deviation of the noise while practising, normalised actions", minimum=0.0, maximum=1.0
+        0.06,
+        "standard deviation of the noise while practising, normalised actions; a learnt deviation takes its place",
+        minimum=0.0, maximum=1.0,
     )
     exploration_correlation: float = setting(
         0.9,

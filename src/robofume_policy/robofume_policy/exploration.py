@@ -1,6 +1,7 @@
 """What is added to a policy's action while it practises: noise, and a trial of the gripper wherever it waits."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,8 @@ FLIP_STEPS = 3
 class Exploration:
     """What a policy adds to its actions.
 
-    `std`, `correlation`: deviation (normalised actions) and step-to-step correlation of Gaussian noise.
+    `std`, `correlation`: deviation (normalised actions) and step-to-step correlation of Gaussian noise; a `std` below
+    0 is the deviation that the policy has learnt.
     `gripper_flip`: probability per step of opening a closed gripper, or closing an open one, while the policy hardly
     moves the arm: a gripper is open or closed, small noise never tries the other, and a policy that waits over an
     object for a grasp that it never dares would wait for ever. `gripper`: index of the gripper in the action, -1 for
@@ -27,6 +29,13 @@ class Exploration:
     gripper: int = -1
 
 
+class Spread(NamedTuple):
+    """Of a policy that has learnt its deviation: tanh(N(centre, deviation^2)), both (A,)."""
+
+    centre: np.ndarray
+    deviation: np.ndarray
+
+
 class Explorer:
     """Adds the noise of one `Exploration`; keeps what is correlated from call to call."""
 
@@ -36,12 +45,16 @@ class Explorer:
         self._flipped_for = 0
         self._flipped_to = 0.0
 
-    def __call__(self, mean: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """The action (A,) float32 in [-1, 1] to take where the policy says `mean` (A,)."""
+    def __call__(self, mean: np.ndarray, random: np.random.Generator, spread: Spread | None = None) -> np.ndarray:
+        """The action (A,) float32 in [-1, 1] to take where the policy says `mean` (A,), and `spread` if it has one."""
         settings = self.settings
-        fresh, keep = random.normal(0.0, settings.std, mean.shape), settings.correlation
+        own = spread is not None and settings.std < 0.0
+        fresh, keep = random.normal(0.0, 1.0 if own else max(0.0, settings.std), mean.shape), settings.correlation
         self._noise = fresh if self._noise is None else keep * self._noise + np.sqrt(1.0 - keep**2) * fresh
-        action = np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
+        if spread is not None and own:
+            action = np.tanh(spread.centre + spread.deviation * self._noise).astype(np.float32)
+        else:
+            action = np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
         gripper = settings.gripper
         if gripper >= 0 and settings.gripper_flip > 0.0:
             still = bool((np.abs(mean[:gripper]) < STILL).all())

@@ -1,7 +1,10 @@
 """The policy and its critics over one shared image encoder."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from robofume_policy.config import NetworkConfig
 from robofume_policy.encoder import create_encoder
@@ -63,21 +66,59 @@ class StateFeatures(nn.Module):
         return torch.cat([image, proprioception.to(image.dtype), sentence.to(image.dtype)], -1)
 
 
+FIRST_LOG_DEVIATION, LEAST_LOG_DEVIATION, LARGEST_LOG_DEVIATION = -1.0, -20.0, 2.0
+"""Of a learnt deviation, before the tanh: where it begins, and its bounds (as in Cal-QL's experiments)."""
+
+
 class Actor(nn.Module):
-    """Mean of the policy, in [-1, 1]."""
+    """The policy pi(s) over actions in [-1, 1], around tanh(mu(s)).
+
+    Either a Gaussian of fixed deviation around it, clipped; or, with `learnt_deviation`, tanh(N(mu(s), sigma(s)^2)) as
+    in soft actor-critic (Haarnoja et al., arXiv 1812.05905, appendix C).
+    """
 
     def __init__(self, config: NetworkConfig, encoded: int) -> None:
         super().__init__()
         self.features = StateFeatures(config, encoded)
+        self.dimension = config.action_dimension
+        self.learnt_deviation = config.learnt_deviation
         self.layers = nn.Sequential(
             Linear(self.features.dimension, config.hidden_size), ReLU(),
             Linear(config.hidden_size, config.hidden_size), ReLU(),
-            Linear(config.hidden_size, config.action_dimension),
+            Linear(config.hidden_size, config.action_dimension * (2 if config.learnt_deviation else 1)),
         )  # fmt: skip
 
     def forward(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
         """Mean actions (B, A) of normalised inputs."""
-        return torch.tanh(self.layers(self.features(encoded, proprioception, instructions)).float())
+        return self.mean(self.outputs(encoded, proprioception, instructions))
+
+    def outputs(self, encoded: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        """What the other methods take: mu (B, A), and behind it the logarithm of a learnt deviation, (B, 2 A)."""
+        return self.layers(self.features(encoded, proprioception, instructions)).float()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Actions (B, A) to take without chance."""
+        return torch.tanh(outputs[:, : self.dimension])
+
+    def log_deviation(self, outputs: Tensor) -> Tensor:
+        """Of a learnt deviation: the logarithm of sigma (B, A), before the tanh."""
+        spread = outputs[:, self.dimension :] + FIRST_LOG_DEVIATION
+        return spread.clamp(LEAST_LOG_DEVIATION, LARGEST_LOG_DEVIATION)
+
+    def sample(self, outputs: Tensor, noise: Tensor, fixed: float = 0.0) -> tuple[Tensor, Tensor]:
+        """K actions (B, K, A) by standard `noise` (B, K, A), and their log-densities (B, K).
+
+        `fixed`: the deviation, above 0, where it is not learnt; the density is then that before clipping.
+        """
+        density = -0.5 * noise.square().sum(-1) - 0.5 * self.dimension * math.log(2.0 * math.pi)
+        if not self.learnt_deviation:
+            drawn = self.mean(outputs).unsqueeze(1) + fixed * noise
+            return drawn.clamp(-1.0, 1.0), density - self.dimension * math.log(fixed)
+        spread = self.log_deviation(outputs).unsqueeze(1)
+        drawn = outputs[:, None, : self.dimension] + spread.exp() * noise
+        # log(1 - tanh(u)^2), which would be log(0) where tanh(u) rounds to 1
+        narrowing = 2.0 * (math.log(2.0) - drawn - softplus(-2.0 * drawn))
+        return torch.tanh(drawn), density - (spread + narrowing).sum(-1)
 
 
 class ValueHead(nn.Module):
@@ -125,7 +166,11 @@ class Policy(nn.Module):
 
     def forward(self, images: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
         """Mean actions (B, A) for `images` (B, H, W, C) uint8, `proprioception` (B, P), embeddings (B, D)."""
-        return self.actor(self.encoder(images), *self.normaliser(proprioception, instructions))
+        return self.actor.mean(self.outputs(images, proprioception, instructions))
+
+    def outputs(self, images: Tensor, proprioception: Tensor, instructions: Tensor) -> Tensor:
+        """`Actor.outputs` of what `forward` takes."""
+        return self.actor.outputs(self.encoder(images), *self.normaliser(proprioception, instructions))
 
 
 class ActorCritic(Policy):

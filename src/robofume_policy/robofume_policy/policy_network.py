@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robofume_policy.config import NetworkConfig
 from robofume_policy.encoder import seen
-from robofume_policy.exploration import Exploration, Explorer
+from robofume_policy.exploration import Exploration, Explorer, Spread
 from robofume_policy.fitting import OBSERVED, check_observations, check_tensors
 from robofume_policy.networks import Policy
 
@@ -92,13 +92,19 @@ class ActingPolicy:
             "instructions": np.asarray(instruction_embedding, np.float32)[None],
         }
         check_observations(given, self.config, self.network.encoder.output_dimension)
+        actor = self.network.actor
         with torch.inference_mode():
-            mean = self.network(*(torch.from_numpy(given[name]) for name in OBSERVED))[0].numpy()
-        if deterministic:
-            return mean
+            outputs = self.network.outputs(*(torch.from_numpy(given[name]) for name in OBSERVED))
+            mean = actor.mean(outputs)[0].numpy()
+            if deterministic:
+                return mean
+            spread = None
+            if self.config.learnt_deviation:
+                deviation = actor.log_deviation(outputs).exp()
+                spread = Spread(outputs[0, : actor.dimension].numpy(), deviation[0].numpy())
         if random is None:
             raise ValueError("act(deterministic=False) needs a random generator")
-        return self.explorer(mean, random)
+        return self.explorer(mean, random, spread)
 
     def _seen(self, image: np.ndarray | None) -> np.ndarray:
         """What the encoder is given of an image, (1, ...). Raises RobofumeError where it does not fit."""

@@ -28,7 +28,7 @@ class TrainedAgent:
         """What the policy adds to its actions when it acts."""
         config, mask = self.agent.config, self.action_space.mask if self.action_space else None
         return Exploration(
-            config.exploration_std,
+            -1.0 if self.agent.network_config.learnt_deviation else config.exploration_std,
             config.exploration_correlation,
             config.exploration_gripper_flip,
             sum(mask[:GRIPPER]) if mask and mask[GRIPPER] else -1,

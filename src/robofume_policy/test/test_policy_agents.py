@@ -561,15 +561,17 @@ class DotWorld:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_learns_a_small_problem_from_images(algorithm: str) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "soft"), [*((algorithm, False) for algorithm in ALGORITHMS), ("cal_ql", True)]
+)
+def test_learns_a_small_problem_from_images(algorithm: str, soft: bool) -> None:
     """From poor data (a random walk with a drift) to better than the data, in a few hundred small updates."""
     world, memory = DotWorld(0), ReplayMemory(4000)
     data = [world.episode(n, lambda _i, _s, sign: np.array([0.3 * sign, 0.0]), 0.7) for n in range(80)]
     for episode in data:
         memory.add(episode)
     config = replace(AGENT, algorithm=algorithm, discount=0.9, batch_size=32, averaging_rate=0.05)
-    agent = create_agent(replace(NETWORK, hidden_size=64), config, seed=0)
+    agent = create_agent(replace(NETWORK, hidden_size=64, learnt_deviation=soft), config, seed=0)
     agent.fit_inputs(*memory.statistics())
     for _ in range(250):
         agent.update(memory.sample(32, agent.random))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -11,11 +12,14 @@ from robofume_common.errors import RobofumeError
 from robofume_bringup.cli.parser import build_parser
 from robofume_bringup.interruption import Interruption, Stopped
 
+STOPPED = 128 + signal.SIGINT
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0: done, or stopped by Ctrl+C; 1: an error, told in one sentence; 2: a command line that makes no sense.
+    0: done; 1: an error, told in one sentence; 2: a command line that makes no sense; 130: stopped by Ctrl+C or
+    SIGTERM, so that a script does not go on with the next command.
     """
     options = build_parser().parse_args(arguments)
     # These networks are small: a second thread gains a twentieth on idle cores, and on shared ones the threads
@@ -36,4 +40,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         except Stopped:
             print("\nStopped. The same command continues from here.", file=sys.stderr)
-            return 0
+            return STOPPED

@@ -26,6 +26,11 @@ def create_agent(network: NetworkConfig, config: AgentConfig, seed: int, device:
                 f"{config.algorithm} has no CQL term that a Lagrange multiplier could weigh: leave conservative_gap "
                 "below 0, or take cal_ql or cql."
             )
+        if network.learnt_deviation:
+            raise RobofumeError(
+                f"{config.algorithm} learns no deviation of its policy: leave network.learnt_deviation off, or take "
+                "cal_ql or cql."
+            )
     if config.algorithm == "bc" and config.actor_every > 1:
         raise RobofumeError(
             "bc trains no critics that could be updated more often than the actor: leave actor_every at 1, or take "

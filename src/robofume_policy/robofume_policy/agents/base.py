@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -128,11 +128,16 @@ class Agent(ABC):
         Raises RobofumeError that names what of the observations does not fit the networks or is not finite.
         """
         check_observations(observations, self.network_config, self.acting.encoder.output_dimension)
-        mean = self.acting(*(torch.from_numpy(observations[name]).to(self.device) for name in OBSERVED))
+        seen = (torch.from_numpy(observations[name]).to(self.device) for name in OBSERVED)
+        outputs = self.acting.outputs(*seen)
+        actions = self.acting.actor.mean(outputs)
         if not deterministic:
-            noise = torch.randn(mean.shape, generator=self.noise, device=self.device)
-            mean = (mean + self.config.exploration_std * noise).clamp(-1.0, 1.0)
-        return mean.cpu().numpy()
+            noise = torch.randn(actions.shape, generator=self.noise, device=self.device)
+            if self.network_config.learnt_deviation:
+                actions = self.acting.actor.sample(outputs, noise.unsqueeze(1))[0][:, 0]
+            else:
+                actions = (actions + self.config.exploration_std * noise).clamp(-1.0, 1.0)
+        return actions.cpu().numpy()
 
     def policy_tensors(self) -> dict[str, Tensor]:
         """Tensors of the policy that acts."""
@@ -190,9 +195,13 @@ class Agent(ABC):
         self.noise.manual_seed(seed)
         self.random = np.random.default_rng(seed)
 
+    def actor_parameters(self) -> Iterable[Tensor]:
+        """What `actor_every` updates more rarely than the rest."""
+        return self.network.actor.parameters()
+
     def _leave_actor(self) -> None:
         """Without gradients Adam leaves the actor and its moments as they are."""
-        for parameter in self.network.actor.parameters():
+        for parameter in self.actor_parameters():
             parameter.grad = None
 
     def _acting_rate(self) -> float:
