@@ -30,7 +30,10 @@ SETTINGS = {
     "learning_rate_online": 3e-4, "value_weight_offline": 1.0, "value_weight_online": 1.0,
     "conservative_weight_offline": 5.0, "conservative_weight_online": 5.0,
 }  # fmt: skip
-LEARNERS = ("cql", "cal_ql")
+LEARNERS = {
+    "cql": ("cql", False), "cal_ql": ("cal_ql", False), "soft_cql": ("cql", True), "soft_cal_ql": ("cal_ql", True),
+}  # fmt: skip
+"""Algorithm, and whether the policy's deviation is learnt (soft actor-critic), as in the paper."""
 
 
 class Watched(Ours):
@@ -46,13 +49,16 @@ class Watched(Ours):
         return {short: round(float(self.metrics[name]), 2) for short, name in names.items()}
 
 
-def run(algorithm: str, seed: int, scale: float, table: Table) -> None:
+def run(name: str, seed: int, scale: float, table: Table) -> None:
     """Offline, then practice with an evaluation every few hundred steps."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     started = time.process_time()
     world = Maze()
-    learner = Watched(algorithm, world.observations, world.actions, seed, 500_000, **SETTINGS)  # type: ignore[arg-type]
+    algorithm, soft = LEARNERS[name]
+    learner = Watched(
+        algorithm, world.observations, world.actions, seed, 500_000, learnt_deviation=soft, **SETTINGS  # type: ignore[arg-type]
+    )
     for recording in world.record(RECORDINGS, seed):
         learner.add(recording, offline=True)
     updates, steps, every = (int(count * scale) for count in (OFFLINE_UPDATES, ONLINE_STEPS, EVERY))
@@ -74,7 +80,7 @@ def run(algorithm: str, seed: int, scale: float, table: Table) -> None:
             curve.append(success())
     early = curve[1 : 1 + len(curve) // 3]
     table.add({
-        "seed": seed, "learner": algorithm, "scale": scale, "offline_updates": updates, "online_steps": done,
+        "seed": seed, "learner": name, "scale": scale, "offline_updates": updates, "online_steps": done,
         "before": curve[0], "lowest_early": min(early), "after": curve[-1],
         "regret": round(1.0 - statistics.fmean(curve[1:]), 3), "curve": " ".join(f"{value:.2f}" for value in curve),
         **{f"offline_{name}": value for name, value in offline.items()},
@@ -87,7 +93,7 @@ def main() -> None:
     """Every seed and learner that is not in the table yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=LEARNERS)
+    parser.add_argument("--learners", nargs="+", default=["cql", "cal_ql"], choices=LEARNERS)
     parser.add_argument("--scale", type=float, default=1.0, help="of updates and steps")
     options = parser.parse_args()
     table = Table("calibration", ("seed", "learner", "scale"))

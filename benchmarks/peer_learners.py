@@ -39,8 +39,9 @@ class Ours:
     """An agent of robofume_policy on states alone."""
 
     def __init__(
-        self, algorithm: str, observations: int, actions: int, seed: int, capacity: int, **settings: Any
-    ) -> None:
+        self, algorithm: str, observations: int, actions: int, seed: int, capacity: int, learnt_deviation: bool = False,
+        **settings: Any,
+    ) -> None:  # fmt: skip
         """`settings` replace those of `AgentConfig` that are the same for all learners."""
         from robofume_policy.agents import create_agent
         from robofume_policy.config import AgentConfig, NetworkConfig
@@ -48,7 +49,7 @@ class Ours:
 
         self.network = NetworkConfig(
             encoder="none", action_dimension=actions, proprioception_dimension=observations, instruction_dimension=1,
-            instruction_features=1, hidden_size=HIDDEN,
+            instruction_features=1, hidden_size=HIDDEN, learnt_deviation=learnt_deviation,
         )  # fmt: skip
         common = {"batch_size": BATCH, "discount": DISCOUNT, "sampled_actions": 10}
         self.config = AgentConfig(algorithm=algorithm, **(common | settings))

@@ -3,8 +3,9 @@ r"""What each part earns: the same demonstrations, judge and pre-trained policy,
 Each seed has one run that is prepared once (demonstrations, reward model, pre-training) and one copy of it for each
 arm, which is practised in one process and evaluated. What an arm changes in pre-training is pre-trained anew.
 
-- `practice`: as `robofume demo` does it, judged by the vision-language model alone;
-- `ground_truth`: judged by the simulation's truth, the upper reference for the judge;
+- `practice`: as `robofume demo` does it, judged by the vision-language model alone, unless `--set` says otherwise;
+- `ground_truth`: judged by the simulation's truth, the upper reference for the judge; `vlm`: by the model, whatever
+  `--set` gives to the others;
 - `dense`: with progress as a potential (docs/architecture.md);
 - `cql`, `iql`: another offline and online learner in Cal-QL's place;
 - `film_cnn`: judged by a small convolutional classifier that learnt from the same demonstrations;
@@ -29,7 +30,7 @@ Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` 
 every arm is in no column. What each part of learning earns, apart from the judge, for less time:
 
     python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 4000 \
-        --arms practice cql no_imitation no_shift half_updates codes ensemble free
+        --arms practice vlm dense free cql no_imitation no_shift half_updates codes ensemble
 """
 
 import argparse
@@ -47,10 +48,11 @@ PREPARED = ("bags/demos", "reward")
 ARMS: dict[str, tuple[str, ...]] = {
     "practice": (),
     "ground_truth": ("reward.judge=ground_truth",),
+    "vlm": ("reward.judge=vlm",),
     "dense": ("learner.progress_weight=10",),
     "cql": ("agent.algorithm=cql",),
     "iql": ("agent.algorithm=iql",),
-    "film_cnn": ("reward_training.method=film_cnn",),
+    "film_cnn": ("reward_training.method=film_cnn", "reward.judge=vlm"),
     "forward_only": ("switcher.forward_only=true",),
     "no_imitation": ("agent.imitation_weight=0.0",),
     "no_shift": ("agent.random_shift=0",),
