@@ -161,11 +161,12 @@ def build_graph(settings: GraphSettings, task: TaskDescription | None = None) ->
         )
     parameters = _replay(settings, task) if settings.mode == "replay" else _living(settings, task)
     remappings = _remappings(settings)
+    overrides = _overrides(settings)
     hurried = settings.waits and "learner" not in parameters
     nodes = [
         replace(
             known[name],
-            parameters={**values, **settings.overrides.get(name, {})},
+            parameters={**values, **overrides.get(name, {})},
             remappings=remappings.get(name, {}),
             use_sim_time=settings.simulated_time,
             restarts=0 if name in LOST_WITH_THEIR_PROCESS else settings.restarts,
@@ -263,6 +264,15 @@ def _remappings(settings: GraphSettings) -> dict[str, dict[str, str]]:
     return nodes
 
 
+def _overrides(settings: GraphSettings) -> dict[str, dict[str, Any]]:
+    """Node -> parameter -> value. Who is to judge practice (`reward.judge`) does not judge demonstrations and
+    evaluation where a simulation's truth can."""
+    given = {name: dict(values) for name, values in settings.overrides.items()}
+    if settings.mode != "practice" and settings.judged:
+        given.get("reward", {}).pop("judge", None)
+    return given
+
+
 def _judge(settings: GraphSettings) -> dict[str, Any]:
     """Parameters of the reward node."""
     if settings.mode == "practice":
@@ -357,8 +367,9 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
         nodes["switcher"]["state_file"] = directory.switcher_state(mode)
         if mode == "evaluate":
             nodes["policy"]["checkpoint"] = directory.policy(settings.weights)
-        if practises:
+        if mode != "collect":
             nodes["reward"]["model"] = directory.reward
+        if practises:
             nodes["learner"] = {
                 "pretrained": directory.pretrained,
                 "demonstrations": (*settings.prior, directory.bags("demos")),

@@ -258,6 +258,21 @@ def test_overrides_reach_the_node_and_wrong_ones_are_named():
         wrong.settings()
 
 
+def test_who_is_set_to_judge_judges_practice_and_where_no_simulation_tells_the_truth():
+    def reward(mode, robot, judge):
+        overrides = {"reward": {"judge": judge, "timeout": 9.0}}
+        return {n.name: n for n in graph(mode, robot=robot, overrides=overrides)}["reward"].parameters
+
+    for judge in ("vlm", "ground_truth"):
+        for robot in ROBOTS:
+            assert reward("practice", robot, judge)["judge"] == judge
+        for mode in ("collect", "evaluate"):
+            assert reward(mode, "mujoco", judge)["judge"] == reward(mode, "gazebo", judge)["judge"] == "ground_truth"
+        assert reward("evaluate", "mujoco", judge)["timeout"] == 9.0
+    on_the_arm = reward("evaluate", "widowx", "vlm")
+    assert (on_the_arm["judge"], on_the_arm["model"]) == ("vlm", RunDirectory(Path("/run")).reward)
+
+
 def test_restarts_are_for_nodes_whose_restart_continues_the_run():
     restarts = {node.name: node.restarts for node in graph("practice", restarts=2)}
     assert {name for name, count in restarts.items() if count == 0} == {"sim", "switcher"}

@@ -34,8 +34,6 @@ from fault_kit.hooks import FOLDER
 from fault_kit.witness import Witness
 
 TASK = "pot_pick_and_place"
-ENDED_BY_DEATH = ("sim", "switcher")
-"""Nodes without which a run ends: the next session continues it."""
 STRIKES_WITHIN = 30.0
 """Seconds for an order to strike: some messages and writes are rare."""
 PATIENCE = 120.0
@@ -65,6 +63,8 @@ class Strike:
     at: float
     steps: int
     moving: bool
+    pid: int
+    """Of the node when it was struck."""
     struck: bool = True
     """Whether it took place: what is never written cannot fail."""
     recovered: float = -1.0
@@ -229,7 +229,7 @@ class Rig:
                 self._strike, self._mark = None, self._witness.steps
             return
         goes_on = self._witness.steps >= strike.steps + STEPS_AFTER and waited > strike.fault.seconds % 60
-        if goes_on and not self._stopped:
+        if goes_on and not self._stopped and not self._ending(strike):
             strike.recovered = waited
             self._look_for_hold(strike)
             self._strike, self._mark = None, self._witness.steps
@@ -245,12 +245,12 @@ class Rig:
             self._finish()
             return
         moving = self._witness.arm_state == ArmState.MOVING
-        self._strike = Strike(fault, time.monotonic(), self._witness.steps, moving)
+        pid = self._runner.pid(fault.node)
+        self._strike = Strike(fault, time.monotonic(), self._witness.steps, moving, pid)
         self.log.strikes.append(self._strike)
         self._say(f"{len(self.log.strikes):4d} {fault}")
         if fault.node == "recorder" and fault.kind in ("kill", "restart", "ENOSPC", "EIO"):
             self.log.deaf.append((time.monotonic() - 1.0, float("inf")))
-        pid = self._runner.pid(fault.node)
         if fault.kind == "kill":
             _signal(pid, signal.SIGKILL)
         elif fault.kind == "restart":
@@ -298,8 +298,15 @@ class Rig:
             except OSError as error:  # the node is just starting again
                 self._say(f"    not delivered: {error}")
 
+    def _ending(self, strike: Strike) -> bool:
+        """Whether a node that was told to end has not been replaced yet: some steps are still taken meanwhile, and the
+        end of some nodes ends the run."""
+        assert self._runner is not None
+        return strike.fault.kind in ("kill", "restart") and self._runner.pid(strike.fault.node) == strike.pid
+
     def _look_for_hold(self, strike: Strike) -> None:
-        """The arm holds within the watchdog time after its command source was struck."""
+        """The arm holds within the watchdog time after its command source was struck, unless that had told it to go
+        home before: it does so by itself."""
         assert self._witness is not None
         if strike.fault.kind not in ("kill", "stop") or strike.fault.node != "policy" or not strike.moving:
             return
@@ -308,8 +315,11 @@ class Rig:
         held = [time_ for time_ in self._witness.holds if time_ > strike.at]
         if held:
             self.log.hold_delays.append(held[0] - strike.at)
-        else:
-            self.log.violations.append(f"{strike.fault}: the arm did not hold")
+            return
+        told = [(round(time_ - strike.at, 2), state.name) for time_, state in self._witness.arm_states]
+        after = [(seconds, name) for seconds, name in told if seconds > 0.0]
+        if not after or after[0][1] != "HOMING":
+            self.log.violations.append(f"{strike.fault}: the arm did not hold; it said {after[:5]}")
 
     def _sample_memory(self) -> None:
         assert self._runner is not None

@@ -58,6 +58,8 @@ class Witness:
         self.holds: list[float] = []
         """Monotonic times at which the arm held by itself."""
         self.arm_state = ArmState.REFUSING
+        self.arm_states: list[tuple[float, ArmState]] = []
+        """Each that it took, with the monotonic time at which it was heard."""
         self.learner: LearnerStatus | None = None
         self._weights: dict[int, str] = {}
         self._context = rclpy.Context()
@@ -129,7 +131,9 @@ class Witness:
         self.last_command = time.monotonic()
 
     def _on_arm_status(self, message: ArmStatus) -> None:
-        self.arm_state = ArmState(message.state)
+        if ArmState(message.state) is not self.arm_state:
+            self.arm_state = ArmState(message.state)
+            self.arm_states.append((time.monotonic(), self.arm_state))
 
     def _on_learner_status(self, message: LearnerStatus) -> None:
         if message.state == LearnerStatus.STATE_LOADING:
