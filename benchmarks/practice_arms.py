@@ -17,6 +17,7 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `codes`: instructions as codes without meaning (as one-hot ones) in the place of sentence embeddings;
 - `ensemble`: five critics, of which two drawn at random are the target (REDQ), in the place of two;
 - `free`: practised without the CQL term and without imitation, which hold a policy near what was recorded;
+- `soft`: with a policy whose deviation is learnt by its entropy (soft actor-critic), and which explores with it;
 - `little_noise`: with a third of the noise in practice;
 - `offline`: no practice, as many more offline updates;
 - `bc`: behaviour cloning alone, on the same demonstrations, without practice.
@@ -30,7 +31,8 @@ Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` 
 every arm is in no column. What each part of learning earns, apart from the judge, for less time:
 
     python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 4000 \
-        --arms practice vlm dense free cql no_imitation no_shift half_updates codes ensemble
+        --arms practice vlm dense free cql no_imitation no_shift half_updates codes ensemble \
+        soft
 """
 
 import argparse
@@ -61,6 +63,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "codes": ("language.model=codes",),
     "ensemble": ("network.critics=5", "agent.critic_subset=2"),
     "free": ("agent.conservative_weight_online=0.0", "agent.imitation_weight_online=0.0"),
+    "soft": ("network.learnt_deviation=true",),
     "little_noise": ("policy.exploration_std=0.02",),
     "offline": (),
     "bc": ("agent.algorithm=bc",),
