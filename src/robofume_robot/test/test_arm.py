@@ -235,6 +235,14 @@ def test_a_scene_reset_that_moves_the_arm_forgets_the_old_target():
     np.testing.assert_allclose(bench.arm.target.joint_positions, bench.positions[:6])
 
 
+def test_an_array_that_is_filled_again_and_again_is_not_what_the_arm_remembers():
+    bench = Bench()
+    bench.observe()
+    bench.positions[0] += 2.0
+    bench.observe()
+    assert bench.arm.target.joint_positions[0] == pytest.approx(2.0), "it was put there"
+
+
 def test_a_source_that_starts_again_is_followed(bench):
     bench.obey(bench.send(DOWN))
     bench.stamp = 0
