@@ -69,6 +69,27 @@ def test_a_new_motion_replaces_the_old_one_from_where_it_was():
     np.testing.assert_allclose(goals[-1], 0.0, atol=1e-12)
 
 
+def test_a_motion_begins_where_the_arm_was_told_to_be():
+    stream = Stream(0.85, PERIOD)
+    start, end = np.full(6, 0.4), np.full(6, 0.6)
+    for _ in range(2):
+        stream.start(motion((1.0, end)), start, 10.0)
+        np.testing.assert_allclose(stream.next(10.0)[0], start + 0.1 * (end - start), atol=1e-5)
+    start += 1.0
+    assert stream.goal.max() < 0.5, "the goal is the stream's own"
+
+
+def test_a_stream_that_was_stopped_has_no_goals_and_holds_where_it_is_told():
+    stream = Stream(0.85, PERIOD)
+    stream.start(motion((1.0, np.ones(6))), np.zeros(6), 10.0)
+    goal = stream.next(10.0)[0]
+    stream.stop()
+    assert not stream.active
+    np.testing.assert_array_equal(stream.goal, goal)
+    stream.stop(np.full(6, 0.3))
+    np.testing.assert_array_equal(stream.goal, np.full(6, 0.3))
+
+
 def test_fingers_follow_their_points():
     stream = Stream(0.85, PERIOD)
     points = (
