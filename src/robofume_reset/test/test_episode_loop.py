@@ -388,6 +388,16 @@ def test_a_source_that_starts_again_is_asked_for_its_own_time():
     assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
 
 
+def test_an_episode_that_the_policy_ends_before_its_time_is_aborted():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.both(0)
+    note, closed, task = bench.step(1, last=True)
+    assert isinstance(note, Note) and "early" in note.sentence
+    assert (closed.outcome, closed.num_steps, task.direction) == (Outcome.ABORTED, 1, Direction.FORWARD)
+    assert bench.plan.tally.episodes == 0
+
+
 def test_a_policy_that_breaks_off_again_and_again_ends_the_goal():
     bench = Bench(loop={"max_aborts": 3})
     bench.practice(episodes=1)
@@ -671,6 +681,15 @@ def test_a_success_that_is_not_confirmed_is_a_failure_or_unknown(ending, steps, 
     assert (task.direction, task.home) == (Direction.FORWARD, False)
 
 
+def test_a_success_before_the_arm_went_home_confirms_nothing():
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=2)
+    bench.both(0)
+    bench.verdict(1, S)
+    bench.step(1, last=True)
+    assert [closed.outcome for closed in bench.of(PublishEpisode)] == [Outcome.ABORTED]
+
+
 def test_a_confirmation_that_never_comes_ends_the_goal_or_leaves_the_outcome_unknown():
     bench = Bench(loop={"confirm": True, "step_deadline": 20.0})
     bench.practice(episodes=1)
@@ -706,6 +725,15 @@ def test_what_the_gripper_holds_is_no_success():
     assert bench.both(2, S) == [PublishTask(*PARK, bench.stamp)]
     bench.step(3, True, name)
     assert bench.verdict(3, S, name)[0].outcome == Outcome.SUCCESS
+
+
+def test_where_the_gripper_may_be_closed_what_it_holds_is_a_success():
+    bench = Bench()
+    bench.practice(episodes=2)
+    bench.both(0)
+    bench.step(1, let_go=False)
+    (task,) = bench.verdict(1, S)
+    assert task.direction == Direction.BACKWARD
 
 
 def test_what_homing_drops_in_the_right_place_is_no_success_but_the_other_direction_comes_next():

@@ -107,8 +107,10 @@ def test_a_person_is_asked_where_the_scene_cannot_be_reset_and_the_arm_gets_noth
     bench.tick(3000)  # no deadline of steps, verdicts or resets runs meanwhile
     assert bench.of(Finished) == [] and bench.plan.tally.person_seconds == 3000
     bench.now += 600
+    assert bench.alternation.failures_in_row == 1
     over, task = bench.person()
     assert over == StopAsking(helped=True) and bench.loop.waiting_for == ""
+    assert bench.alternation.failures_in_row == 0
     assert (task.phase, task.home) == (Phase.FORWARD, True)
     tally = bench.plan.tally
     assert (tally.person_requests, tally.person_seconds, tally.assisted_resets) == (1, 3600, 0)
