@@ -203,8 +203,9 @@ def test_homing_rises_straight_to_the_height_of_home_and_turns_in_small_steps():
     places = np.array([_position(timed.target) for timed in path])
     height = kinematics.forward_kinematics(HOME)[2, 3]
     rising = places[places[:, 2] < height - 1e-3]
-    assert len(rising) >= 5 and places[:, 2].max() < height + 0.01
-    np.testing.assert_allclose(rising[:, :2], np.tile((0.3, 0.1), (len(rising), 1)), atol=1e-3)
+    straight = places[np.abs(places[:, :2] - (0.3, 0.1)).max(axis=1) < 1e-3]
+    assert len(rising) >= 5 and len(straight) == len(rising) + 1
+    assert straight[:, 2].max() == pytest.approx(height, abs=1e-3)
     joints = [situation.measured[:6], *(timed.target.joint_positions for timed in path)]
     assert np.abs(np.diff(joints, axis=0)).max() <= JOINT_STEP + 1e-9
 
@@ -213,8 +214,10 @@ def test_homing_rises_straight_to_the_height_of_home_and_turns_in_small_steps():
 def test_homing_waits_for_fingers_that_are_closed_or_were_told_to_close(told, measured, waits):
     start = _at((0.25, 0, 0.05, 0, 0, 0), opening=measured)
     situation = Situation(start.measured, dataclasses.replace(start.target, opening=told))
-    first = plan_home(situation, HOME, LIMITS)[0]
+    first, *_, last = plan_home(situation, HOME, LIMITS)
     assert np.allclose(first.target.joint_positions, start.measured[:6], atol=1e-3) == waits
+    there = plan_home(Situation.at_rest(last.target.positions()), HOME, LIMITS)
+    assert [timed.time_from_start for timed in there] == [LIMITS.control_period]
 
 
 def test_homing_from_anywhere_comes_nearer_with_every_target_and_stays_inside():

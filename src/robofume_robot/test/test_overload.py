@@ -142,6 +142,7 @@ def test_an_overload_that_stays_is_for_a_person(bench):
 
 
 def test_one_overload_after_another_is_for_a_person(bench):
+    bench.observe(1000 * SECOND)
     for number in range(3):
         bench.descend(2)
         bench.efforts = HARD
