@@ -301,6 +301,8 @@ def test_the_emergency_stop_outlasts_everything_but_a_release(lockstep):
     bench.observe()
     assert bench.send([0, 0, -0.02, 0, 0, 0, 1]) is not None
     assert "Nothing is stopped" in bench.arm.release()
+    bench.arm.emergency_stop()
+    assert bench.arm.counters.emergency_stops == 2
 
 
 def test_the_emergency_stop_before_the_first_joint_state_is_kept():
@@ -308,6 +310,11 @@ def test_the_emergency_stop_before_the_first_joint_state_is_kept():
     assert bench.arm.emergency_stop() is None
     bench.observe()
     assert bench.arm.state is ArmState.STOPPED and bench.send([0, 0, -0.02, 0, 0, 0, 1]) is None
+    again = Pushing()
+    again.arm.emergency_stop()
+    assert again.arm.release() == "Released." and again.arm.state is ArmState.REFUSING
+    again.observe()
+    assert again.arm.state is ArmState.HOLDING
 
 
 def test_wild_torques_and_commands_never_make_an_unsafe_target(bench):
