@@ -340,6 +340,48 @@ def test_a_source_that_starts_again_is_followed(bench):
     assert bench.send(DOWN).stamp == PERIOD
 
 
+@pytest.mark.parametrize("moved", [0.0, 1.5], ids=["held", "put elsewhere"])
+def test_joint_states_that_come_back_find_the_arm_without_a_motion_of_its_own(moved):
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
+    bench.send(mode=ArmMode.HOME)
+    bench.now += 3.0
+    bench.arm.tick()
+    assert bench.arm.state is ArmState.REFUSING
+    assert bench.send(mode=ArmMode.HOME) is None and bench.arm.halt("the node ends") is None
+    bench.positions[0] += moved
+    assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
+
+
+def test_a_pose_that_was_held_is_held_anew_where_the_arm_was_put():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    assert bench.send(mode=ArmMode.HOLD) is not None
+    bench.positions[5] += 1.5
+    bench.observe()
+    held = bench.send(mode=ArmMode.HOLD)
+    np.testing.assert_allclose(held.points[0].positions[:6], bench.positions[:6], atol=1e-9)
+
+
+def test_in_real_time_a_command_from_the_future_is_not_kept():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    asked = bench.stamp + 1_000_000_000
+    assert bench.send(DOWN, stamp=asked) is None and bench.arm.counters.refused_stale == 1
+    assert all(bench.observe(250_000_000) is None for _ in range(6))
+
+
+def test_a_hold_on_the_way_home_ends_it():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
+    bench.send(mode=ArmMode.HOME)
+    bench.observe(10_000_000)
+    assert bench.send(mode=ArmMode.HOLD) is not None
+    assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
+
+
 def test_a_source_that_starts_again_ends_homing_and_what_was_acknowledged():
     bench = Bench(lockstep=False)
     bench.observe()

@@ -208,6 +208,24 @@ def test_an_arm_that_was_put_somewhere_else_does_not_go_back_to_where_it_was(ben
     assert moved and all(point.positions[0] > 0.45 for point in moved)
 
 
+def test_what_is_held_stays_held_through_a_release_that_begins_where_the_arm_is(bench):
+    bench.descend()
+    bench.arm.emergency_stop()
+    bench.positions[1] += 0.03
+    bench.observe()
+    bench.arm.release()
+    np.testing.assert_allclose(bench.arm.target.joint_positions, bench.positions[:6])
+    assert bench.arm.target.opening == 0.0
+
+
+def test_a_backend_that_recovers_while_the_arm_backs_off_is_one_overload(bench):
+    bench.descend()
+    bench.efforts = HARD
+    bench.run(0.5)
+    assert bench.arm.backend_status(BackendState.RECOVERING, "elbow: overload") is None
+    assert bench.arm.counters.overloads == 1
+
+
 def test_a_source_that_starts_again_ends_the_recovery(bench):
     bench.descend()
     bench.efforts = HARD
@@ -268,6 +286,8 @@ def test_a_backend_that_needs_a_person_or_ends_stops_the_arm(bench, state):
 def test_a_release_after_the_servos_failed_waits_for_their_restart(bench):
     bench.arm.backend_status(BackendState.NEEDS_PERSON, "support the arm")
     assert bench.arm.release() == "Released."
+    assert bench.arm.backend_status(BackendState.NEEDS_PERSON, "support the arm") is None
+    assert bench.arm.state is ArmState.HOLDING, "it says nothing new"
     bench.arm.backend_status(BackendState.RECOVERING, "elbow: overload")
     assert bench.arm.state is ArmState.RECOVERING
     bench.arm.backend_status(BackendState.READY, "recovered")
