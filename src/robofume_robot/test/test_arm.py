@@ -127,6 +127,7 @@ def test_lockstep_answers_refused_commands_with_the_target_it_has():
     motion = bench.send([np.nan] * 7)
     assert motion.stamp == bench.stamp and bench.arm.target is before
     assert bench.arm.counters.refused_not_finite == 1 and "not finite" in bench.arm.message
+    assert bench.send([np.nan] * 7, stamp=bench.stamp - PERIOD) is None, "that one was answered"
 
 
 def test_real_time_sends_nothing_for_refused_commands():
@@ -207,7 +208,7 @@ def test_silent_joint_states_stop_commands_in_real_time_only(bench):
         assert bench.arm.state is ArmState.HOLDING
         return
     assert bench.arm.state is ArmState.REFUSING and "joint states" in bench.arm.message
-    assert bench.send(DOWN) is None
+    assert bench.send(DOWN, stamp=bench.stamp + 1) is None and bench.arm.counters.refused_stale == 1
     bench.observe()
     assert bench.send(DOWN) is not None
 
@@ -251,6 +252,10 @@ def test_an_arm_outside_its_box_cannot_be_held_and_stays_as_it_is():
     bench.observe()
     assert bench.send(mode=ArmMode.HOLD) is None and bench.arm.state is ArmState.HOLDING
     assert bench.arm.halt("the node ends") is None
+    silent = Bench(lockstep=False)
+    silent.observe()
+    silent.now += 3.0
+    assert silent.send(DOWN) is None and silent.arm.counters.refused_stale == 1, "before any tick has seen it"
     assert bench.arm.emergency_stop() is None and bench.arm.state is ArmState.STOPPED
 
 

@@ -263,6 +263,17 @@ def test_in_lockstep_every_observation_is_answered_while_it_recovers():
     assert bench.arm.state is ArmState.HOLDING and answers >= 4
 
 
+def test_what_was_to_be_followed_later_is_not_followed_after_an_overload_or_a_restart():
+    for stamp in (None, 0):
+        bench = Pushing(lockstep=True, effort_patience=0.0)
+        bench.observe()
+        bench.send([0, 0, -0.02, 0, 0, 0, 0], stamp=bench.stamp + 500_000_000)
+        bench.efforts = HARD if stamp is None else EASY
+        bench.stamp = bench.stamp if stamp is None else stamp
+        bench.observe()
+        assert bench.arm._pending is None
+
+
 @pytest.mark.parametrize("fault", ["elbow: overload", ""])
 def test_a_fault_of_the_servos_waits_for_their_restart(bench, fault):
     bench.descend()
@@ -313,16 +324,18 @@ def test_the_emergency_stop_outlasts_everything_but_a_release(lockstep):
     bench.observe()
     assert bench.arm.state is ArmState.STOPPED, "silent joint states do not release it"
     bench.arm.halt("the end")
-    bench.arm.backend_status(BackendState.READY, "")
+    for state in (BackendState.RECOVERING, BackendState.READY):
+        assert bench.arm.backend_status(state, "elbow: overload") is None
     assert bench.arm.state is ArmState.STOPPED and bench.arm.counters.emergency_stops == 1
     bench.arm.emergency_stop()
     assert bench.arm.counters.emergency_stops == 1
     assert bench.arm.release() == "Released." and bench.arm.state is ArmState.HOLDING
+    bench.arm.emergency_stop()
+    assert bench.arm.counters.emergency_stops == 2
+    bench.arm.release()
     bench.observe()
     assert bench.send([0, 0, -0.02, 0, 0, 0, 1]) is not None
     assert "Nothing is stopped" in bench.arm.release()
-    bench.arm.emergency_stop()
-    assert bench.arm.counters.emergency_stops == 2
 
 
 def test_the_emergency_stop_before_the_first_joint_state_is_kept():
