@@ -90,15 +90,25 @@ def test_an_episode_is_whole_only_with_all_its_steps_and_its_end():
     assert not assembler.is_whole("e")
 
 
+def test_what_is_not_whole_blames_no_camera():
+    assembler = EpisodeAssembler(cameras=["wrist"])
+    assembler.add_end(end())
+    for name in ("e", "unknown"):
+        assert assembler.blind_camera(name) == ""
+        with pytest.raises(RobofumeError, match="not whole yet"):
+            assembler.take(name)
+
+
 def test_steps_from_before_a_restart_of_the_policy_do_not_mix_in():
     assembler = EpisodeAssembler()
-    for index in range(4):
+    for index in range(STEPS + 1):
         assembler.add_step(step(index, red=200))
-    for index in range(STEPS):
+    for index in range(3):
         assembler.add_step(step(index))
     assembler.add_end(end())
     assert not assembler.is_whole("e")
-    assembler.add_step(step(STEPS))
+    for index in range(3, STEPS + 1):
+        assembler.add_step(step(index))
     assert assembler.take("e").images.max() == STEPS
 
 
@@ -136,6 +146,17 @@ def test_a_label_replaces_a_verdict_whichever_comes_later():
     assert episode.sources.tolist() == [1, 2, 2, 1, 1, 1]
 
 
+@pytest.mark.parametrize("source", [RewardSource.VLM, RewardSource.HUMAN])
+def test_of_two_verdicts_of_one_judge_the_later_one_counts(source):
+    assembler = EpisodeAssembler()
+    for index in range(STEPS + 1):
+        assembler.add_step(step(index))
+    for verdict in (Verdict.SUCCESS, Verdict.FAILURE):
+        assembler.add_reward(reward(2, verdict, source))
+    assembler.add_end(end())
+    assert assembler.take("e").verdicts[2] == Verdict.FAILURE
+
+
 def test_labels_change_the_outcome():
     denied = assemble(label(3, Verdict.FAILURE), outcome=Outcome.SUCCESS, success_index=3)
     assert (denied.outcome, denied.success_index) == (Outcome.TIMEOUT, -1)
@@ -146,6 +167,8 @@ def test_labels_change_the_outcome():
     assert (moved.outcome, moved.success_index) == (Outcome.SUCCESS, 4)
     earlier = assemble(label(2, Verdict.SUCCESS), outcome=Outcome.SUCCESS, success_index=3)
     assert (earlier.outcome, earlier.success_index) == (Outcome.SUCCESS, 2)
+    later = assemble(label(4, Verdict.SUCCESS), outcome=Outcome.SUCCESS, success_index=3)
+    assert (later.outcome, later.success_index) == (Outcome.SUCCESS, 3)
     aborted = assemble(label(2, Verdict.SUCCESS), outcome=Outcome.ABORTED)
     assert (aborted.outcome, aborted.success_index) == (Outcome.ABORTED, -1)
 
@@ -176,6 +199,49 @@ def test_labels_decide_an_unknown_outcome():
     for outcome, index in ((Outcome.TIMEOUT, -1), (Outcome.SUCCESS, STEPS)):
         unsure = assemble(label(-1, Verdict.UNKNOWN), outcome=outcome, success_index=index)
         assert (unsure.outcome, unsure.success_index) == (Outcome.UNKNOWN, -1)
+
+
+@pytest.mark.parametrize(("name", "own"), [("pot", True), ("", False)])
+def test_of_several_tasks_in_a_scene_the_episodes_own_truth_is_taken(name, own):
+    assembler = EpisodeAssembler()
+    for index in range(STEPS + 1):
+        assembler.add_step(step(index), arrival=10)
+        for task, forward, arrival in (("lid", False, 10), (name, True, 99)):
+            message = truth(index, forward)
+            message.task = task
+            assembler.add_ground_truth(message, arrival)
+    assembler.add_end(end())
+    episode = assembler.take("e")
+    assert (episode.forward_success == own).all(), "where none has its name, the nearest"
+    assert (episode.backward_success != own).all()
+
+
+def test_what_is_known_of_an_episode_is_told_until_it_is_taken_or_forgotten():
+    assembler = EpisodeAssembler()
+    assembler.add_reward(reward(0, Verdict.FAILURE))
+    assert assembler.open_episodes == [] and assembler.ends == {}
+    assembler.add_step(step(0))
+    assert assembler.open_episodes == ["e"] and assembler.ends == {}
+    assembler.forget("e")
+    assert assembler.open_episodes == []
+    ended = end()
+    assembler.add_end(ended, closed=7)
+    assert assembler.open_episodes == ["e"] and assembler.ends == {"e": ended}
+    for index in range(STEPS + 1):
+        assembler.add_step(step(index))
+    assert assembler.open_episodes == [] and assembler.ends == {"e": ended}
+    assert assembler.take("e").closed == 7 and assembler.ends == {}
+
+
+def test_an_image_of_another_encoding_is_named():
+    assembler = EpisodeAssembler()
+    for index in range(STEPS + 1):
+        message = step(index)
+        message.image.encoding = "bgr8"
+        assembler.add_step(message)
+    assembler.add_end(end())
+    with pytest.raises(RobofumeError, match="bgr8"):
+        assembler.take("e")
 
 
 def test_a_broken_image_is_named():

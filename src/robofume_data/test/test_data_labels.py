@@ -54,8 +54,25 @@ def test_a_persons_verdict_on_the_last_step_decides_the_outcome() -> None:
     failed = replace(WRONG, outcome=Outcome.TIMEOUT, success_index=-1)
     found = labelled(failed, {last: Verdict.SUCCESS, 2: Verdict.FAILURE})
     assert (found.outcome, found.success_index) == (Outcome.SUCCESS, last)
-    with pytest.raises(RobofumeError, match="no step 99"):
-        labelled(WRONG, {99: Verdict.SUCCESS})
+    for verdict, outcome in ((Verdict.FAILURE, Outcome.TIMEOUT), (Verdict.UNKNOWN, Outcome.UNKNOWN)):
+        assert (labelled(failed, {-1: verdict}).outcome, labelled(failed, {-1: verdict}).success_index) == (outcome, -1)
+    for index in (last + 1, 99):
+        with pytest.raises(RobofumeError, match=f"no step {index}"):
+            labelled(WRONG, {index: Verdict.SUCCESS})
+
+
+def test_a_verdict_on_another_step_decides_nothing_and_is_sure() -> None:
+    failed = replace(WRONG, outcome=Outcome.TIMEOUT, success_index=-1)
+    before = failed.verdicts.tolist(), failed.sources.tolist(), failed.probabilities.tolist()
+    given = {0: Verdict.FAILURE, 1: Verdict.SUCCESS, 2: Verdict.UNKNOWN}
+    for episode in (WRONG, failed, replace(failed, outcome=Outcome.UNKNOWN)):
+        judged = labelled(episode, given)
+        assert (judged.outcome, judged.success_index) == (episode.outcome, episode.success_index)
+    judged = labelled(failed, given)
+    assert judged.verdicts[:3].tolist() == list(given.values()) and (judged.sources[:3] == RewardSource.HUMAN).all()
+    np.testing.assert_array_equal(judged.probabilities[:3], [0.0, 1.0, np.nan])
+    np.testing.assert_array_equal(judged.verdicts[3:], failed.verdicts[3:])
+    assert before == (failed.verdicts.tolist(), failed.sources.tolist(), failed.probabilities.tolist())
 
 
 @pytest.mark.parametrize("read", [read_labelled, read_for_policy])

@@ -216,10 +216,7 @@ class Actor:
 
         In lockstep it belongs to the first camera's image of that stamp, else it is good for `image_max_age`.
         """
-        views = self._views[camera]
-        if not self.config.lockstep and views and stamp < next(reversed(views)) - RESTART_JUMP:
-            views.clear()  # the source started again
-        _remember(views, stamp, image)
+        _remember(self._views[camera], stamp, image)
         return self._advance()
 
     def on_proprioception(self, stamp: int, values: np.ndarray) -> list[Output]:

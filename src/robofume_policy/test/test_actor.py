@@ -8,7 +8,7 @@ from robofume_common.action import ActionSpace
 from robofume_common.enums import Actor as Who
 from robofume_common.enums import ArmMode, ArmState, Direction, Phase
 from robofume_common.errors import RobofumeError
-from robofume_policy.actor import Actor, ActorConfig, Command, StepRecord, Task, stacked
+from robofume_policy.actor import REMEMBERED, Actor, ActorConfig, Command, StepRecord, Task, stacked
 
 PERIOD = 100_000_000
 SPACE = ActionSpace()
@@ -137,6 +137,16 @@ def test_a_permit_is_for_one_episode_and_never_shrinks():
     assert world.observe(4 * PERIOD) == []
 
 
+def test_permits_come_one_by_one():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(task())
+    world.observe(PERIOD)
+    for index in (1, 2, 3):
+        assert world.observe((index + 1) * PERIOD) == []
+        assert steps(world.actor.on_permit("a", index))[0].index == index
+
+
 def test_a_newer_observation_replaces_the_pending_one():
     world = World(lockstep=True)
     world.ready()
@@ -160,6 +170,8 @@ def test_a_repeated_observation_gets_the_same_command_and_no_second_step_of_its_
     real.actor.on_task(task())
     assert len(real.real()) == 2
     assert real.observe(real.now) == []
+    real.ready(ArmState.STOPPED)
+    assert real.real() == real.observe(real.now) == [], "nothing is published again in real time"
 
 
 def test_a_step_that_may_have_been_lost_is_published_again_a_few_times():
@@ -369,6 +381,40 @@ def test_a_lost_home_command_is_repeated_once_per_retry_time():
     assert len(steps(world.observe(4 * PERIOD))) == 1
 
 
+def test_the_first_of_two_home_commands_may_be_the_one_that_is_acknowledged():
+    world = World(lockstep=True, home_retry=1.0)
+    world.ready()
+    world.actor.on_task(task(home=True))
+    world.observe(PERIOD)
+    world.seconds += 1.5
+    assert commands(world.observe(2 * PERIOD))[0].mode == ArmMode.HOME
+    world.ready(ArmState.HOLDING, home=PERIOD, stamp=3 * PERIOD)
+    assert len(steps(world.observe(3 * PERIOD))) == 1
+
+
+def test_what_the_arm_says_after_it_came_home_asks_for_no_newer_image():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(task(home=True))
+    world.observe(PERIOD)
+    world.ready(ArmState.HOLDING, home=PERIOD, stamp=3 * PERIOD)
+    world.ready(ArmState.HOMING, home=PERIOD, stamp=4 * PERIOD)
+    assert world.observe(4 * PERIOD) == [], "a person has sent it home once more"
+    assert len(steps(world.ready(ArmState.HOLDING, home=PERIOD, stamp=5 * PERIOD))) == 1
+
+
+def test_an_arm_node_that_starts_again_does_not_send_the_arm_home_in_mid_episode():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(task(home=True))
+    world.observe(PERIOD)
+    world.ready(home=PERIOD, stamp=2 * PERIOD)
+    world.observe(2 * PERIOD)
+    world.ready(home=0)
+    world.actor.on_permit("a", 1)
+    assert [command.mode for command in commands(world.observe(3 * PERIOD))] == [ArmMode.DELTA]
+
+
 def test_homing_ends_the_old_episode_first():
     world = World(lockstep=True)
     world.ready()
@@ -467,6 +513,22 @@ def test_an_override_with_an_old_stamp_is_not_fresh_in_real_time():
     assert steps(world.real())[0].actor == Who.POLICY
 
 
+def test_an_override_without_a_stamp_is_fresh_by_its_arrival_in_real_time():
+    world = World()
+    world.ready()
+    world.actor.on_task(task())
+    world.actor.on_override(override(0, actor=Who.PERSON))
+    assert steps(world.real())[0].actor == Who.PERSON
+
+
+def test_in_real_time_collection_the_newest_override_is_taken():
+    world = World(source="override")
+    world.ready()
+    world.actor.on_task(task())
+    world.actor.on_override(override(world.now))
+    assert steps(world.real())[0].actor == Who.SCRIPT
+
+
 def test_a_person_takes_over_in_lockstep_by_arrival():
     world = World(lockstep=True)
     world.ready()
@@ -491,6 +553,18 @@ def test_overrides_are_brought_inside_the_action_space():
     command, step = world.observe(PERIOD)
     np.testing.assert_allclose(step.action, [0.05, -0.05, 0.02, 0, 0, 0, 1], atol=1e-6)
     np.testing.assert_array_equal(command.action, step.action)
+    assert step.actor == command.actor == Who.SCRIPT
+
+
+@pytest.mark.parametrize(("measured", "recorded"), [(0.25, 0.25), (1.04, 1.0), (-0.02, 0.0)])
+def test_a_hold_override_without_an_action_keeps_the_opening(measured, recorded):
+    world = World(lockstep=True, source="override")
+    world.ready()
+    world.actor.on_task(task())
+    world.actor.on_override(override(PERIOD, action=(), mode=ArmMode.HOLD, actor=Who.PERSON))
+    world.actor.on_proprioception(PERIOD, np.array([0, 0, 0, 0, 0, 0, measured], np.float32))
+    _, step = world.actor.on_image(PERIOD, "image")
+    np.testing.assert_allclose(step.action, [0, 0, 0, 0, 0, 0, recorded])
 
 
 def test_a_hold_override_is_recorded_as_no_motion():
@@ -594,6 +668,39 @@ def test_a_restarted_source_shows_in_the_stamps_of_the_episode():
     world.actor.on_task(task("b"))
     outputs = world.observe(3 * PERIOD)
     assert [(step.episode_id, step.index) for step in steps(outputs)] == [("a", 2), ("b", 0)]
+
+
+def test_after_its_source_restarted_an_episode_goes_on_from_any_stamp_and_homes_again():
+    world = World(lockstep=True)
+    world.ready()
+    world.actor.on_task(task(home=True, stamp=100 * PERIOD))
+    world.observe(100 * PERIOD)
+    world.observe(PERIOD)
+    (home,) = world.observe(2 * PERIOD)
+    assert (home.mode, home.stamp) == (ArmMode.HOME, 2 * PERIOD)
+    world.ready(home=2 * PERIOD, stamp=3 * PERIOD)
+    assert steps(world.observe(3 * PERIOD))[0].index == 0
+
+
+@pytest.mark.parametrize("source", ["policy", "override"])
+def test_overrides_from_before_a_restart_of_the_source_are_forgotten(source):
+    world = World(lockstep=True, source=source)
+    world.ready()
+    world.actor.on_task(task())
+    world.actor.on_override(override(PERIOD, actor=Who.PERSON))
+    world.actor.on_override(override(100 * PERIOD, actor=Who.PERSON))
+    assert steps(world.observe(100 * PERIOD))[0].actor == Who.PERSON
+    world.actor.on_permit("a", 9)
+    world.actor.on_image(PERIOD, "image")
+    acted = [step.actor for step in steps(world.actor.on_proprioception(PERIOD, proprioception(PERIOD)))]
+    assert acted == ([Who.POLICY] if source == "policy" else [])
+
+
+def test_no_more_is_remembered_than_may_be_needed():
+    world = World(lockstep=True)
+    for stamp in range(10 * REMEMBERED):
+        world.actor.on_proprioception(stamp, proprioception(stamp))
+    assert list(world.actor._proprioceptions) == list(range(9 * REMEMBERED, 10 * REMEMBERED))
 
 
 def test_a_slightly_older_image_is_only_ignored():

@@ -49,15 +49,47 @@ def test_an_episode_is_given_once_when_it_is_whole_whatever_comes_last():
         }[last]()
         (episode,) = inbox.take(1.0)
         assert episode.length == 3 and list(episode.verdicts) == [2] * 4
-        assert inbox.take(100.0) == []
+        assert inbox.take(100.0) == [] and inbox.given_up == []
+
+
+def test_several_episodes_may_be_ready_at_once_while_another_goes_on():
+    inbox = EpisodeInbox(10.0)
+    inbox.add_step(step("open", 0))
+    for name, steps in (("a", 3), ("b", 0)):
+        fill(inbox, name, steps)
+        inbox.add_end(end(name, steps), 1000.0)
+    assert [episode.length for episode in inbox.take(1000.0)] == [3, 0]
+    assert inbox.take(5000.0) == [] and inbox.given_up == []
+
+
+def test_an_episode_waits_for_the_views_of_its_further_cameras():
+    inbox = EpisodeInbox(10.0, cameras=["wrist"])
+    for index in range(4):
+        inbox.add_view("wrist", step("early", index))
+    fill(inbox)
+    inbox.add_end(end("a", 3), 0.0)
+    for index in range(4):
+        assert inbox.take(1.0) == []
+        inbox.add_view("wrist", step("a", index))
+    (episode,) = inbox.take(1.0)
+    assert list(episode.further_images) == ["wrist"]
+    assert list(inbox._open) == ["early"], "known by its views, so that it is forgotten in time"
+
+
+def test_verdicts_on_other_steps_are_not_those_that_are_missing():
+    inbox = EpisodeInbox(10.0)
+    fill(inbox, missing_verdict=3)
+    inbox.add_reward(reward("a", 9))
+    inbox.add_end(end("a", 3), 0.0)
+    assert inbox.take(9.9) == []
 
 
 def test_a_missing_verdict_is_unknown_after_the_deadline():
     inbox = EpisodeInbox(10.0)
     fill(inbox, missing_verdict=1)
-    inbox.add_end(end("a", 3), 0.0)
-    assert inbox.take(9.9) == []
-    (episode,) = inbox.take(10.0)
+    inbox.add_end(end("a", 3), 1000.0)
+    assert inbox.take(1009.9) == []
+    (episode,) = inbox.take(1010.0)
     assert list(episode.verdicts) == [2, 0, 2, 2]
 
 
@@ -66,14 +98,16 @@ def test_an_episode_with_a_missing_step_is_given_up_with_a_sentence():
     fill(inbox, missing_step=0)
     inbox.add_end(end("a", 3), 0.0)
     assert inbox.take(9.9) == [] and inbox.given_up == []
-    assert inbox.take(10.0) == [] and "'a'" in inbox.given_up[0]
+    assert inbox.take(10.0) == inbox.take(11.0) == []
+    (sentence,) = inbox.given_up
+    assert "'a'" in sentence
 
 
 def test_aborted_episodes_are_dropped():
     inbox = EpisodeInbox(0.0)
     fill(inbox)
     inbox.add_end(end("a", 3, Outcome.ABORTED), 0.0)
-    assert inbox.take(1.0) == [] and inbox.given_up == []
+    assert inbox.take(1.0) == [] and inbox.given_up == [] and not inbox._open
 
 
 def test_episodes_that_never_end_do_not_pile_up():
@@ -89,12 +123,15 @@ def test_steps_are_counted_once_over_messages_bags_and_checkpoints():
     for index in range(5):
         count.saw("a", index + 1)
     count.saw("a", 3)
+    assert count.total == 5
     count.saw("a", 5)  # from the bag
     count.saw("b", 7)
     assert count.total == 12
     count.restored(steps=20, in_bags=12)  # eight of them were in episodes that never ended
     count.saw("c", 1)
     assert count.total == 21
+    count.restored(steps=5, in_bags=12)
+    assert count.total == 13, "what is in the bags was done, whatever a checkpoint says"
 
 
 def test_an_end_that_claims_any_number_of_steps_takes_no_memory():

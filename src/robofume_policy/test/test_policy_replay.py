@@ -40,7 +40,7 @@ def check_consistent(batch: Batch, lengths: dict[int, int], n_step: int = 3) -> 
     last = np.array([lengths[n] for n in number])
     assert (batch.next_proprioception[:, 1] == np.minimum(step + n_step, last)).all()
     assert (batch.next_images[:, 0, 0, 1] == np.minimum(step + n_step, last)).all()
-    assert (batch.instructions == (number % 2)[:, None]).all()
+    assert batch.instructions.shape == (len(number), 4) and (batch.instructions == (number % 2)[:, None]).all()
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -110,8 +110,47 @@ def test_the_ring_forgets_the_oldest_and_stays_within_its_bound() -> None:
 
 
 def test_an_episode_longer_than_the_memory_is_refused() -> None:
+    memory = ReplayMemory(5)
     with pytest.raises(ValueError, match="does not fit"):
-        ReplayMemory(5).add(make_episode(0, 5))
+        memory.add(make_episode(0, 5))
+    memory.add(make_episode(0, 4))
+    assert len(memory) == 4
+
+
+def test_a_bonus_counts_by_its_weight_and_goes_with_its_episode() -> None:
+    memory = ReplayMemory(20)
+    memory.add(make_episode(0, 9))
+    assert memory.episode_ids(without_bonus=True) == ["episode-0"]
+    for name in ("episode-0", "episode-9"):
+        memory.set_bonus(name, np.full(10, 2.0), np.full(10, 3.0))
+    assert memory.episode_ids(without_bonus=True) == []
+    plain, shaped = (memory.sample(64, np.random.default_rng(0), weight) for weight in (0.0, 0.5))
+    assert shaped.rewards == pytest.approx(plain.rewards + 1.0) and shaped.returns == pytest.approx(plain.returns + 1.5)
+    for number in (1, 2):  # the second one takes the slots of the first of all
+        memory.add(make_episode(number, 9))
+    assert memory.episode_ids(without_bonus=True) == memory.episode_ids() == ["episode-1", "episode-2"]
+    plain, shaped = (memory.sample(64, np.random.default_rng(0), weight) for weight in (0.0, 0.5))
+    assert (shaped.rewards == plain.rewards).all() and (shaped.returns == plain.returns).all()
+
+
+def test_an_episode_without_a_bonus_that_is_forgotten_waits_for_none() -> None:
+    memory = ReplayMemory(20)
+    for number in range(3):
+        memory.add(make_episode(number, 9))
+    assert memory.episode_ids(without_bonus=True) == ["episode-1", "episode-2"]
+
+
+def test_what_is_held_is_told_and_copied() -> None:
+    memory = ReplayMemory(20)
+    memory.add(make_episode(0, 3))
+    memory.add(make_episode(1, 2))
+    held, sentences = memory.contents()
+    assert held == [("episode-0", 4, 0), ("episode-1", 3, 1)] and sentences[:, 0].tolist() == [0.0, 1.0]
+    assert memory.observations("episode-9") is None
+    images, proprioception, offset = memory.observations("episode-1")
+    assert proprioception.tolist() == [[1, 0], [1, 1], [1, 2]] and offset.tolist() == [2, 1, 0]
+    images[:] = 9
+    assert memory.observations("episode-1")[0].max() < 9
 
 
 def test_sampling_is_deterministic_under_a_seed() -> None:
@@ -132,6 +171,7 @@ def test_mixed_batches_have_the_given_share() -> None:
     check_consistent(batch, {0: 30, 1: 30})
     assert (sample_mixed(offline, online, 1.0, 32, random).proprioception[:, 0] == 0).all()
     assert (sample_mixed(offline, online, 0.0, 32, random).proprioception[:, 0] == 1).all()
+    assert (sample_mixed(ReplayMemory(10), online, 0.5, 32, random).proprioception[:, 0] == 1).all(), "nothing recorded"
     with pytest.raises(ValueError, match="no transition"):
         ReplayMemory(10).sample(1, random)
 

@@ -1,10 +1,11 @@
 """The episode loop without ROS: orders of events, deadlines, and restarts."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from loop_bench import Bench
+from loop_bench import TASK, Bench
 from robofume_common.enums import Actor, ArmState, Direction, Outcome, Phase, Verdict
 from robofume_reset.events import (
     Episode,
@@ -18,6 +19,7 @@ from robofume_reset.events import (
 )
 from robofume_reset.pacing import LearnerState
 from robofume_reset.success_rule import SuccessRule
+from robofume_reset.switching import EvaluationPlan
 
 from robofume_reset import loop_config as el
 
@@ -133,6 +135,32 @@ def test_a_goal_ends_with_an_idle_task_and_finished():
     assert bench.task.direction == Direction.BACKWARD and bench.task.episode_id == "s-000002"
 
 
+def test_one_goal_runs_at_a_time_and_the_next_one_knows_nothing_of_its_steps():
+    bench = Bench(loop={"start_deadline": 60.0, "step_deadline": 10.0})
+    bench.practice(episodes=1)
+    with pytest.raises(RuntimeError, match="a goal is running"):
+        bench.practice(episodes=1)
+    bench.stamp = 10**12
+    bench.success()
+    bench.practice(episodes=1)
+    assert bench.task.stamp == 0, "the source may have been started again in between"
+    assert bench.tick(59) == [], "its first step may take longer than the others"
+
+
+def test_an_episode_is_of_the_task_that_was_planned():
+    bench = Bench()
+    bench.loop.task = dataclasses.replace(
+        TASK, further_tasks=("lid",), further_forward=("lid on",), further_backward=("lid off",), further_after=("",)
+    )
+    bench.plan = EvaluationPlan(1, 3, bench.loop.task.pairs)
+    bench.take(bench.loop.begin(bench.plan, bench.now))
+    for _ in range(4):
+        bench.take(bench.loop.on_reset(bench.of(ResetScene)[-1].ticket, True, "", bench.stamp, bench.now))
+        bench.success()
+    closed = [(one.task, one.instruction) for one in bench.of(PublishEpisode)]
+    assert closed == [("line", "go right"), ("line", "go left"), ("lid", "lid on"), ("lid", "lid off")]
+
+
 def test_a_step_goal_ends_with_the_episode_in_which_it_is_reached():
     bench = Bench()
     bench.practice(steps=5)
@@ -190,6 +218,17 @@ def test_several_missing_verdicts_in_a_row_end_the_goal():
     events = bench.step(3, last=True, episode="s-000001")
     assert (events[0].outcome, events[0].num_steps) == (Outcome.ABORTED, 3)
     assert events[1].error == el.ERROR_NO_VERDICTS and "reward node" in events[1].message
+
+
+def test_the_verdict_on_the_last_step_may_be_the_missing_one_that_ends_the_goal():
+    bench = Bench(pacing={"lockstep": True, "verdict_deadline": 2.0}, loop={"max_missing_verdicts": 1})
+    bench.practice(episodes=5)
+    for index in range(4):
+        bench.both(index)
+    bench.step(4, last=True)
+    bench.tick(2.1)
+    assert [finished.error for finished in bench.of(Finished)] == [el.ERROR_NO_VERDICTS]
+    assert [closed.outcome for closed in bench.of(PublishEpisode)] == [Outcome.ABORTED]
 
 
 def test_a_verdict_breaks_the_row_of_missing_ones():
@@ -252,6 +291,14 @@ def test_a_silent_start_ends_the_goal_without_an_episode():
     bench.take(bench.loop.on_silence("the camera is silent", bench.now))
     assert [type(event) for event in bench.tick(5.1)] == [Finished]
     assert bench.of(PublishEpisode) == []
+
+
+def test_in_real_time_silence_counts_from_the_newest_step():
+    bench = Bench(pacing={"lockstep": False, "verdict_deadline": 1000.0}, loop={"step_deadline": 10.0})
+    bench.practice(episodes=5)
+    for index in range(3):
+        assert bench.step(index) == bench.tick(8.0) == []
+    assert isinstance(bench.tick(2.1)[0], FindSilent)
 
 
 def test_a_step_during_the_search_calls_it_off():
@@ -318,6 +365,7 @@ def test_a_failed_learner_ends_the_goal(lockstep):
 
 def test_a_learner_that_never_comes_ends_the_goal():
     bench = Bench(pacing={"lockstep": True, "expect_learner": True, "learner_deadline": 30.0})
+    bench.now += 1000.0  # nobody waited for it before the goal
     bench.practice(paced=True, episodes=5)
     assert bench.tick(29) == []
     assert bench.tick(2)[-1].error == el.ERROR_NO_LEARNER
@@ -386,6 +434,62 @@ def test_a_source_that_starts_again_is_asked_for_its_own_time():
     bench.step(2, last=True, episode="s-000001")
     bench.success()
     assert bench.of(Finished) == [Finished(el.ERROR_NONE, "")]
+
+
+def test_an_episode_that_the_policy_ends_before_its_time_is_aborted():
+    bench = Bench()
+    bench.practice(episodes=1)
+    bench.both(0)
+    note, closed, task = bench.step(1, last=True)
+    assert isinstance(note, Note) and "early" in note.sentence
+    assert (closed.outcome, closed.num_steps, task.direction) == (Outcome.ABORTED, 1, Direction.FORWARD)
+    assert bench.plan.tally.episodes == 0
+
+
+@pytest.mark.parametrize("between", [Bench.success, Bench.timeout])
+def test_episodes_that_are_broken_off_now_and_then_do_not_end_the_goal(between):
+    bench = Bench(loop={"max_aborts": 2})
+    bench.practice(episodes=9)
+    for _ in range(3):
+        name = bench.task.episode_id
+        bench.both(0)
+        bench.step(0)
+        bench.step(1, last=True, episode=name)
+        between(bench)
+    assert bench.loop.busy and bench.plan.tally.episodes == 3
+
+
+def test_a_step_after_the_last_one_is_of_no_episode():
+    bench = Bench()
+    bench.practice(episodes=2)
+    first = bench.task.episode_id
+    bench.both(0)
+    bench.both(1, S)
+    bench.step(2, last=True, episode=first)
+    assert bench.step(2, episode=first) == []
+    assert bench.verdict(2, S, first)[0].num_steps == 2 and bench.plan.tally.steps == 2
+
+
+def test_what_is_followed_and_what_is_open_is_told():
+    bench = Bench()
+    assert (bench.loop.instruction, bench.loop.open_episodes) == ("", [])
+    bench.practice(episodes=2)
+    bench.both(0)
+    bench.both(1, S)
+    assert bench.loop.instruction == "go left"
+    assert [episode.episode_id for episode in bench.loop.open_episodes] == ["s-000001", "s-000002"]
+
+
+def test_the_first_reason_to_end_counts_and_without_a_goal_nothing_ends():
+    bench = Bench()
+    assert bench.take(bench.loop.cancel(bench.now)) == []
+    bench.practice(episodes=1)
+    assert bench.task.phase == Phase.FORWARD
+    bench.both(0)
+    bench.take(bench.loop.on_arm_status(ArmState.STOPPED, "overload", bench.now))
+    bench.take(bench.loop.cancel(bench.now))
+    bench.step(1, last=True, episode="s-000001")
+    assert [finished.error for finished in bench.of(Finished)] == [el.ERROR_ARM_STOPPED]
 
 
 def test_a_policy_that_breaks_off_again_and_again_ends_the_goal():
@@ -671,11 +775,23 @@ def test_a_success_that_is_not_confirmed_is_a_failure_or_unknown(ending, steps, 
     assert (task.direction, task.home) == (Direction.FORWARD, False)
 
 
+def test_a_success_before_the_arm_went_home_confirms_nothing():
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=2)
+    bench.both(0)
+    bench.verdict(1, S)
+    bench.step(1, last=True)
+    assert [closed.outcome for closed in bench.of(PublishEpisode)] == [Outcome.ABORTED]
+
+
 def test_a_confirmation_that_never_comes_ends_the_goal_or_leaves_the_outcome_unknown():
     bench = Bench(loop={"confirm": True, "step_deadline": 20.0})
     bench.practice(episodes=1)
-    candidate(bench)
-    assert bench.tick(19.0) == []
+    bench.both(0)
+    bench.step(1)
+    bench.tick(9.0)
+    bench.verdict(1, S)
+    assert bench.tick(19.0) == [], "it is on its way since the verdict"
     assert [type(event) for event in bench.tick(2.0)] == [FindSilent]
 
     bench = Bench(pacing={"lockstep": True, "verdict_deadline": 10.0}, loop={"confirm": True})
@@ -706,6 +822,15 @@ def test_what_the_gripper_holds_is_no_success():
     assert bench.both(2, S) == [PublishTask(*PARK, bench.stamp)]
     bench.step(3, True, name)
     assert bench.verdict(3, S, name)[0].outcome == Outcome.SUCCESS
+
+
+def test_where_the_gripper_may_be_closed_what_it_holds_is_a_success():
+    bench = Bench()
+    bench.practice(episodes=2)
+    bench.both(0)
+    bench.step(1, let_go=False)
+    (task,) = bench.verdict(1, S)
+    assert task.direction == Direction.BACKWARD
 
 
 def test_what_homing_drops_in_the_right_place_is_no_success_but_the_other_direction_comes_next():
@@ -767,6 +892,14 @@ def test_after_a_success_or_a_reset_every_call_is_heard(ending):
         bench.take(bench.loop.on_reset(bench.of(ResetScene)[-1].ticket, True, "", bench.stamp, bench.now))
     assert bench.task.direction == (Direction.BACKWARD if ending == "success" else Direction.FORWARD)
     candidate(bench)
+
+
+def test_a_policy_that_starts_again_on_the_way_home_homes_again():
+    bench = Bench(loop={"confirm": True})
+    bench.practice(episodes=2)
+    name = candidate(bench)
+    bench.step(0, episode=name)
+    assert bench.task.home and bench.task.episode_id != name
 
 
 def test_a_cancelled_goal_homes_again():

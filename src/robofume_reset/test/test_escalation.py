@@ -82,10 +82,13 @@ def test_each_step_can_be_left_out(settings, helps):
 def test_where_nobody_can_tell_what_is_there_nothing_is_pushed():
     helps, _ = practised("u" * 8, unknowns_before_reset=2, ask_person=True, resets_before_person=2)
     assert helps == "..r.r.p."
+    helps, _ = practised("uu" + "fffff", unknowns_before_reset=2, failures_before_reset=2)
+    assert helps == "..r.r.r", "nothing is pushed after a reset either, until a success"
 
 
 def test_a_reset_that_was_only_due_is_no_step():
-    helps, alternation = practised("sssss", reset_every=2, ask_person=True, resets_before_person=1)
+    settings = {"reset_every": 2, "unknowns_before_reset": 0, "ask_person": True, "resets_before_person": 1}
+    helps, alternation = practised("uuuuu", **settings)
     assert helps == "..r.r"
     assert alternation.ladder == Ladder(alternation.config, True)
 
@@ -99,7 +102,20 @@ def test_episodes_without_any_change_force_the_other_direction_and_then_climb():
     assert alternation.total.still_episodes == 14
     assert "nothing changed in the last 2" in practised("xxxx", **settings)[1].plan().reason
     assert practised("xfxfxfxf" * 3, **settings)[0] == "." * 24
-    assert practised("x" * 20, still_episodes=0, failures_before_reset=0)[0] == "." * 20
+    helps, alternation = practised("x" * 20, still_episodes=0, failures_before_reset=0, max_repeats=99)
+    assert (helps, alternation.total.forced_switches) == ("." * 20, 0)
+
+
+def test_stillness_forces_the_other_direction_again_after_anything_has_moved():
+    settings = {"still_episodes": 2, "max_repeats": 9, "failures_before_reset": 0}
+    assert practised("xxfxx", **settings)[1].total.forced_switches == 2
+    assert practised("xxuxx", unknowns_before_reset=0, **settings)[1].total.forced_switches == 2
+
+
+def test_a_success_in_which_nothing_changed_is_no_stillness():
+    alternation = Alternation(SwitchingConfig(still_episodes=1))
+    alternation.on_episode(EpisodeResult(FORWARD, Outcome.SUCCESS, 10, 9, began_there=True, still=True))
+    assert (alternation.still_in_row, alternation.total.forced_switches) == (0, 0)
 
 
 def test_an_unknown_end_without_any_change_counts_as_one():

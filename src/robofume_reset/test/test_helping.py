@@ -14,6 +14,7 @@ from robofume_reset.events import (
     StopAsking,
 )
 from robofume_reset.loop_config import ERROR_CANCELED, ERROR_RESET_FAILED
+from robofume_reset.pacing import LearnerState
 
 NUDGE = (0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0) * 3
 
@@ -107,8 +108,10 @@ def test_a_person_is_asked_where_the_scene_cannot_be_reset_and_the_arm_gets_noth
     bench.tick(3000)  # no deadline of steps, verdicts or resets runs meanwhile
     assert bench.of(Finished) == [] and bench.plan.tally.person_seconds == 3000
     bench.now += 600
+    assert bench.alternation.failures_in_row == 1
     over, task = bench.person()
     assert over == StopAsking(helped=True) and bench.loop.waiting_for == ""
+    assert bench.alternation.failures_in_row == 0
     assert (task.phase, task.home) == (Phase.FORWARD, True)
     tally = bench.plan.tally
     assert (tally.person_requests, tally.person_seconds, tally.assisted_resets) == (1, 3600, 0)
@@ -118,12 +121,37 @@ def test_a_person_is_asked_where_the_scene_cannot_be_reset_and_the_arm_gets_noth
     assert tally.person_seconds == 3600
 
 
+def test_a_learner_that_fell_behind_while_a_person_was_waited_for_has_its_time():
+    pacing = {"lockstep": True, "expect_learner": True, "warm_up_steps": 0, "learner_deadline": 30.0}
+    bench = HelpedBench(max_nudges=0, pacing=pacing)
+
+    def status(target):
+        bench.loop.pace.on_status(LearnerState.TRAINING, 0, target, 0, "", bench.now)
+        bench.take(bench.loop.on_learner_status(bench.now))
+
+    status(0)
+    bench.practice(paced=True, episodes=2)
+    bench.timeout()
+    bench.take(bench.loop.on_reset(bench.of(ResetScene)[-1].ticket, False, "", 0, bench.now))
+    for _ in range(100):
+        bench.tick(10.0)
+        status(5000)
+    bench.person()
+    assert bench.both(0) == bench.tick(1.0) == []
+
+
 def test_a_reset_without_an_answer_asks_too():
     bench = HelpedBench(max_nudges=0)
-    bench.practice(episodes=2)
+    bench.practice(episodes=3)
     bench.timeout()
     bench.tick(61)
     assert "was not reset within 60 s" in bench.of(AskPerson)[-1].sentence
+    assert bench.tick(61) == []
+    late = bench.of(ResetScene)[-1].ticket
+    bench.person()
+    bench.timeout()
+    assert bench.of(ResetScene)[-1].ticket != late
+    assert bench.take(bench.loop.on_reset(late, True, "", bench.stamp, bench.now)) == [], "the answer to another one"
 
 
 def test_resets_that_do_not_help_ask():

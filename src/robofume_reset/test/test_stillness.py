@@ -51,11 +51,13 @@ def test_an_arm_that_trembles_has_not(part, by):
 
 def test_a_turn_over_the_seam_of_an_angle_is_a_small_one():
     assert not ends_changed((moved(5, 0.05 - 2 * np.pi), SCENE))
+    assert ends_changed((moved(5, 1.0), SCENE)) and ends_changed((moved(5, -np.pi), SCENE))
 
 
 def test_an_object_that_moved_is_a_change_and_a_speck_is_not():
     assert ends_changed((HOME, noisy(pushed(8))))
     assert not ends_changed((HOME, noisy(pushed(4))))
+    assert ends_changed((HOME, SCENE // 2)), "darker"
 
 
 def test_another_size_is_a_change():
@@ -68,7 +70,7 @@ def test_each_episode_is_compared_with_its_own_beginning():
     assert watch.changed("a", 1, moved(0, 0.1), lambda: SCENE)
     assert not watch.changed("b", 0, moved(0, 0.1), lambda: SCENE)
     assert not watch.changed("b", 1, moved(0, 0.1), lambda: SCENE)
-    assert watch.changed("c", 3, HOME, lambda: SCENE), "an episode whose beginning was not seen"
+    assert watch.changed("c", 3, moved(0, 0.1), lambda: SCENE), "an episode whose beginning was not seen"
 
 
 def test_after_the_first_change_no_picture_is_looked_at():

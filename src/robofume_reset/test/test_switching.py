@@ -73,11 +73,21 @@ def test_forward_alone_with_a_reset_before_each_episode():
     successes = [True, False, False, False, True, True]
     directions, resets = play(Alternation(config), successes)
     assert directions == [FORWARD] * 6 and resets == [1, 2, 3, 4, 5]
+    nudging = Alternation(config, can_nudge=True)
+    for success in successes:
+        assert not nudging.plan().nudge
+        nudging.on_episode(result(FORWARD, success))
     plan = PracticePlan(PracticeGoal(successes_per_direction=3), Alternation(config), paced=False)
     for success in successes:
         assert not plan.done()
         plan.on_episode(result(plan.next().direction, success))
-    assert plan.done()
+    assert plan.done() and plan.tally.forced_switches == 0
+
+
+def test_a_success_after_all_repeats_forces_nothing():
+    alternation = Alternation(SwitchingConfig(max_repeats=1))
+    directions, _ = play(alternation, [False, True, True])
+    assert directions == [FORWARD, FORWARD, BACKWARD] and alternation.total.forced_switches == 0
 
 
 def test_an_unknown_end_is_neither_for_any_counter():
@@ -140,6 +150,13 @@ def test_the_memory_survives_a_restart():
     assert broken.to_dict() == whole.to_dict()
 
 
+def test_what_is_kept_does_not_change_with_what_comes_after():
+    alternation = Alternation(SwitchingConfig())
+    kept = alternation.to_dict()
+    alternation.on_episode(result(FORWARD, True))
+    assert kept == Alternation(SwitchingConfig()).to_dict() != alternation.to_dict()
+
+
 def test_goals_end_at_any_of_their_limits():
     tally = Tally(steps=100, episodes=5, forward_successes=2, backward_successes=3)
     assert not PracticeGoal().reached(tally)
@@ -147,6 +164,7 @@ def test_goals_end_at_any_of_their_limits():
     assert PracticeGoal(episodes=5).reached(tally) and not PracticeGoal(episodes=6).reached(tally)
     assert PracticeGoal(successes_per_direction=2).reached(tally)
     assert not PracticeGoal(successes_per_direction=3).reached(tally)
+    assert not PracticeGoal(successes_per_direction=3).reached(Tally(forward_successes=3, backward_successes=2))
     assert PracticeGoal(steps=1000, episodes=5).reached(tally)
 
 
@@ -190,6 +208,7 @@ def test_trials_take_turns_and_their_seeds_follow_from_seed_direction_and_number
         (SuccessRule(2, 3), {1: S, 2: F, 3: S}, 5, 1),
         (SuccessRule(2, 3), {1: S, 2: F, 3: F, 4: S}, 5, -1),
         (SuccessRule(2, 2), {1: S, 2: U, 3: S}, 5, -1),
+        (SuccessRule(), {4: S, 2: S}, 5, 2),
         (SuccessRule(2, 2), {4: S, 3: S}, 5, 3),
         (SuccessRule(2, 2), {4: S, 3: S}, 3, -1),
         (SuccessRule(2, 3), {0: S, 1: S}, 5, -1),

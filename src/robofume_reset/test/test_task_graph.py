@@ -106,7 +106,7 @@ def test_a_state_of_one_pair_from_before_is_read_and_one_of_other_tasks_is_not()
     graph = values.pop("graph")
     older = {**values, "direction": 2, "recent": {"forward": [True, True], "backward": [False]}}
     alternation = Alternation.from_dict(SwitchingConfig(), older, pairs=CHAIN[:1])
-    assert (alternation.task, alternation.direction) == ("a", BACKWARD)
+    assert (alternation.task, alternation.direction, alternation.graph.done) == ("a", BACKWARD, {"a": True})
     assert alternation.success_rate(FORWARD) == 1.0 and alternation.success_rate(BACKWARD) == 0.0
     assert Alternation.from_dict(SwitchingConfig(), older).direction == BACKWARD
     with pytest.raises(ValueError, match="tasks a"):

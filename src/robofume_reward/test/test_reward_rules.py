@@ -205,6 +205,8 @@ def test_a_success_can_be_asked_to_hold() -> None:
     judge = EpisodeJudge(JudgeConfig(needed=2, window=4, hold=2))
     said = [YES, NO, YES, YES, UNKNOWN, YES, YES]
     assert [judge.verdict("a", i, answer) for i, answer in enumerate(said)] == [NO, NO, NO, YES, UNKNOWN, NO, YES]
+    judge = EpisodeJudge(JudgeConfig(window=2, hold=2))
+    assert [judge.verdict(name, 0, YES) for name in "ab"] == [NO, NO], "what was held in another episode"
 
 
 def test_early_steps_cannot_succeed() -> None:

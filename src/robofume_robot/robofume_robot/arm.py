@@ -89,7 +89,7 @@ class Arm:
 
         Returns a motion where the arm acts of itself: while homing, after an overload, or for a command that came
         before its joint state."""
-        measured = np.asarray(positions, dtype=np.float64)
+        measured = np.array(positions, dtype=np.float64)
         if measured.shape != (8,) or not np.isfinite(measured).all():
             return None  # a broken reading: the last good one ages until commands are refused
         if self._situation is None or stamp < self._stamp - RESTART_JUMP:

@@ -76,6 +76,49 @@ def test_lockstep_answers_a_command_that_overtook_its_joint_state():
     assert motion is not None and motion.stamp == bench.stamp
 
 
+def test_a_command_waits_for_its_own_joint_state_and_is_answered_once():
+    bench = Bench(lockstep=True)
+    bench.observe()
+    asked = bench.stamp + 2 * PERIOD
+    assert bench.send(DOWN, stamp=asked) is None and bench.observe() is None
+    assert bench.observe().stamp == asked
+    assert bench.observe() is None and bench.arm.counters.refused_stale == 0
+
+
+def test_in_lockstep_only_the_newest_observation_is_answered():
+    bench = Bench(lockstep=True)
+    bench.observe()
+    asked = bench.stamp
+    bench.observe(1_000_000)
+    assert bench.send(DOWN, stamp=asked) is None and bench.arm.counters.refused_stale == 1
+
+
+def test_in_real_time_a_command_that_was_overtaken_is_not_followed():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    overtaken = bench.stamp
+    bench.observe(50_000_000)
+    assert bench.send(DOWN) is not None
+    assert bench.send(DOWN, stamp=overtaken) is None and bench.arm.counters.refused_stale == 1
+
+
+def test_what_was_shortened_or_refused_is_counted(bench):
+    bench.obey(bench.send([0.3, 0, 0, 0, 0, 0, 1]))
+    assert bench.arm.counters.clamped_step == 1
+    for _ in range(6):
+        bench.obey(bench.send([0, 0, -0.05, 0, 0, 0, 1]))
+    assert bench.arm.counters.clamped_box >= 2
+    slow = Bench(velocity_scale=0.05)
+    slow.observe()
+    slow.send(DOWN)
+    assert (slow.arm.counters.clamped_velocity, slow.arm.counters.clamped_step) == (1, 0)
+    asleep = Bench()
+    asleep.positions[:6] = kinematics.SLEEP_JOINT_POSITIONS
+    asleep.observe()
+    assert asleep.send(DOWN) is None
+    assert (asleep.arm.counters.refused_unreachable, asleep.arm.counters.refused_not_finite) == (1, 0)
+
+
 def test_lockstep_answers_refused_commands_with_the_target_it_has():
     bench = Bench(lockstep=True)
     bench.observe()
@@ -84,6 +127,7 @@ def test_lockstep_answers_refused_commands_with_the_target_it_has():
     motion = bench.send([np.nan] * 7)
     assert motion.stamp == bench.stamp and bench.arm.target is before
     assert bench.arm.counters.refused_not_finite == 1 and "not finite" in bench.arm.message
+    assert bench.send([np.nan] * 7, stamp=bench.stamp - PERIOD) is None, "that one was answered"
 
 
 def test_real_time_sends_nothing_for_refused_commands():
@@ -109,6 +153,24 @@ def test_the_watchdog_holds_once(bench):
     bench.now += 0.4
     assert bench.arm.tick() is None
     assert bench.send(DOWN).stamp == bench.stamp and bench.arm.state is ArmState.MOVING
+
+
+def test_commands_feed_the_watchdog(bench):
+    for _ in range(4):
+        bench.obey(bench.send(DOWN))
+        bench.now += 0.4
+        assert bench.arm.tick() is None and bench.arm.state is ArmState.MOVING
+
+
+def test_after_the_watchdog_a_late_copy_of_a_command_is_not_followed():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    asked = bench.stamp
+    bench.send(DOWN)
+    bench.now += 0.6
+    bench.observe(50_000_000)
+    assert bench.arm.tick() is not None
+    assert bench.send(DOWN, stamp=asked) is None and bench.arm.state is ArmState.HOLDING
 
 
 def test_refused_commands_do_not_feed_the_watchdog(bench):
@@ -146,7 +208,7 @@ def test_silent_joint_states_stop_commands_in_real_time_only(bench):
         assert bench.arm.state is ArmState.HOLDING
         return
     assert bench.arm.state is ArmState.REFUSING and "joint states" in bench.arm.message
-    assert bench.send(DOWN) is None
+    assert bench.send(DOWN, stamp=bench.stamp + 1) is None and bench.arm.counters.refused_stale == 1
     bench.observe()
     assert bench.send(DOWN) is not None
 
@@ -163,6 +225,38 @@ def test_homing_is_acknowledged_when_the_arm_is_there(bench):
     assert bench.arm.state is ArmState.HOLDING and bench.arm.home_command == asked
     assert bench.seen == [ArmState.HOMING, ArmState.HOLDING]
     assert bench.send(DOWN) is not None
+
+
+def test_homing_is_not_over_before_the_fingers_have_had_their_time():
+    bench = Bench(lockstep=False)
+    bench.positions[6:] = kinematics.FINGER_CLOSED
+    bench.observe()
+    asked = bench.stamp
+    motion = bench.send(mode=ArmMode.HOME)
+    assert bench.observe(10_000_000) is None and bench.arm.state is ArmState.HOMING
+    bench.obey(motion)
+    assert bench.arm.state is ArmState.HOLDING and bench.arm.home_command == asked
+
+
+def test_without_a_home_pose_homing_is_for_a_person():
+    bench = Bench(home_joint_positions=())
+    bench.observe()
+    assert bench.send(mode=ArmMode.HOME) is not None, "it is held"
+    assert bench.arm.state is ArmState.STOPPED and "home_joint_positions" in bench.arm.message
+    assert bench.arm.counters.refused_unreachable == 1
+
+
+def test_an_arm_outside_its_box_cannot_be_held_and_stays_as_it_is():
+    bench = Bench()
+    bench.positions[:6] = kinematics.SLEEP_JOINT_POSITIONS
+    bench.observe()
+    assert bench.send(mode=ArmMode.HOLD) is None and bench.arm.state is ArmState.HOLDING
+    assert bench.arm.halt("the node ends") is None
+    silent = Bench(lockstep=False)
+    silent.observe()
+    silent.now += 3.0
+    assert silent.send(DOWN) is None and silent.arm.counters.refused_stale == 1, "before any tick has seen it"
+    assert bench.arm.emergency_stop() is None and bench.arm.state is ArmState.STOPPED
 
 
 def test_homing_ignores_deltas_and_ends_with_a_hold(bench):
@@ -235,12 +329,99 @@ def test_a_scene_reset_that_moves_the_arm_forgets_the_old_target():
     np.testing.assert_allclose(bench.arm.target.joint_positions, bench.positions[:6])
 
 
+def test_an_array_that_is_filled_again_and_again_is_not_what_the_arm_remembers():
+    bench = Bench()
+    bench.observe()
+    bench.positions[0] += 2.0
+    bench.observe()
+    assert bench.arm.target.joint_positions[0] == pytest.approx(2.0), "it was put there"
+
+
 def test_a_source_that_starts_again_is_followed(bench):
     bench.obey(bench.send(DOWN))
     bench.stamp = 0
     bench.observe()
     assert bench.arm.state is ArmState.HOLDING and bench.arm.stamp == PERIOD
     assert bench.send(DOWN).stamp == PERIOD
+
+
+@pytest.mark.parametrize("moved", [0.0, 1.5], ids=["held", "put elsewhere"])
+def test_joint_states_that_come_back_find_the_arm_without_a_motion_of_its_own(moved):
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
+    bench.send(mode=ArmMode.HOME)
+    bench.now += 3.0
+    bench.arm.tick()
+    assert bench.arm.state is ArmState.REFUSING
+    assert bench.send(mode=ArmMode.HOME) is None and bench.arm.halt("the node ends") is None
+    bench.positions[0] += moved
+    assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
+
+
+def test_a_pose_that_was_held_is_held_anew_where_the_arm_was_put():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    assert bench.send(mode=ArmMode.HOLD) is not None
+    bench.positions[5] += 1.5
+    bench.observe()
+    held = bench.send(mode=ArmMode.HOLD)
+    np.testing.assert_allclose(held.points[0].positions[:6], bench.positions[:6], atol=1e-9)
+
+
+def test_in_real_time_a_command_from_the_future_is_not_kept():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    asked = bench.stamp + 1_000_000_000
+    assert bench.send(DOWN, stamp=asked) is None and bench.arm.counters.refused_stale == 1
+    assert all(bench.observe(250_000_000) is None for _ in range(6))
+
+
+def test_a_hold_on_the_way_home_ends_it():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
+    bench.send(mode=ArmMode.HOME)
+    bench.observe(10_000_000)
+    assert bench.send(mode=ArmMode.HOLD) is not None
+    assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
+
+
+def test_a_source_that_starts_again_ends_homing_and_what_was_acknowledged():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send(mode=ArmMode.HOME))
+    assert bench.arm.home_command > 0
+    bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
+    bench.send(mode=ArmMode.HOME)
+    bench.stamp = 0
+    bench.observe()
+    assert bench.arm.state is ArmState.HOLDING and bench.arm.home_command == 0
+    assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
+
+
+def test_after_its_source_started_again_the_pose_is_held_anew():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    assert bench.send(mode=ArmMode.HOLD) is not None
+    bench.stamp = 0
+    bench.observe()
+    assert bench.send(mode=ArmMode.HOLD) is not None
+
+
+def test_after_a_reset_the_next_joint_state_is_the_first():
+    bench = Bench(lockstep=True)
+    bench.observe()
+    bench.obey(bench.send(DOWN))
+    bench.arm.reset()
+    assert (bench.arm.stamp, bench.arm.target) == (-1, None)
+    with pytest.raises(ValueError, match="no joint state"):
+        bench.arm.proprioception()
+    bench.positions[0] += 0.05
+    bench.stamp -= 2 * PERIOD
+    bench.observe()
+    assert bench.arm.stamp == bench.stamp
+    np.testing.assert_allclose(bench.arm.target.joint_positions, bench.positions[:6])
 
 
 @pytest.mark.parametrize("reading", [[np.nan] * 8, [0.0] * 6, [np.inf] + [0.0] * 7])
@@ -254,6 +435,16 @@ def test_halt_holds(bench):
     bench.obey(bench.send(DOWN))
     motion = bench.arm.halt("the node ends")
     assert motion.stamp == 0 and bench.arm.state is ArmState.HOLDING
+
+
+def test_a_halt_ends_homing():
+    bench = Bench(lockstep=False)
+    bench.observe()
+    bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
+    bench.send(mode=ArmMode.HOME)
+    assert bench.arm.halt("the node ends") is not None
+    assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
+    assert bench.arm.home_command == 0
 
 
 def test_wild_commands_never_produce_an_unsafe_target(bench):

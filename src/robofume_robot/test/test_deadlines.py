@@ -18,6 +18,7 @@ def test_what_never_returns_is_one_sentence():
     with pytest.raises(RobofumeError, match="too late"):
         call.result(0.05, "too late")
     assert not call.done
+    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
     never.set()
 
 
@@ -25,3 +26,11 @@ def test_what_never_returns_is_one_sentence():
 def test_a_failure_and_an_exit_are_one_sentence(failing):
     with pytest.raises(RobofumeError, match=r"it broke\. \((ZeroDivisionError|SystemExit)"):
         Call(failing).result(30.0, "it broke.")
+
+
+def test_the_age_is_the_time_since_the_start(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    call = Call(lambda: 7)
+    now[0] = 103.0
+    assert call.age == 3.0

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from robofume_common.errors import RobofumeError
-from robofume_robot.envelope import JointTarget, Limits, Reason, Refusal, Situation, hold, is_safe, plan
-from robofume_robot.homing import plan_home
+from robofume_robot.envelope import JointTarget, Limits, Reason, Refusal, Situation, hold, is_safe, plan, within_limits
+from robofume_robot.homing import JOINT_STEP, plan_home
 
 from robofume_robot import kinematics
 
@@ -195,6 +195,61 @@ def test_homing_from_the_sleep_pose_comes_nearer_with_every_target():
         assert now <= excess + 1e-6
         excess = now
     assert excess == 0.0
+
+
+def test_homing_rises_straight_to_the_height_of_home_and_turns_in_small_steps():
+    situation = _at((0.3, 0.1, 0.03, 0, 0, 0.5))
+    path = plan_home(situation, HOME, LIMITS)
+    places = np.array([_position(timed.target) for timed in path])
+    height = kinematics.forward_kinematics(HOME)[2, 3]
+    rising = places[places[:, 2] < height - 1e-3]
+    straight = places[np.abs(places[:, :2] - (0.3, 0.1)).max(axis=1) < 1e-3]
+    assert len(rising) >= 5 and len(straight) == len(rising) + 1
+    assert straight[:, 2].max() == pytest.approx(height, abs=1e-3)
+    joints = [situation.measured[:6], *(timed.target.joint_positions for timed in path)]
+    assert np.abs(np.diff(joints, axis=0)).max() <= JOINT_STEP + 1e-9
+
+
+@pytest.mark.parametrize(("told", "measured", "waits"), [(1.0, 0.2, True), (0.2, 1.0, True), (1.0, 1.0, False)])
+def test_homing_waits_for_fingers_that_are_closed_or_were_told_to_close(told, measured, waits):
+    start = _at((0.25, 0, 0.05, 0, 0, 0), opening=measured)
+    situation = Situation(start.measured, dataclasses.replace(start.target, opening=told))
+    first, *_, last = plan_home(situation, HOME, LIMITS)
+    assert np.allclose(first.target.joint_positions, start.measured[:6], atol=1e-3) == waits
+    there = plan_home(Situation.at_rest(last.target.positions()), HOME, LIMITS)
+    assert [timed.time_from_start for timed in there] == [LIMITS.control_period]
+
+
+def test_homing_from_anywhere_comes_nearer_with_every_target_and_stays_inside():
+    """Or it is refused with a sentence. Some begin a little outside the joint limits, pushed against their stops."""
+    rng = np.random.default_rng(0)
+    lower, upper = kinematics.JOINT_LOWER - 0.05, kinematics.JOINT_UPPER + 0.05
+    refused = 0
+    for number in range(200):
+        limits = dataclasses.replace(LIMITS, floor=(None, 0.3)[number % 2])
+        joints = rng.uniform(lower, upper) * (1, 1, 1, 0.3, 0.3, 0.3)
+        excess = limits.excess(kinematics.forward_kinematics(within_limits(joints))[:3, 3])
+        path = plan_home(Situation.at_rest(np.append(joints, (0.02, 0.02))), HOME, limits)
+        if isinstance(path, Refusal):
+            refused += 1
+            assert path.sentence
+            continue
+        inside, before = excess == 0.0, joints
+        for timed in path:
+            target = timed.target.joint_positions
+            now = limits.excess(_position(timed.target))
+            assert kinematics.within_joint_limits(target, tolerance=0.0) and now <= excess + 2e-6
+            assert is_safe(target, limits) or (now > 0.0 and not inside)
+            assert inside or not np.array_equal(target, before), "nothing is sent from where it is outside"
+            inside, excess, before = inside or is_safe(target, limits), now, target
+        assert inside
+    assert 20 < refused < 100
+
+
+def test_an_arm_in_the_box_with_its_wrist_under_the_floor_is_for_a_person():
+    low = _at((0.25, 0, 0.05, 0, 0, 0))
+    result = plan_home(low, HOME, dataclasses.replace(LIMITS, floor=0.3))
+    assert isinstance(result, Refusal) and "cannot reach" in result.sentence
 
 
 def test_a_home_outside_the_box_is_refused():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from arm_bench import HOME, Bench
 from robofume_common.enums import Actor, ArmMode, ArmState, BackendState
+from robofume_robot.backing_off import SETTLE
 from robofume_robot.envelope import is_safe
+from robofume_robot.motion import SECOND
 from robofume_robot.overload import OverloadWatch, Trail
 
 LIMITS = (2.4, 4.9, 4.9, 2.0, 2.4, 0.9)
@@ -66,6 +68,36 @@ def test_no_efforts_no_overload():
     assert OverloadWatch(LIMITS, 0.0).feel((), 5) == ""
 
 
+def test_patience_begins_anew_after_a_gap_in_the_efforts_or_in_the_stamps():
+    watch = OverloadWatch(LIMITS, 0.3)
+    assert watch.feel(HARD, 5_000_000_000) == watch.feel((), 5_200_000_000) == watch.feel(HARD, 5_400_000_000) == ""
+    watch.forget()
+    assert watch.feel(HARD, 5_800_000_000) == ""
+    assert watch.feel(HARD, 0) == "" and watch.feel(HARD, 300_000_000) != "", "the source was started again"
+
+
+@pytest.mark.parametrize("way", [-1.0, 1.0])
+def test_the_way_back_is_taken_at_the_speed_of_homing(bench, way):
+    trail, limits = Trail(), bench.arm.limits
+    joints = np.array(HOME)
+    for _ in range(5):
+        trail.add(joints)
+        joints[0] += 0.1 * way  # a driver may fill the same array again and again
+    path = trail.back(joints, 0.3, limits)
+    waist = np.array([joints[0], *(point.target.joint_positions[0] for point in path)])
+    np.testing.assert_allclose(waist, way * np.array([0.5, 0.4, 0.3, 0.2, 0.1, 0.0]), atol=1e-9)
+    times = [0.0, *(point.time_from_start for point in path)]
+    np.testing.assert_allclose(np.abs(np.diff(waist)) / np.diff(times), np.pi * limits.home_velocity_scale)
+
+
+def test_the_way_back_ends_before_a_place_that_is_not_safe(bench):
+    trail = Trail()
+    for waist in (0.0, 1.5, 0.1, 0.2):
+        trail.add(np.array([waist, *HOME[1:]]))
+    path = trail.back(np.array([0.3, *HOME[1:]]), 0.3, bench.arm.limits)
+    assert [point.target.joint_positions[0] for point in path] == [0.2, 0.1]
+
+
 def test_the_trail_leads_back_and_stays_safe(bench):
     trail = Trail()
     for share in np.linspace(0.0, 1.0, 30):
@@ -110,16 +142,101 @@ def test_an_overload_that_stays_is_for_a_person(bench):
 
 
 def test_one_overload_after_another_is_for_a_person(bench):
+    bench.observe(1000 * SECOND)
     for number in range(3):
         bench.descend(2)
         bench.efforts = HARD
         bench.run(0.5)
         bench.efforts = EASY
-        bench.run(3.0)
+        assert len(bench.run(3.0)) == 1, "it backs off each time"
         assert bench.arm.state is ArmState.HOLDING, number
     bench.efforts = HARD
     bench.run(0.5)
     assert bench.arm.state is ArmState.STOPPED and "4 times" in bench.arm.message
+
+
+def test_overloads_of_long_ago_do_not_count(bench):
+    for _ in range(6):
+        bench.descend(2)
+        bench.efforts = HARD
+        bench.run(0.5)
+        bench.efforts = EASY
+        bench.run(3.0)
+        assert bench.arm.state is ArmState.HOLDING
+        bench.observe(61 * SECOND)
+
+
+def test_a_release_forgives_what_was_before(bench):
+    for _ in range(4):
+        bench.descend(2)
+        bench.efforts = HARD
+        bench.run(0.5)
+        bench.efforts = EASY
+        bench.run(3.0)
+    assert bench.arm.state is ArmState.STOPPED
+    bench.efforts = HARD
+    bench.run(1.0)
+    bench.arm.release()
+    bench.run(0.2)
+    assert bench.arm.state is ArmState.HOLDING, "the joint has its patience again"
+    bench.run(0.3)
+    assert bench.arm.state is ArmState.RECOVERING, "the four before do not count"
+
+
+def test_it_goes_on_only_when_the_way_back_is_over_and_the_arm_has_settled(bench):
+    bench.descend()
+    bench.efforts = HARD
+    bench.run(0.5)
+    bench.efforts = EASY
+    while (back := bench.observe()) is None:
+        pass
+    begun = bench.stamp
+    while bench.arm.state is ArmState.RECOVERING:
+        bench.observe()
+    taken = bench.stamp - begun - round(back.points[-1].time_from_start * SECOND)
+    assert taken + 1000 >= SETTLE and taken <= SETTLE + 100_000_000
+
+
+@pytest.mark.parametrize("stamp", [None, 0], ids=["put", "started again"])
+def test_an_arm_that_was_put_somewhere_else_does_not_go_back_to_where_it_was(bench, stamp):
+    bench.descend()
+    bench.stamp = bench.stamp if stamp is None else stamp
+    bench.positions[0] += 0.5
+    bench.observe()
+    bench.efforts = HARD
+    moved = [point for motion in bench.run(3.0) for point in motion.points]
+    assert moved and all(point.positions[0] > 0.45 for point in moved)
+
+
+def test_what_is_held_stays_held_through_a_release_that_begins_where_the_arm_is(bench):
+    bench.descend()
+    bench.arm.emergency_stop()
+    bench.positions[1] += 0.03
+    bench.observe()
+    bench.arm.release()
+    np.testing.assert_allclose(bench.arm.target.joint_positions, bench.positions[:6])
+    assert bench.arm.target.opening == 0.0
+
+
+def test_a_backend_that_recovers_while_the_arm_backs_off_is_one_overload(bench):
+    bench.descend()
+    bench.efforts = HARD
+    bench.run(0.5)
+    assert bench.arm.backend_status(BackendState.RECOVERING, "elbow: overload") is None
+    assert bench.arm.counters.overloads == 1
+
+
+def test_a_source_that_starts_again_ends_the_recovery(bench):
+    bench.descend()
+    bench.efforts = HARD
+    bench.run(0.5)
+    bench.efforts, bench.stamp = EASY, 0
+    bench.observe()
+    assert bench.arm.state is ArmState.HOLDING
+    bench.run(0.5)
+    asked = bench.stamp
+    bench.obey(bench.send(mode=ArmMode.HOME))
+    assert bench.arm.home_command == asked
 
 
 def test_in_lockstep_every_observation_is_answered_while_it_recovers():
@@ -146,14 +263,27 @@ def test_in_lockstep_every_observation_is_answered_while_it_recovers():
     assert bench.arm.state is ArmState.HOLDING and answers >= 4
 
 
-def test_a_fault_of_the_servos_waits_for_their_restart(bench):
+def test_what_was_to_be_followed_later_is_not_followed_after_an_overload_or_a_restart():
+    for stamp in (None, 0):
+        bench = Pushing(lockstep=True, effort_patience=0.0)
+        bench.observe()
+        bench.send([0, 0, -0.02, 0, 0, 0, 0], stamp=bench.stamp + 500_000_000)
+        bench.efforts = HARD if stamp is None else EASY
+        bench.stamp = bench.stamp if stamp is None else stamp
+        bench.observe()
+        assert bench.arm._pending is None
+
+
+@pytest.mark.parametrize("fault", ["elbow: overload", ""])
+def test_a_fault_of_the_servos_waits_for_their_restart(bench, fault):
     bench.descend()
-    motion = bench.arm.backend_status(BackendState.RECOVERING, "elbow: overload")
+    motion = bench.arm.backend_status(BackendState.RECOVERING, fault)
     assert motion is not None and bench.arm.state is ArmState.RECOVERING
     assert bench.run(5.0) == [] and bench.arm.state is ArmState.RECOVERING
     bench.arm.backend_status(BackendState.READY, "recovered")
     bench.run(3.0)
     assert bench.arm.state is ArmState.HOLDING and bench.arm.counters.recoveries == 1
+    assert bench.arm.message == f"recovered: {fault or 'a fault'}"
 
 
 @pytest.mark.parametrize("state", [BackendState.NEEDS_PERSON, BackendState.ENDING])
@@ -167,6 +297,8 @@ def test_a_backend_that_needs_a_person_or_ends_stops_the_arm(bench, state):
 def test_a_release_after_the_servos_failed_waits_for_their_restart(bench):
     bench.arm.backend_status(BackendState.NEEDS_PERSON, "support the arm")
     assert bench.arm.release() == "Released."
+    assert bench.arm.backend_status(BackendState.NEEDS_PERSON, "support the arm") is None
+    assert bench.arm.state is ArmState.HOLDING, "it says nothing new"
     bench.arm.backend_status(BackendState.RECOVERING, "elbow: overload")
     assert bench.arm.state is ArmState.RECOVERING
     bench.arm.backend_status(BackendState.READY, "recovered")
@@ -192,11 +324,15 @@ def test_the_emergency_stop_outlasts_everything_but_a_release(lockstep):
     bench.observe()
     assert bench.arm.state is ArmState.STOPPED, "silent joint states do not release it"
     bench.arm.halt("the end")
-    bench.arm.backend_status(BackendState.READY, "")
+    for state in (BackendState.RECOVERING, BackendState.READY):
+        assert bench.arm.backend_status(state, "elbow: overload") is None
     assert bench.arm.state is ArmState.STOPPED and bench.arm.counters.emergency_stops == 1
     bench.arm.emergency_stop()
     assert bench.arm.counters.emergency_stops == 1
     assert bench.arm.release() == "Released." and bench.arm.state is ArmState.HOLDING
+    bench.arm.emergency_stop()
+    assert bench.arm.counters.emergency_stops == 2
+    bench.arm.release()
     bench.observe()
     assert bench.send([0, 0, -0.02, 0, 0, 0, 1]) is not None
     assert "Nothing is stopped" in bench.arm.release()
@@ -207,6 +343,11 @@ def test_the_emergency_stop_before_the_first_joint_state_is_kept():
     assert bench.arm.emergency_stop() is None
     bench.observe()
     assert bench.arm.state is ArmState.STOPPED and bench.send([0, 0, -0.02, 0, 0, 0, 1]) is None
+    again = Pushing()
+    again.arm.emergency_stop()
+    assert again.arm.release() == "Released." and again.arm.state is ArmState.REFUSING
+    again.observe()
+    assert again.arm.state is ArmState.HOLDING
 
 
 def test_wild_torques_and_commands_never_make_an_unsafe_target(bench):

@@ -69,6 +69,27 @@ def test_a_new_motion_replaces_the_old_one_from_where_it_was():
     np.testing.assert_allclose(goals[-1], 0.0, atol=1e-12)
 
 
+def test_a_motion_begins_where_the_arm_was_told_to_be():
+    stream = Stream(0.85, PERIOD)
+    start, end = np.full(6, 0.4), np.full(6, 0.6)
+    for now in (10.0, 20.0):
+        stream.start(motion((1.0, end)), start, now)
+        for tick in (1, 2):
+            goal, _ = stream.next(now + (tick - 1) * PERIOD)
+            np.testing.assert_allclose(goal, start + 0.1 * tick * (end - start), atol=1e-5)
+
+
+def test_a_stream_that_was_stopped_has_no_goals_and_holds_where_it_is_told():
+    stream = Stream(0.85, PERIOD)
+    stream.start(motion((1.0, np.ones(6))), np.zeros(6), 10.0)
+    goal = stream.next(10.0)[0]
+    stream.stop()
+    assert not stream.active
+    np.testing.assert_array_equal(stream.goal, goal)
+    stream.stop(np.full(6, 0.3))
+    np.testing.assert_array_equal(stream.goal, np.full(6, 0.3))
+
+
 def test_fingers_follow_their_points():
     stream = Stream(0.85, PERIOD)
     points = (

@@ -46,13 +46,19 @@ def test_the_file_is_two_settings_of_a_task():
         (lambda: guided(LOW, LOW + (0.0005, 0, 0)), 0.01, "hardly moved"),
         (lambda: guided(LOW, HIGH - (0, 0, 0.11)), 0.01, "Along z"),
         (guided, 0.05, "Along x"),
-        (guided, -0.01, "margin"),
-        (guided, float("nan"), "margin"),
+        (guided, -0.01, "margin must be"),
+        (guided, float("nan"), "margin must be"),
+        (guided, float("inf"), "margin must be"),
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(recorder, margin, word):
     with pytest.raises(RobofumeError, match=word):
         recorder().box(margin)
+
+
+def test_a_person_is_shown_the_box_so_far():
+    assert "no joint state" in WorkspaceRecorder().shown()
+    assert guided().shown() == "x +0.200 .. +0.320 m  y -0.120 .. +0.120 m  z +0.030 .. +0.160 m"
 
 
 def test_broken_readings_are_left_out():
@@ -63,9 +69,10 @@ def test_broken_readings_are_left_out():
     assert recorder.ignored == 4 and recorder.box(0.0) == before
 
 
-def test_another_robot_is_noticed(monkeypatch):
+@pytest.mark.parametrize("x", [-2.0, 2.0])
+def test_another_robot_is_noticed(monkeypatch, x):
     recorder = guided()
-    monkeypatch.setattr(kinematics, "forward_kinematics", lambda _q: pose_from_vector((2.0, 0, 0.1, 0, 0, 0)))
+    monkeypatch.setattr(kinematics, "forward_kinematics", lambda _q: pose_from_vector((x, 0, 0.1, 0, 0, 0)))
     recorder.add(READY)
     with pytest.raises(RobofumeError, match="WidowX 250s"):
         recorder.box(0.0)
