@@ -115,8 +115,9 @@ def full_disk(*_arguments, **_named):
 def test_a_journal_begins_in_a_folder_to_come_and_leaves_damaged_lines_out(tmp_path) -> None:
     folder = tmp_path / "run" / "checkpoints"
     journal = EntryJournal(folder)
-    for updates, name in enumerate(("one", "two")):
-        journal.note(name, updates)
+    journal.note("one", 0)
+    assert EntryJournal(folder).entries == {"one": 0}
+    journal.note("two", 1)
     assert EntryJournal(folder).entries == {"one": 0, "two": 1}
     (folder / FILE).write_bytes(b"0 one\n\xff\xfe\nmany two\n3 \n4 three\n")
     damaged = EntryJournal(folder)

@@ -117,12 +117,47 @@ def test_the_target_does_not_wind_up_against_an_obstacle():
         assert _position(result)[0] <= 0.25 + LIMITS.max_lead + LIMITS.translation_step + 1e-3
 
 
+def test_nor_does_it_turn_ahead_of_an_arm_that_cannot_follow():
+    blocked = _at((0.25, 0, 0.12, 0, 0, 0)).measured
+    situation = Situation.at_rest(blocked)
+    for _ in range(20):
+        result = plan([0, 0, 0, 0, 0, 0.25, 1], situation, LIMITS)
+        situation = Situation(blocked, result)
+        yaw = kinematics.vector_from_pose(kinematics.forward_kinematics(result.joint_positions))[5]
+        assert yaw <= LIMITS.max_rotation_lead + LIMITS.rotation_step + 1e-3
+    assert np.linalg.norm(_position(result) - (0.25, 0, 0.12)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("turned", "limits"),
+    [
+        ((0, 0, 0, 0, 0, 3.2), {}),  # beyond the limit of a joint that leaves the gripper where it is
+        ((0.8, 0, 0, 0, 0, 0), {}),
+        ((0, 0, 0, 0, 0, 0), {"box_min": (0.23, -0.15, 0.02)}),
+        ((0, 0, 0, 0, 0, 0), {"box_max": (0.21, 0.15, 0.18)}),
+        ((0, 0, 0, 0, 0, 0), {"box_max": (0.40, 0.15, 0.16)}),
+        ((0, 0, 0, 0, 0, 0), {"floor": 0.34}),  # the wrist
+        ((0, 0, 0, 0, 0, 0), {"floor": 0.40}),
+    ],
+)
+def test_what_is_not_safe(turned, limits):
+    assert is_safe(HOME, LIMITS)
+    assert not is_safe(HOME + turned, dataclasses.replace(LIMITS, **limits))
+
+
+def test_what_cannot_be_held_within_the_limits_is_refused_with_a_sentence():
+    asleep = hold(Situation.at_rest(np.append(kinematics.SLEEP_JOINT_POSITIONS, OPEN)), LIMITS)
+    assert isinstance(asleep, Refusal) and "home" in asleep.sentence
+    low = hold(_at((0.25, 0, 0.05, 0, 0, 0)), dataclasses.replace(LIMITS, floor=0.3))
+    assert isinstance(low, Refusal) and "cannot reach" in low.sentence
+
+
 def test_hold_keeps_the_measured_pose_and_the_grip():
     gripping = JointTarget(HOME, kinematics.forward_kinematics(HOME), 0.0)
     situation = Situation(np.append(HOME + 0.02, (0.03, 0.03)), gripping)
     target = hold(situation, LIMITS)
     np.testing.assert_allclose(target.joint_positions, HOME + 0.02)
-    assert target.opening == 0.0
+    assert target.opening == 0.0 and not target.clamped_box
 
 
 def test_hold_brings_a_sagging_arm_back_into_the_box():
