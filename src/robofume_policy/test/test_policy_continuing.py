@@ -112,6 +112,20 @@ def full_disk(*_arguments, **_named):
     raise OSError(28, "No space left on device")
 
 
+def test_a_journal_begins_in_a_folder_to_come_and_leaves_damaged_lines_out(tmp_path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    journal = EntryJournal(folder)
+    journal.note("one", 0)
+    assert EntryJournal(folder).entries == {"one": 0}
+    journal.note("two", 1)
+    assert EntryJournal(folder).entries == {"one": 0, "two": 1}
+    (folder / FILE).write_bytes(b"0 one\n\xff\xfe\nmany two\n3 \n4 three\n")
+    damaged = EntryJournal(folder)
+    assert damaged.entries == {"one": 0, "three": 4}
+    damaged.note("four", 5)
+    assert (folder / FILE).read_text() == "0 one\n4 three\n5 four\n"
+
+
 def test_a_line_cut_off_is_left_out_and_one_that_was_not_written_comes_later(tmp_path, monkeypatch) -> None:
     file = tmp_path / FILE
     file.write_text("0 one\n3 two\n12 thr")

@@ -131,6 +131,10 @@ def test_a_bonus_counts_by_its_weight_and_goes_with_its_episode() -> None:
     assert memory.episode_ids(without_bonus=True) == memory.episode_ids() == ["episode-1", "episode-2"]
     plain, shaped = (memory.sample(64, np.random.default_rng(0), weight) for weight in (0.0, 0.5))
     assert (shaped.rewards == plain.rewards).all() and (shaped.returns == plain.returns).all()
+    for number in (1, 2):
+        memory.set_bonus(f"episode-{number}", np.full(10, 2.0 * number), np.full(10, 3.0 * number))
+    shaped = memory.sample(64, np.random.default_rng(0), 0.5)
+    assert shaped.rewards == pytest.approx(plain.rewards + plain.proprioception[:, 0])
 
 
 def test_an_episode_without_a_bonus_that_is_forgotten_waits_for_none() -> None:
@@ -143,9 +147,11 @@ def test_an_episode_without_a_bonus_that_is_forgotten_waits_for_none() -> None:
 def test_what_is_held_is_told_and_copied() -> None:
     memory = ReplayMemory(20)
     memory.add(make_episode(0, 3))
-    memory.add(make_episode(1, 2))
+    for number in (1, 2):
+        memory.add(make_episode(number, 2))
     held, sentences = memory.contents()
-    assert held == [("episode-0", 4, 0), ("episode-1", 3, 1)] and sentences[:, 0].tolist() == [0.0, 1.0]
+    assert held == [("episode-0", 4, 0), ("episode-1", 3, 1), ("episode-2", 3, 0)]
+    assert sentences[:, 0].tolist() == [0.0, 1.0]
     assert memory.observations("episode-9") is None
     images, proprioception, offset = memory.observations("episode-1")
     assert proprioception.tolist() == [[1, 0], [1, 1], [1, 2]] and offset.tolist() == [2, 1, 0]

@@ -5,7 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 from robofume_common.errors import RobofumeError
-from robofume_robot.envelope import JointTarget, Limits, Reason, Refusal, Situation, hold, is_safe, plan, within_limits
+from robofume_robot.envelope import (
+    JointTarget,
+    Limits,
+    Reason,
+    Refusal,
+    Situation,
+    hold,
+    is_safe,
+    keep,
+    plan,
+    within_limits,
+)
 from robofume_robot.homing import JOINT_STEP, plan_home
 
 from robofume_robot import kinematics
@@ -44,11 +55,15 @@ def test_huge_steps_are_shortened_along_each_axis():
     assert target.clamped_step and target.opening == 1.0
     vector = kinematics.vector_from_pose(target.pose)
     np.testing.assert_allclose(vector, (0.30, -0.05, 0.13, 0, 0, 0.25), atol=2e-4)
+    back = plan([-3.0, 0, 0, 0, 0, 0, -50.0], _at((0.25, 0, 0.12, 0, 0, 0)), LIMITS)
+    assert back.clamped_step and back.opening == 0.0
 
 
 def test_the_box_ends_the_step():
     target = plan([0, 0, -0.05, 0, 0, 0, 1], _at((0.25, 0, 0.04, 0, 0, 0)), LIMITS)
     assert target.clamped_box and 0.02 <= _position(target)[2] < 0.021
+    target = plan([0, 0, 0.05, 0, 0, 0, 1], _at((0.25, 0, 0.16, 0, 0, 0)), LIMITS)
+    assert target.clamped_box and 0.179 < _position(target)[2] <= 0.18
 
 
 def test_velocity_shortens_the_whole_step():
@@ -115,6 +130,52 @@ def test_the_target_does_not_wind_up_against_an_obstacle():
         result = plan([0.05, 0, 0, 0, 0, 0, 1], situation, LIMITS)
         situation = Situation(blocked, result)
         assert _position(result)[0] <= 0.25 + LIMITS.max_lead + LIMITS.translation_step + 1e-3
+    assert _position(result)[0] == pytest.approx(0.25 + LIMITS.max_lead + LIMITS.translation_step, abs=1e-3)
+
+
+def test_nor_does_it_turn_ahead_of_an_arm_that_cannot_follow():
+    blocked = _at((0.25, 0, 0.12, 0, 0, 0)).measured
+    situation = Situation.at_rest(blocked)
+    for _ in range(20):
+        result = plan([0, 0, 0, 0, 0, 0.25, 1], situation, LIMITS)
+        situation = Situation(blocked, result)
+        yaw = kinematics.vector_from_pose(kinematics.forward_kinematics(result.joint_positions))[5]
+        assert yaw <= LIMITS.max_rotation_lead + LIMITS.rotation_step + 1e-3
+    assert yaw == pytest.approx(LIMITS.max_rotation_lead + LIMITS.rotation_step, abs=1e-3)
+    assert np.linalg.norm(_position(result) - (0.25, 0, 0.12)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("turned", "limits"),
+    [
+        ((0, 0, 0, 0, 0, 3.2), {}),  # beyond the limit of a joint that leaves the gripper where it is
+        ((0.4, 0, 0, 0, 0, 0), {"box_max": (0.40, 0.05, 0.18)}),
+        ((-0.4, 0, 0, 0, 0, 0), {"box_min": (0.17, -0.05, 0.02)}),
+        ((0, 0, 0, 0, 0, 0), {"box_min": (0.23, -0.15, 0.02)}),
+        ((0, 0, 0, 0, 0, 0), {"box_max": (0.21, 0.15, 0.18)}),
+        ((0, 0, 0, 0, 0, 0), {"box_max": (0.40, 0.15, 0.16)}),
+        ((0, 0, 0, 0, 0, 0), {"floor": 0.34}),  # the wrist
+        ((0, 0, 0, 0, 0, 0), {"floor": 0.40}),
+    ],
+)
+def test_what_is_not_safe(turned, limits):
+    assert is_safe(HOME, LIMITS)
+    assert not is_safe(HOME + turned, dataclasses.replace(LIMITS, **limits))
+
+
+def test_what_cannot_be_held_within_the_limits_is_refused_with_a_sentence():
+    asleep = hold(Situation.at_rest(np.append(kinematics.SLEEP_JOINT_POSITIONS, OPEN)), LIMITS)
+    assert isinstance(asleep, Refusal) and "home" in asleep.sentence
+    low = hold(_at((0.25, 0, 0.05, 0, 0, 0)), dataclasses.replace(LIMITS, floor=0.3))
+    assert isinstance(low, Refusal) and "cannot reach" in low.sentence
+
+
+def test_a_refused_command_keeps_the_last_target_where_that_is_safe_and_else_what_is_measured():
+    start = _at((0.25, 0, 0.12, 0, 0, 0))
+    assert keep(Situation(start.measured + 0.01, start.target), LIMITS) is start.target
+    sagging = _at((0.25, 0, 0.01, 0, 0, 0))
+    assert not is_safe(sagging.target.joint_positions, LIMITS)
+    assert is_safe(keep(sagging, LIMITS).joint_positions, LIMITS)
 
 
 def test_hold_keeps_the_measured_pose_and_the_grip():
@@ -122,7 +183,7 @@ def test_hold_keeps_the_measured_pose_and_the_grip():
     situation = Situation(np.append(HOME + 0.02, (0.03, 0.03)), gripping)
     target = hold(situation, LIMITS)
     np.testing.assert_allclose(target.joint_positions, HOME + 0.02)
-    assert target.opening == 0.0
+    assert target.opening == 0.0 and not target.clamped_box
 
 
 def test_hold_brings_a_sagging_arm_back_into_the_box():
@@ -263,9 +324,25 @@ def test_a_home_outside_the_box_is_refused():
         ((0.3, -0.1, 0), (0.2, 0.1, 0.1)),
         ((0.1, np.nan, 0), (0.2, 0.1, 0.1)),
         ((0.1, 0), (0.2, 0.1)),
+        ((0.1, 0), (0.2, 0.1, 0.1)),
+        ((0.1, -0.1, 0), (0.2, 0.1)),
         ((0.1, -0.1, 0.1), (0.2, 0.1, 0.101)),
     ],
 )
 def test_a_box_that_makes_no_sense_is_an_error(low, high):
     with pytest.raises(RobofumeError, match="box"):
         Limits(low, high)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *((n, (0.0, -1.0, np.nan, np.inf)) for n in ("translation_step", "control_period", "max_lead")),
+        *((n, (0.0, -1.0, np.nan, 1.01)) for n in ("velocity_scale", "home_velocity_scale")),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_an_error(name, values):
+    for value in values:
+        with pytest.raises(RobofumeError, match=name):
+            dataclasses.replace(LIMITS, **{name: value})
+    assert dataclasses.replace(LIMITS, **{name: 1.0})
