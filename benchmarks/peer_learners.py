@@ -7,6 +7,8 @@ defaults of `robofume_policy.config`, theirs the settings of d3rlpy's own script
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -167,11 +169,12 @@ class Theirs:
         return np.clip(np.asarray(choose(observation[None])[0], np.float32), -1.0, 1.0)
 
 
-LEARNERS: dict[str, tuple[type[Ours] | type[Theirs], str]] = {
+LEARNERS: dict[str, tuple[Callable[..., Ours | Theirs], str]] = {
     "ours cal_ql": (Ours, "cal_ql"),
     "ours cql": (Ours, "cql"),
     "ours iql": (Ours, "iql"),
     "ours bc": (Ours, "bc"),
+    "ours soft cal_ql": (partial(Ours, learnt_deviation=True), "cal_ql"),
     "d3rlpy CalQL": (Theirs, "CalQL"),
     "d3rlpy CQL": (Theirs, "CQL"),
     "d3rlpy IQL": (Theirs, "IQL"),
