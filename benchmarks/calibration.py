@@ -5,8 +5,8 @@ all that was learnt, and success dips until the values have risen. Cal-QL's valu
 that nothing dips. Here both learn on the maze of `peer_worlds.py` without this suite's imitation term, which would hold
 the policy whatever its values are, with one-step targets and the paper's weight of the CQL term, and long enough
 offline that the values have come down from where they begin; with a learnt deviation of the policy, as in the paper,
-and with this suite's fixed one. For each seed success is counted every few hundred
-steps, beside the values of the policy's actions, the return of the data, and the share of values below it:
+and with this suite's fixed one. For each seed success is counted every few hundred steps, beside the values of the
+policy's actions, the return of the data, and the share of values below it:
 
     PYTHONPATH=peers:$PYTHONPATH python benchmarks/calibration.py [--seeds 0 1 2] [--scale 1]
 

@@ -170,10 +170,9 @@ class Arm:
 
     def release(self) -> str:
         """A person says that the arm may move again; one sentence about what came of it."""
-        if self.state is not ArmState.STOPPED:
-            self._emergency = False
-            return f"Nothing is stopped: {self.message}."
         self._emergency = False
+        if self.state is not ArmState.STOPPED:
+            return f"Nothing is stopped: {self.message}."
         self._backing_off.forgive()
         if self._situation is None or self.limits is None:
             self._become(ArmState.REFUSING, "released, and no joint state has arrived yet")
