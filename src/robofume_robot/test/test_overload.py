@@ -141,14 +141,19 @@ def test_an_overload_that_stays_is_for_a_person(bench):
     assert bench.send(mode=ArmMode.HOME, actor=Actor.PERSON) is not None
 
 
+def push_and_let_go(bench):
+    """An overload on the way down, and three seconds to recover from it; the motions of those."""
+    bench.descend(2)
+    bench.efforts = HARD
+    bench.run(0.5)
+    bench.efforts = EASY
+    return bench.run(3.0)
+
+
 def test_one_overload_after_another_is_for_a_person(bench):
     bench.observe(1000 * SECOND)
     for number in range(3):
-        bench.descend(2)
-        bench.efforts = HARD
-        bench.run(0.5)
-        bench.efforts = EASY
-        assert len(bench.run(3.0)) == 1, "it backs off each time"
+        assert len(push_and_let_go(bench)) == 1, "it backs off each time"
         assert bench.arm.state is ArmState.HOLDING, number
     bench.efforts = HARD
     bench.run(0.5)
@@ -157,22 +162,14 @@ def test_one_overload_after_another_is_for_a_person(bench):
 
 def test_overloads_of_long_ago_do_not_count(bench):
     for _ in range(6):
-        bench.descend(2)
-        bench.efforts = HARD
-        bench.run(0.5)
-        bench.efforts = EASY
-        bench.run(3.0)
+        push_and_let_go(bench)
         assert bench.arm.state is ArmState.HOLDING
         bench.observe(61 * SECOND)
 
 
 def test_a_release_forgives_what_was_before(bench):
     for _ in range(4):
-        bench.descend(2)
-        bench.efforts = HARD
-        bench.run(0.5)
-        bench.efforts = EASY
-        bench.run(3.0)
+        push_and_let_go(bench)
     assert bench.arm.state is ArmState.STOPPED
     bench.efforts = HARD
     bench.run(1.0)
