@@ -52,21 +52,25 @@ def test_evaluation_refuses_a_second_goal_and_can_be_cancelled(graph):
     graph.start_robot(fail_every=2)
     graph.start_policy()
     graph.start_switcher()
-    refused = []
+    second = ActionClient(graph.node, Practice, "practice")
+    accepted = []
 
     def second_goal():
-        if refused or not graph.feedback:
+        if accepted or not graph.feedback or not second.server_is_ready():
             return
-        client = ActionClient(graph.node, Practice, "practice")
-        graph.wait_for_server(client)
-        accepting = client.send_goal_async(Practice.Goal(episodes=1))
+        accepting = second.send_goal_async(Practice.Goal(episodes=1))
         graph.wait(accepting.done)
-        refused.append(not accepting.result().accepted)
-        client.destroy()
+        accepted.append(accepting.result().accepted)
 
-    result = graph.run_goal(Evaluate, "evaluate", Evaluate.Goal(trials_per_direction=6, seed=1), second_goal)
+    # Far more trials than are needed, so that the evaluation is still on however late the second goal comes.
+    result = graph.run_goal(
+        Evaluate, "evaluate", Evaluate.Goal(trials_per_direction=10**4, seed=1), second_goal, lambda: bool(accepted)
+    )
+    second.destroy()
+    assert accepted == [False] and result.error_code == Evaluate.Result.ERROR_CANCELED
+
+    result = graph.run_goal(Evaluate, "evaluate", Evaluate.Goal(trials_per_direction=6, seed=1))
     assert result.error_code == 0, result.message
-    assert refused == [True]
     assert len(result.forward_success) == len(result.backward_success) == 6
     assert sum(result.forward_success) + sum(result.backward_success) == 6
     assert all(step.phase == Phase.EVALUATION for steps in graph.steps.values() for step in steps)
