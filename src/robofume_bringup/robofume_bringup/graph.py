@@ -349,6 +349,9 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "further_backward": task.further_backward,
             "further_after": task.further_after,
             "nudge": task.nudge_actions if practises else (),  # demonstrations fail on purpose, or are a person's
+            "relocate_forward": task.relocate_forward if practises else (),
+            "relocate_backward": task.relocate_backward if practises else (),
+            "relocate_step": task.translation_limit,
             "ask_person": settings.robot == "widowx",
             "min_episode_steps": 3,
             "session": mode,

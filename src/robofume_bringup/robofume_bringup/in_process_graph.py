@@ -34,7 +34,7 @@ from robofume_reset.events import (
     PublishTask,
     ResetScene,
 )
-from robofume_reset.grip import lets_go
+from robofume_reset.grip import hand_position, lets_go
 from robofume_reset.loop_config import ERROR_CANCELED
 from robofume_reset.state import load_state, save_state
 from robofume_reset.stillness import StillnessWatch
@@ -156,6 +156,7 @@ class InProcessGraph:
             switcher, switcher, switcher, replace(task, step_limit=switcher.step_limit), switcher.session,
             self.state.episodes_started,
             tuple(self.state.open_episodes), time.monotonic(), switcher.nudge,
+            switcher,
         )  # fmt: skip
         self._scripts = (
             {pair.name: Demonstrator(self.world.task.pair(pair.name), configs["demonstrator"]) for pair in task.pairs}
@@ -291,7 +292,8 @@ class InProcessGraph:
         self.on_step(step)
         self._handle(
             self.loop.on_step(
-                step.episode_id, step.index, has_action, step.actor, step.stamp, now, let_go, changed
+                step.episode_id, step.index, has_action, step.actor, step.stamp, now, let_go, changed,
+                hand_position(step.proprioception.tolist()),
             )
         )
         self._handle(self.loop.on_verdict(step.episode_id, step.index, judged.verdict, now, score=judged.score))

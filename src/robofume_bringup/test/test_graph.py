@@ -177,6 +177,21 @@ def test_a_person_calls_the_successes_only_where_nothing_else_judges():
     assert not uncalled("collect", "mujoco") and not uncalled("evaluate", "mujoco")
 
 
+def test_what_was_put_down_is_put_elsewhere_in_practice_alone_where_the_task_has_zones():
+    def zones(task, mode):
+        nodes = build_graph(GraphSettings(task, mode, run_directory=Path("/run")))
+        given = {node.name: node for node in nodes}["switcher"].parameters
+        return given["relocate_forward"], given["relocate_backward"], given["relocate_step"]
+
+    description = task_description("mujoco", "pot_pick_and_place")
+    forward, backward, step = zones("pot_pick_and_place", "practice")
+    assert (forward, backward) == (description.relocate_forward, description.relocate_backward)
+    assert len(forward) == len(backward) == 4 and forward[1] > 0.0 > backward[3], "on either side of the divider"
+    assert step == description.translation_limit
+    assert zones("pot_pick_and_place", "collect")[:2] == zones("pot_pick_and_place", "evaluate")[:2] == ((), ())
+    assert zones("pot_plates", "practice")[:2] == ((), ())
+
+
 def test_the_scene_is_nudged_in_practice_alone_where_the_task_has_a_nudge():
     def nudge(task, mode):
         nodes = build_graph(GraphSettings(task, mode, run_directory=Path("/run")))

@@ -159,6 +159,9 @@ def test_what_help_was_needed_and_how_long_a_person_was_waited_for(tmp_path):
     page = directory.report.read_text()
     assert "4 episodes in which nothing changed, 3 changes of direction without a success, 2 nudges" in page
     assert "a person asked 1 times" in page and "3.5 minutes of a person" in page
+    assert "put elsewhere" not in page
+    write_page(replace(results, totals=replace(totals, relocations=7)), directory, {})
+    assert "7 times the arm put elsewhere what a success had put down" in directory.report.read_text()
     write_page(results, directory, {})  # practised before these were counted
     assert "1.0 minutes of a person" in directory.report.read_text()
 

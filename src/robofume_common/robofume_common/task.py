@@ -58,6 +58,14 @@ def further_pairs(
     return tuple(map(TaskPair, names, forward, backward, after))
 
 
+def check_zone(name: str, zone: tuple[float, ...]) -> None:
+    """Raises RobofumeError where `zone` is neither empty nor least x, least y, greatest x, greatest y [m]."""
+    if len(zone) == 0:
+        return
+    if len(zone) != 4 or not all(map(math.isfinite, zone)) or not (zone[0] < zone[2] and zone[1] < zone[3]):
+        raise RobofumeError(f"{name} is least x, least y, greatest x and greatest y; got {list(zone)}.")
+
+
 @dataclass(frozen=True)
 class TaskDescription:
     """A pair of instructions that undo each other, and the limits under which the arm may follow them."""
@@ -99,6 +107,13 @@ class TaskDescription:
         "Steps from home that push the objects about where practice does not get on: dx, dy, dz [m] and the gripper's "
         "opening, 0 to 1; empty: none",
     )
+    relocate_forward: tuple[float, ...] = setting(
+        (),
+        "Where practice may put down elsewhere what a success forward has put down, by a script, so that it begins "
+        "from more places: least x, least y, greatest x, greatest y of the gripper; empty: it stays",
+        unit="m",
+    )
+    relocate_backward: tuple[float, ...] = setting((), "The same after a success backward", unit="m")
     released_at_success: bool = setting(True, "Whether a success needs an open gripper, as in all putting and placing")
 
     def __post_init__(self) -> None:
@@ -113,6 +128,7 @@ class TaskDescription:
         if len(self.crop) not in (0, 4):
             raise RobofumeError(f"Task {self.name}: crop needs x, y, width and height in pixels.")
         self._check_nudge()
+        self._check_zones()
         self.action_space  # noqa: B018  raises where mask or limits are wrong
 
     def _check_nudge(self) -> None:
@@ -127,6 +143,15 @@ class TaskDescription:
                     f"Task {self.name}: a step of a nudge goes at most {self.translation_limit} m (translation_limit) "
                     f"along each axis, with an opening of 0 to 1; got {step}."
                 )
+
+    def _check_zones(self) -> None:
+        for name in ("relocate_forward", "relocate_backward"):
+            zone = getattr(self, name)
+            check_zone(f"Task {self.name}: {name}", zone)
+            low, high = self.workspace_minimum[:2], self.workspace_maximum[:2]
+            inside = all(map(float.__le__, low, zone[:2])) and all(map(float.__ge__, high, zone[2:]))
+            if zone and not (low and inside):
+                raise RobofumeError(f"Task {self.name}: {name} must lie within the workspace box.")
 
     @property
     def nudge_actions(self) -> tuple[float, ...]:

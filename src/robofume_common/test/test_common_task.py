@@ -118,3 +118,20 @@ def test_a_nudge_is_a_list_of_small_steps(tmp_path):
         path.write_text(f"{GOOD}\nnudge: {nudge}\n")
         with pytest.raises(RobofumeError, match=sentence):
             TaskDescription.load(path)
+
+
+def test_the_zones_of_a_relocation_lie_within_the_workspace():
+    box = {"workspace_minimum": (0.1, -0.2, 0.0), "workspace_maximum": (0.4, 0.2, 0.3)}
+    assert scene(**box, relocate_forward=(0.1, -0.2, 0.4, 0.2)).relocate_backward == ()
+    for zone, sentence in (
+        ((0.2, 0.0, 0.3), "relocate_backward is least x, least y"),
+        ((0.3, 0.0, 0.2, 0.1), "relocate_backward is least x, least y"),
+        ((0.09, 0.0, 0.2, 0.1), "relocate_backward must lie within"),
+        ((0.2, -0.21, 0.3, 0.1), "relocate_backward must lie within"),
+        ((0.2, 0.0, 0.41, 0.1), "relocate_backward must lie within"),
+        ((0.2, 0.0, 0.3, 0.21), "relocate_backward must lie within"),
+    ):
+        with pytest.raises(RobofumeError, match=sentence):
+            scene(**box, relocate_backward=zone)
+    with pytest.raises(RobofumeError, match="must lie within the workspace box"):
+        scene(relocate_forward=(0.2, 0.0, 0.3, 0.1))

@@ -37,11 +37,13 @@ from robofume_reset.loop_config import (
     LoopConfig,
 )
 from robofume_reset.pacing import LearnerPace, PacingConfig
+from robofume_reset.relocation import RELOCATE, Place, RelocationConfig, relocation
 from robofume_reset.success_rule import SuccessRule
 from robofume_reset.switching import EpisodePlan, EpisodeResult, Plan
 
 NUDGE = "push the objects about"
 """Instruction of an episode that carries out the nudge's script."""
+NOWHERE = RelocationConfig()
 
 
 class EpisodeLoop:
@@ -54,6 +56,7 @@ class EpisodeLoop:
         episodes_started: how many ids were used up before (from the state file).
         abandoned: episodes left open by the last process; closed as aborted if their last step still comes.
         nudge: actions of the task's nudge, seven values each; empty: a nudge only brings the arm home.
+        relocating: settings of the relocation after a success; without zones there is none.
     """
 
     def __init__(
@@ -67,9 +70,11 @@ class EpisodeLoop:
         abandoned: tuple[Episode, ...] = (),
         now: float = 0.0,
         nudge: tuple[float, ...] = (),
+        relocating: RelocationConfig = NOWHERE,
     ) -> None:
         self.config, self.pacing, self.rule, self.task, self.session = config, pacing, rule, task, session
-        self.nudge = nudge
+        self.nudge, self.relocating = nudge, relocating
+        self._relocation: tuple[float, ...] = ()
         self.episodes_started = episodes_started
         self.pace = LearnerPace(pacing, now)
         self._abandoned = {episode.episode_id: episode for episode in abandoned}
@@ -140,11 +145,12 @@ class EpisodeLoop:
         now: float,
         let_go: bool = True,
         changed: bool = True,
+        position: Place | None = None,
     ) -> list[Event]:
         """Take a step of any episode; the newest one may come again.
 
         `let_go`: whether the gripper surely holds nothing after its action; `changed`: whether anything is, or was,
-        another than at step 0.
+        another than at step 0; `position`: of the hand [m], None where nobody can tell.
         """
         episode = self._find(episode_id)
         if episode is None:
@@ -166,6 +172,9 @@ class EpisodeLoop:
         episode.stamp, episode.step_time, episode.waiting_since = stamp, now, now
         self._follow_stamp(stamp)
         episode.changed = episode.changed or changed
+        episode.position = position
+        if index in episode.gripping:
+            episode.held_at = position
         if has_action:
             episode.steps += 1
             if not let_go:
@@ -287,6 +296,7 @@ class EpisodeLoop:
             problem = self.pace.problem(now)
             return self._fail(ERROR_NO_LEARNER, problem, now) if problem else []
         plan = self._plan.next()
+        script, self._relocation = self._relocation, ()
         if plan.reset:
             self._tickets += 1
             self._resetting = (plan, now + self.config.reset_deadline, self._tickets)
@@ -296,6 +306,9 @@ class EpisodeLoop:
             return self._ask(plan, f"{plan.reason[:1].upper()}{plan.reason[1:]}.", now)
         if plan.nudge:
             return self._nudge(plan, now)
+        if script:
+            self._home_next = True
+            return [self._follow(script, RELOCATE, now, relocates=True)]
         return self._start_episode(plan, now, self._stamp)
 
     def _without_reset(self, plan: EpisodePlan, problem: str, now: float) -> list[Event]:
@@ -319,9 +332,13 @@ class EpisodeLoop:
             assert self._plan is not None
             self._plan.on_nudge()
             return [note, *self._continue(now)]
-        episode = Episode(self._next_id(), Phase.INTERVENTION, Direction.NONE, NUDGE, False, now)
-        episode.step_limit = len(self.nudge) // PHYSICAL_DIMENSION
-        return [note, self._open(episode, episode.step_limit, not self._is_home, self._stamp, self.nudge)]
+        return [note, self._follow(self.nudge, NUDGE, now)]
+
+    def _follow(self, script: tuple[float, ...], instruction: str, now: float, relocates: bool = False) -> PublishTask:
+        """An episode of these actions, from home."""
+        episode = Episode(self._next_id(), Phase.INTERVENTION, Direction.NONE, instruction, False, now)
+        episode.step_limit, episode.relocates = len(script) // PHYSICAL_DIMENSION, relocates
+        return self._open(episode, episode.step_limit, not self._is_home, self._stamp, script)
 
     def _start_episode(self, plan: EpisodePlan, now: float, stamp: int, assisted: bool = False) -> list[Event]:
         instruction = self.task.pair(plan.task).instruction(plan.direction)
@@ -440,7 +457,10 @@ class EpisodeLoop:
         self._denied = (episode.direction, episode.task) if denied else None
         if outcome == Outcome.INTERVENTION:
             self._aborts = 0
-            self._plan.on_nudge()
+            if episode.relocates:
+                self._plan.on_relocation()
+            else:
+                self._plan.on_nudge()
         elif outcome != Outcome.ABORTED:
             self._aborts = 0
             self._count_unknown(outcome)
@@ -457,6 +477,8 @@ class EpisodeLoop:
                     score=episode.scores.get(episode.steps if success_index < 0 else success_index, math.nan),
                 )
             )
+        if outcome == Outcome.SUCCESS:
+            self._relocation = self._due_relocation(episode)
         if episode.last_seen:
             return []
         if self._ending is None and not self._plan.done():
@@ -464,6 +486,16 @@ class EpisodeLoop:
             if not (plan.reset or plan.ask or plan.nudge):
                 return self._start_episode(plan, now, self._stamp)
         return self._idle()
+
+    def _due_relocation(self, episode: Episode) -> tuple[float, ...]:
+        """Actions that put elsewhere what this success has put down; empty: none. They begin at home, where the
+        last step shows the hand."""
+        practised = episode.phase in (Phase.FORWARD, Phase.BACKWARD) and episode.task in ("", self.task.name)
+        if not (practised and self._is_home and episode.last_seen and episode.position and episode.held_at):
+            return ()
+        return relocation(
+            self.relocating, episode.direction, episode.position, episode.held_at, self.episodes_started
+        )
 
     def _count_unknown(self, outcome: Outcome) -> None:
         """Too many episodes in a row of which nobody knows how they ended end the goal, once the last is closed."""

@@ -129,6 +129,12 @@ class Episode:
     """Steps that a person has judged."""
     gripping: set[int] = field(default_factory=set)
     """Steps that an action with the gripper closed led to."""
+    position: tuple[float, float, float] | None = None
+    """Of the hand [m] at the newest step; None: unknown."""
+    held_at: tuple[float, float, float] | None = None
+    """Of the hand at the newest step that an action with the gripper closed led to."""
+    relocates: bool = False
+    """The script of an episode of the phase INTERVENTION is that of a relocation, and not a nudge."""
     changed: bool = False
     """Whether the picture or the arm is, or was, another than at step 0."""
     going_home: bool = False

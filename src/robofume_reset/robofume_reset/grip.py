@@ -1,10 +1,18 @@
-"""Whether the gripper surely holds nothing, by what it was asked for and where it was."""
+"""Where the hand is, and whether it surely holds nothing, by what it was asked for and where it was."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from robofume_common.action import GRIPPER, PHYSICAL_DIMENSION
+
+
+def hand_position(proprioception: Sequence[float]) -> tuple[float, float, float] | None:
+    """x, y, z [m] of the hand; None where `proprioception` is of another kind, or not finite."""
+    if len(proprioception) != PHYSICAL_DIMENSION or not all(map(math.isfinite, proprioception[:3])):
+        return None
+    return float(proprioception[0]), float(proprioception[1]), float(proprioception[2])
 
 
 def lets_go(action: Sequence[float], proprioception: Sequence[float], wide_open: float) -> bool:

@@ -62,6 +62,9 @@ class Plan(Protocol):
     def on_nudge(self) -> None:
         """The scene was nudged."""
 
+    def on_relocation(self) -> None:
+        """What a success had put down was put elsewhere."""
+
     def on_asked(self) -> None:
         """A person was asked for help."""
 
@@ -321,6 +324,11 @@ class PracticePlan:
         self.tally.nudges += 1
         self.alternation.on_nudge()
 
+    def on_relocation(self) -> None:
+        """Count a relocation."""
+        for tally in (self.tally, self.alternation.total):
+            tally.relocations += 1
+
     def on_asked(self) -> None:
         """Count a request to a person."""
         for tally in (self.tally, self.alternation.total):
@@ -388,6 +396,9 @@ class EvaluationPlan:
         """Every trial has one."""
 
     def on_nudge(self) -> None:
+        """No trial has one."""
+
+    def on_relocation(self) -> None:
         """No trial has one."""
 
     def on_asked(self) -> None:

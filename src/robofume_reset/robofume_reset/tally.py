@@ -44,6 +44,7 @@ class Tally:
     still_episodes: int = 0
     forced_switches: int = 0
     nudges: int = 0
+    relocations: int = 0
     person_requests: int = 0
     person_seconds: float = 0.0
 

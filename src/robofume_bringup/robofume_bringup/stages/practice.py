@@ -73,6 +73,7 @@ def _practise(context: StageContext, done: int) -> None:
             "still_episodes": result.still_episodes,
             "forced_switches": result.forced_switches,
             "nudges": result.nudges,
+            "relocations": result.relocations,
             "person_requests": result.person_requests,
             "person_seconds": round(result.person_seconds, 1),
         }

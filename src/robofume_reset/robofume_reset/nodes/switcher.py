@@ -44,7 +44,7 @@ from robofume_reset.events import (
     ResetScene,
     StopAsking,
 )
-from robofume_reset.grip import lets_go
+from robofume_reset.grip import hand_position, lets_go
 from robofume_reset.loop_config import ERROR_CANCELED, ERROR_NONE, LoopConfig
 from robofume_reset.nodes.probe import Probe
 from robofume_reset.nodes.switcher_messages import (
@@ -55,6 +55,7 @@ from robofume_reset.nodes.switcher_messages import (
     task_message,
 )
 from robofume_reset.pacing import LearnerState, PacingConfig
+from robofume_reset.relocation import RelocationConfig
 from robofume_reset.state import load_state, save_state
 from robofume_reset.stillness import StillnessConfig, StillnessWatch
 from robofume_reset.success_rule import SuccessRule
@@ -73,7 +74,9 @@ GOODBYE = 2.0
 
 
 @dataclass(frozen=True)
-class SwitcherConfig(LoopConfig, PacingConfig, SuccessRule, SwitchingConfig, StillnessConfig, CallingConfig):
+class SwitcherConfig(
+    LoopConfig, PacingConfig, SuccessRule, SwitchingConfig, StillnessConfig, CallingConfig, RelocationConfig
+):
     """Settings of the switcher node: those of its parts, and the task."""
 
     task: str = setting("", "name of the task")
@@ -96,6 +99,7 @@ class SwitcherConfig(LoopConfig, PacingConfig, SuccessRule, SwitchingConfig, Sti
     def __post_init__(self) -> None:
         SuccessRule.__post_init__(self)
         CallingConfig.__post_init__(self)
+        RelocationConfig.__post_init__(self)
         if len(self.nudge) % PHYSICAL_DIMENSION:
             raise RobofumeError(f"nudge has {PHYSICAL_DIMENSION} values per action; got {len(self.nudge)} values.")
 
@@ -130,6 +134,7 @@ class SwitcherNode(GraphNode):
             tuple(self._state.open_episodes),
             time.monotonic(),
             config.nudge,
+            config,
         )
         self._plan: PracticePlan | EvaluationPlan | None = None
         self._goal: ServerGoalHandle | None = None
@@ -243,8 +248,11 @@ class SwitcherNode(GraphNode):
             raise MalformedMessage(f"Its action has {len(message.action)} values, not {PHYSICAL_DIMENSION}.")
         now, changed = time.monotonic(), self._has_changed(message)
         let_go = not has_action or lets_go(message.action, message.proprioception, self._config.open_gripper)
+        position = hand_position(message.proprioception)
         self._handle(
-            self._loop.on_step(message.episode_id, message.index, has_action, actor, stamp, now, let_go, changed)
+            self._loop.on_step(
+                message.episode_id, message.index, has_action, actor, stamp, now, let_go, changed, position
+            )
         )
 
     def _has_changed(self, message: Step) -> bool:

@@ -43,6 +43,12 @@ CORNERS = [((x, side * 0.15), (end, side * 0.12)) for side in (1, -1) for x, end
 SIDES = [((0.285, side * 0.15), (0.285, side * 0.12)) for side in (-1, 1)]
 
 
+def inset(zone: Zone) -> tuple[float, float, float, float]:
+    """Least x, least y, greatest x, greatest y [m] of the places inside a zone where an episode may start."""
+    (left, near), (right, far) = zone
+    return left + START_MARGIN, near + START_MARGIN, right - START_MARGIN, far - START_MARGIN
+
+
 class PotPickAndPlace(CarryingTask):
     """Forward: into the tray (left half, y > 0). Backward: out of it onto the table (right half)."""
 
@@ -57,6 +63,8 @@ class PotPickAndPlace(CarryingTask):
         workspace_maximum=(0.40, 0.15, 0.18),
         home_joint_positions=HOME_JOINT_POSITIONS,
         nudge=strokes([*CORNERS, *SIDES], low=0.02, high=0.10),
+        relocate_forward=inset((TRAY_MIN, TRAY_MAX)),
+        relocate_backward=inset((TABLE_MIN, TABLE_MAX)),
     )
     object_names = (POT,)
     zones: tuple[Zone, Zone] = ((TABLE_MIN, TABLE_MAX), (TRAY_MIN, TRAY_MAX))

@@ -30,6 +30,8 @@ class PotPlates(PotPickAndPlace):
         further_forward=("move the pot from the middle plate to the left plate",),
         further_backward=("move the pot from the left plate back to the middle plate",),
         further_after=("pot_plates",),
+        relocate_forward=(),
+        relocate_backward=(),
         nudge=strokes(CORNERS, low=0.02, high=0.10),  # those from the sides may push it onto the next plate
     )
     in_gazebo = False
