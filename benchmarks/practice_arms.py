@@ -18,7 +18,7 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `ensemble`: five critics, of which two drawn at random are the target (REDQ), in the place of two;
 - `free`: practised without the CQL term and without imitation, which hold a policy near what was recorded;
 - `soft`: with a policy whose deviation is learnt by its entropy (soft actor-critic), and which explores with it;
-- `relocate`, `stay`: with half of the successes, or none, followed by a script that puts the object elsewhere;
+- `stay`: what was put down stays where it is: no success is followed by a relocation;
 - `little_noise`: with a third of the noise in practice;
 - `offline`: no practice, as many more offline updates;
 - `bc`: behaviour cloning alone, on the same demonstrations, without practice.
@@ -65,7 +65,6 @@ ARMS: dict[str, tuple[str, ...]] = {
     "ensemble": ("network.critics=5", "agent.critic_subset=2"),
     "free": ("agent.conservative_weight_online=0.0", "agent.imitation_weight_online=0.0"),
     "soft": ("network.learnt_deviation=true",),
-    "relocate": ("switcher.relocate_share=0.5",),
     "stay": ("switcher.relocate_share=0.0",),
     "little_noise": ("policy.exploration_std=0.02",),
     "offline": (),

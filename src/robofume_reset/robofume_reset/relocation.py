@@ -31,7 +31,7 @@ class RelocationConfig:
     """Settings of the relocation."""
 
     relocate_share: float = setting(
-        0.0, "share of the successes of practice after which the object is put down elsewhere", minimum=0.0, maximum=1.0
+        0.5, "share of the successes of practice after which the object is put down elsewhere", minimum=0.0, maximum=1.0
     )
     relocate_forward: tuple[float, ...] = setting(
         (), "least x, least y, greatest x, greatest y [m] of the hand there after a success forward; empty: nowhere"

@@ -138,7 +138,7 @@ def test_a_confirmed_success_is_followed_by_a_relocation_that_nobody_judges():
         ("a place that is unknown", {}, {"held_at": None}),
         ("a place elsewhere", {}, {"held_at": (0.25, -0.06, 0.03)}),
         ("no zone", {"config": RelocationConfig(relocate_share=1.0)}, {}),
-        ("a share of none", {"config": RelocationConfig(relocate_forward=ZONE)}, {}),
+        ("a share of none", {"config": RelocationConfig(relocate_share=0.0, relocate_forward=ZONE)}, {}),
         ("a reset that is due", {"switching": {"reset_every": 1}}, {}),
     ],
 )
