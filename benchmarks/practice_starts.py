@@ -81,7 +81,8 @@ def main() -> None:
         policy, encoder = newest_policy(run.policy("practised"))
         environment = RobofumeEnv(config["task"], image_size=config["image_size"])
         sentences = {way: encoder(environment.world.task.description.instruction(way)) for way in DIRECTIONS}
-        for kind, collect, count in (("practice", without_resets, 2 * given.trials), ("reset", from_anywhere, given.trials)):
+        parts = (("practice", without_resets, 2 * given.trials), ("reset", from_anywhere, given.trials))
+        for kind, collect, count in parts:
             if table.has(run=run.name, kind=kind, direction="backward", third="far"):
                 continue
             starts = collect(environment, policy, sentences, count)

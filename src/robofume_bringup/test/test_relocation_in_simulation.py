@@ -43,7 +43,8 @@ def test_what_was_put_down_stands_elsewhere_and_is_still_a_success(direction):
         actions = np.reshape(relocation(config, direction, here, held_at, number), (-1, 7)) if held_at else []
         if not len(actions):
             continue
-        assert all([arm.step(action.astype(np.float32)) for action in actions]), "the envelope refuses nothing"
+        accepted = [arm.step(action.astype(np.float32)) for action in actions]
+        assert all(accepted), "the envelope refuses nothing"
         arm.home()
         target = np.add(here, actions[:, :3].sum(axis=0))[:2]
         missed.append(float(np.linalg.norm(world.scene_state().objects["pot"].position[:2] - target)))
