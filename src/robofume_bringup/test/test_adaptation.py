@@ -62,6 +62,7 @@ def test_a_chain_of_adaptations_keeps_its_lineage(capsys, runs, tmp_path):
     assert code == 0, err
     second = read_lineage(runs / "shiny" / "adapted")
     assert second[:2] == first and second[2].base == (str(demos), str(dark)) and second[2].target == (str(shiny),)
+    assert set(second[2].scores["action_error"]) == {"base", "earlier_0", "target"}, "dark is rehearsed for itself"
 
     for weights in ("adapted", "source"):
         settings = GraphSettings("pot_lid", "evaluate", run_directory=runs / "dark", weights=weights)

@@ -3,12 +3,16 @@
 A policy that meets other light, objects or tools is not trained anew: all its weights are taken over, nothing is
 frozen, and it learns on with a small step size from batches that are half its own data and half the new condition's.
 
+A policy that was adapted before also rehearses the conditions that it was adapted to, each as much as its first data:
+drawn in proportion to what there is of them, a few hundred demonstrations beside thousands of steps of practice, they
+were forgotten (measured, docs/results.md).
+
 A policy that has practised goes on with the weights of its loss in practice. Those of pre-training mostly imitate: they
 would pull it back to the demonstrations that it has left behind (measured, docs/results.md).
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ from robofume_policy.config import AdaptationConfig, AgentConfig, NetworkConfig,
 from robofume_policy.dataset import Episode, EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.pretraining import Progress, fill_memory, train_offline, use_threads, with_defaults
-from robofume_policy.replay import ReplayMemory, sample_mixed
+from robofume_policy.replay import ReplayMemory, sample_shares
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
@@ -49,14 +53,16 @@ def adapt(
     progress: Progress | None = None,
     data: Mapping[str, Any] | None = None,
     caches: Mapping[str, ReplayCache] | None = None,
+    earlier: Sequence[Iterable[Episode]] = (),
 ) -> tuple[TrainedAgent, dict[str, Any]]:
     """Adapt the newest policy in the folder `source` to the episodes of `target`, with checkpoints in `directory`.
 
-    `base`: episodes that the source was trained on. `agent` replaces single settings of its learning rule, in the
-    phase that it was in last; the step size is `config.learning_rate`. `caches`: those of "base" and "target", see
-    `pretraining.fill_memory`. `network` is what the new condition expects of the policy's shape.
-    Returns the agent, and how far it agrees with the recorded actions: `base` and `target`, each (before, after), the
-    mean squared error per normalised action over successful episodes.
+    `base`: episodes that the source was trained on; `earlier`: those of each condition that it was adapted to since.
+    Of a batch each of them has `config.base_fraction` to the target's 1 - `config.base_fraction`. `agent` replaces single settings of its learning rule, in the
+    phase that it was in last; the step size is `config.learning_rate`. `caches`: those of "base", "target" and
+    "earlier_0" onwards, see `pretraining.fill_memory`. `network` is what the new condition expects of the policy's shape.
+    Returns the agent, and how far it agrees with the recorded actions: `base`, `target` and `earlier_0` onwards, each
+    (before, after), the mean squared error per normalised action over successful episodes.
 
     Killed and called again with the same arguments, it continues from its newest checkpoint, bit for bit on a CPU.
     Raises RobofumeError if there is no source, if its architecture, actions or language are not the ones asked for, if
@@ -86,12 +92,18 @@ def adapt(
         stored.agent.network_config, action_space, InstructionEncoder(stored.language), settings.discount,
         settings.n_step,
     )  # fmt: skip
+    parts = [
+        ("base", base, "policy that is adapted"),
+        *((f"earlier_{n}", part, "condition that it was adapted to before") for n, part in enumerate(earlier)),
+        ("target", target, "new condition"),
+    ]
     memories = {
         name: fill_memory(
             episodes, converter, replay.offline_capacity, name=f"data of the {said}", cache=(caches or {}).get(name)
         )
-        for name, episodes, said in (("base", base, "policy that is adapted"), ("target", target, "new condition"))
+        for name, episodes, said in parts
     }
+    drawn = shares(len(earlier), config.base_fraction)
     before = {name: action_error(stored.agent, memory) for name, memory in memories.items()}
 
     told: dict[str, Any] = {"agent": to_dict(settings), "base_fraction": config.base_fraction, "seed": config.seed}
@@ -119,13 +131,17 @@ def adapt(
     learner = trained.agent
     train_offline(
         trained,
-        lambda: sample_mixed(
-            memories["base"], memories["target"], config.base_fraction, settings.batch_size, learner.random
-        ),
+        lambda: sample_shares(list(memories.values()), drawn, settings.batch_size, learner.random),
         store, config, {"adaptation": told}, metrics_directory, "adaptation", progress,
     )  # fmt: skip
     after = {name: action_error(learner, memory) for name, memory in memories.items()}
     return trained, {name: (before[name], after[name]) for name in memories}
+
+
+def shares(earlier: int, base_fraction: float) -> list[float]:
+    """Of a batch: of the policy's first data, of each of the `earlier` conditions, and of the target."""
+    weights = [base_fraction] * (1 + earlier) + [1.0 - base_fraction]
+    return [weight / sum(weights) for weight in weights]
 
 
 def action_error(agent: Agent, memory: ReplayMemory) -> float:

@@ -56,6 +56,15 @@ def write_lineage(folder: Path | str, generations: Sequence[Generation]) -> Path
     return path
 
 
-def all_data(generations: Sequence[Generation]) -> list[str]:
-    """The bags that the policy at the end of a chain has learnt from, each once."""
-    return list(dict.fromkeys(bag for entry in generations for bag in (*entry.base, *entry.target)))
+def data_by_condition(generations: Sequence[Generation]) -> list[list[str]]:
+    """The bags that the policy at the end of a chain has learnt from, each once: first those of the policy that was
+    trained, and of what else was named as base, then those of each condition that it was adapted to."""
+    conditions = [dict.fromkeys(entry.target) for entry in generations[1:]]
+    known = {bag for condition in conditions for bag in condition}
+    first = [bag for entry in generations for bag in entry.base if bag not in known]
+    first += [bag for entry in generations[:1] for bag in entry.target]
+    parts, seen = [], set[str]()
+    for part in (first, *conditions):
+        parts.append([bag for bag in dict.fromkeys(part) if bag not in seen])
+        seen.update(part)
+    return [part for part in parts if part]

@@ -93,10 +93,10 @@ class Batch:
     imitation: Array  # (B,) float32
 
     @staticmethod
-    def concatenate(first: "Batch", second: "Batch") -> "Batch":
-        """Put two batches after one another."""
+    def concatenate(*batches: "Batch") -> "Batch":
+        """Put batches after one another."""
         names = [field.name for field in fields(Batch)]
-        return Batch(**{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names})
+        return Batch(**{name: np.concatenate([getattr(batch, name) for batch in batches]) for name in names})
 
 
 def _name_of(arrays: Mapping[str, Array]) -> str:
@@ -325,4 +325,15 @@ def sample_mixed(
     return Batch.concatenate(
         offline.sample(from_offline, random, bonus_weight),
         online.sample(batch_size - from_offline, random, bonus_weight),
+    )
+
+
+def sample_shares(
+    memories: Sequence[ReplayMemory], shares: Sequence[float], batch_size: int, random: np.random.Generator
+) -> Batch:
+    """Draw a batch of which each memory gives its share, as nearly as whole transitions can; they sum to 1."""
+    ends = np.rint(np.cumsum(shares) * batch_size).astype(int)
+    counts = np.diff(ends, prepend=0)
+    return Batch.concatenate(
+        *(memory.sample(int(count), random) for memory, count in zip(memories, counts, strict=True) if count)
     )

@@ -19,7 +19,7 @@ from robofume_policy.config import (
     PretrainingConfig,
     ReplayConfig,
 )
-from robofume_policy.lineage import FILE, Generation, all_data, read_lineage, write_lineage
+from robofume_policy.lineage import FILE, Generation, data_by_condition, read_lineage, write_lineage
 from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.pretraining import pretrain
 
@@ -73,9 +73,9 @@ def run(source, directory, base=BASE, target=TARGET, **changes):
 
 def test_all_weights_are_taken_over_and_nothing_is_frozen(source, tmp_path, monkeypatch) -> None:
     seen = []
-    original = adaptation.sample_mixed
+    original = adaptation.sample_shares
     monkeypatch.setattr(
-        adaptation, "sample_mixed", lambda *given: seen.append(original(*given).actions[:, 0]) or original(*given)
+        adaptation, "sample_shares", lambda *given: seen.append(original(*given).actions[:, 0]) or original(*given)
     )
     trained, _ = run(source, tmp_path, config=replace(CONFIG, updates=1, learning_rate=1e-5))
     before = CheckpointStore(source).load()[1]
@@ -171,6 +171,38 @@ def test_agreement_is_unknown_without_a_success(source, tmp_path) -> None:
     assert np.isnan(errors["target"]).all()
 
 
+def test_what_was_adapted_to_before_is_rehearsed_as_much_as_the_first_data(source, tmp_path, monkeypatch) -> None:
+    drawn = []
+    original = adaptation.sample_shares
+
+    def sample(*given):
+        drawn.append(original(*given))
+        return drawn[-1]
+
+    monkeypatch.setattr(adaptation, "sample_shares", sample)
+    dark, shiny = episodes(20, 0.0), episodes(30, 1.0)
+    config = replace(CONFIG, updates=2, base_fraction=0.25)
+    _, errors = run(source, tmp_path, config=config, earlier=[dark, shiny[:1]], agent={"batch_size": 24})
+    assert set(errors) == {"base", "earlier_0", "earlier_1", "target"}
+    for batch in drawn:
+        actions = np.round(batch.actions[:, 0], 3).tolist()
+        shares = [actions.count(action) for action in (0.5, 0.0, 1.0, -0.5)]
+        assert shares == [4, 4, 4, 12], "a quarter to three quarters each, however much there is of them"
+    with pytest.raises(RobofumeError, match="data of the condition that it was adapted to before hold no episode"):
+        run(source, tmp_path / "other", earlier=[[]])
+
+
+def test_the_data_of_a_line_are_told_by_condition() -> None:
+    lab = Generation("lab", "", "", base=("prior.mcap",), target=("demos.mcap", "practice.mcap"))
+    dark = Generation("dark", "", "", base=("demos.mcap", "extra.mcap"), target=("dark.mcap",))
+    both = Generation("both", "", "", base=("demos.mcap", "dark.mcap"), target=("dark.mcap", "shiny.mcap"))
+    first = ["prior.mcap", "extra.mcap", "demos.mcap", "practice.mcap"]
+    assert sorted(data_by_condition([lab, dark])[0]) == sorted(first)
+    assert data_by_condition([lab, dark, both])[1:] == [["dark.mcap"], ["shiny.mcap"]]
+    assert data_by_condition([lab]) == [["prior.mcap", "demos.mcap", "practice.mcap"]]
+    assert data_by_condition([]) == []
+
+
 def test_a_lineage_grows_and_is_read_again(tmp_path) -> None:
     assert read_lineage(tmp_path) == []
     first = Generation("lab", "/runs/lab/pretrained/6", "ab", target=("demos.mcap",), scores={"x": 1.0})
@@ -178,7 +210,7 @@ def test_a_lineage_grows_and_is_read_again(tmp_path) -> None:
     write_lineage(tmp_path, [first])
     write_lineage(tmp_path, [*read_lineage(tmp_path), second])
     assert read_lineage(tmp_path) == [first, second]
-    assert all_data([first, second]) == ["demos.mcap", "dark.mcap"]
+    assert data_by_condition([first, second]) == [["demos.mcap"], ["dark.mcap"]]
     (tmp_path / FILE).write_text("[{")
     with pytest.raises(RobofumeError, match="cannot be read"):
         read_lineage(tmp_path)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from robofume_policy.dataset import monte_carlo_returns, n_step_targets
-from robofume_policy.replay import Batch, EpisodeTransitions, ReplayMemory, sample_mixed
+from robofume_policy.replay import Batch, EpisodeTransitions, ReplayMemory, sample_mixed, sample_shares
 
 DISCOUNT = 0.9
 
@@ -180,6 +180,20 @@ def test_mixed_batches_have_the_given_share() -> None:
     assert (sample_mixed(ReplayMemory(10), online, 0.5, 32, random).proprioception[:, 0] == 1).all(), "nothing recorded"
     with pytest.raises(ValueError, match="no transition"):
         ReplayMemory(10).sample(1, random)
+
+
+def test_each_memory_gives_its_share_of_a_batch() -> None:
+    memories = [ReplayMemory(100) for _ in range(3)]
+    for number, memory in enumerate(memories):
+        memory.add(make_episode(number, 30 - 9 * number))
+    random = np.random.default_rng(0)
+    batch = sample_shares(memories, [1 / 3, 1 / 3, 1 / 3], 32, random)
+    counts = [(batch.proprioception[:, 0] == number).sum() for number in range(3)]
+    assert sum(counts) == 32 and set(counts) == {10, 11}
+    check_consistent(batch, {0: 30, 1: 21, 2: 12})
+    assert (sample_shares(memories, [0.0, 1.0, 0.0], 8, random).proprioception[:, 0] == 1).all()
+    with pytest.raises(ValueError, match="no transition"):
+        sample_shares([*memories, ReplayMemory(10)], [0.25] * 4, 32, random)
 
 
 def test_batches_may_be_mixed_in_proportion_to_what_is_held() -> None:

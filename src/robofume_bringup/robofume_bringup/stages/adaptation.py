@@ -44,7 +44,7 @@ def adapt_policy(
     from robofume_policy.adaptation import adapt, check_shape
     from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
     from robofume_policy.config import AdaptationConfig, ReplayConfig
-    from robofume_policy.lineage import Generation, all_data, read_lineage, write_lineage
+    from robofume_policy.lineage import Generation, data_by_condition, read_lineage, write_lineage
     from robofume_policy.replay_cache import ReplayCache
     from robofume_policy.trained_agent import TrainedAgent
 
@@ -57,14 +57,16 @@ def adapt_policy(
             f"The run {directory.name} has no data of the new condition yet: run `robofume demos --run "
             f"{directory.name}` or practise first, or name bags after --from."
         )
-    own_data = [str(Path(bag).resolve()) for bag in base] or all_data(ancestors)
-    missing = [bag for bag in own_data if not Path(bag).exists()]
+    named = [str(Path(bag).resolve()) for bag in base]
+    parts = [named] if named else data_by_condition(ancestors)
+    missing = [bag for part in parts for bag in part if not Path(bag).exists()]
     if missing:
         raise RobofumeError(
             f"Data that the policy learnt from are gone, such as {missing[0]}: put them back, or name others with "
             "--base."
         )
-    own_data = [str(bag) for bag in find_bags(own_data) if str(bag.resolve()) not in target]
+    parts = [[str(bag) for bag in find_bags(part) if str(bag.resolve()) not in target] for part in parts if part]
+    own_data, *earlier = [part for part in parts if part] or [[]]
     if not own_data:
         raise RobofumeError(
             "Nothing tells which data the policy was trained on, or it is the new condition's data alone: name the "
@@ -107,18 +109,27 @@ def adapt_policy(
             config=options,
             metrics_directory=directory.metrics,
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
-            data={"source": source.sha256, "base": own_data, "target": target},
+            data={"source": source.sha256, "base": own_data, "target": target}
+            | ({"earlier": earlier} if earlier else {}),
             caches={
                 "base": ReplayCache(directory.replay, own_data),
                 "target": ReplayCache(directory.replay, target),
+                **{f"earlier_{n}": ReplayCache(directory.replay, part) for n, part in enumerate(earlier)},
             },
+            earlier=[
+                fitting(
+                    read_for_policy(part, network.further_cameras), replay.offline_capacity,
+                    "The data of an earlier condition", f"name what is to be rehearsed with --base, or {LARGER}",
+                )
+                for part in earlier
+            ],
         )
     newest = directory.adapted / f"{CheckpointStore(directory.adapted).numbers()[-1]:09d}"
     adapted = Generation(
         run=directory.name,
         checkpoint=str(newest.resolve()),
         sha256=checkpoint_hash(newest),
-        base=tuple(own_data),
+        base=(*own_data, *(bag for part in earlier for bag in part)),
         target=tuple(target),
         settings={
             "updates": options.updates, "learning_rate": options.learning_rate,
