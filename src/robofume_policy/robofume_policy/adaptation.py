@@ -58,9 +58,10 @@ def adapt(
     """Adapt the newest policy in the folder `source` to the episodes of `target`, with checkpoints in `directory`.
 
     `base`: episodes that the source was trained on; `earlier`: those of each condition that it was adapted to since.
-    Of a batch each of them has `config.base_fraction` to the target's 1 - `config.base_fraction`. `agent` replaces single settings of its learning rule, in the
-    phase that it was in last; the step size is `config.learning_rate`. `caches`: those of "base", "target" and
-    "earlier_0" onwards, see `pretraining.fill_memory`. `network` is what the new condition expects of the policy's shape.
+    Of a batch each of them has `config.base_fraction` to the target's 1 - `config.base_fraction`. `agent` replaces
+    single settings of its learning rule, in the phase that it was in last; the step size is `config.learning_rate`.
+    `caches`: those of "base", "target" and "earlier_0" onwards, see `pretraining.fill_memory`. `network` is what the
+    new condition expects of the policy's shape.
     Returns the agent, and how far it agrees with the recorded actions: `base`, `target` and `earlier_0` onwards, each
     (before, after), the mean squared error per normalised action over successful episodes.
 

@@ -209,8 +209,8 @@ class AdaptationConfig(PretrainingConfig):
     learning_rate: float = setting(1e-4, "Adam step size of all networks: small, so that little is lost", minimum=0.0)
     base_fraction: float = setting(
         0.5,
-        "share of a batch drawn from the data of the policy that is adapted; where it was adapted before, the weight of "
-        "its first data and of each earlier condition's, to 1 less this of the new one's",
+        "share of a batch drawn from the data of the policy that is adapted; where it was adapted before, the weight "
+        "of its first data and of each earlier condition's, to 1 less this of the new one's",
         minimum=0.0,
         maximum=1.0,
     )
