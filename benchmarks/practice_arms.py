@@ -10,8 +10,8 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `cql`, `iql`: another offline and online learner in Cal-QL's place;
 - `film_cnn`: judged by a small convolutional classifier that learnt from the same demonstrations;
 - `forward_only`: forward alone, from a scene that is reset before each episode, which practice is to do without;
-- `no_imitation`, `no_shift`, `half_updates`: without the behaviour-cloning term, without the random shift of the
-  pictures, with half as many updates per step;
+- `no_imitation`, `no_filter`, `no_shift`, `half_updates`: without the behaviour-cloning term, without its filter by the
+  critics, without the random shift of the pictures, with half as many updates per step;
 - `prior`: with prior data beside the demonstrations, in pre-training and practice (`robofume prior` makes the bags
   that `--prior` names);
 - `codes`: instructions as codes without meaning (as one-hot ones) in the place of sentence embeddings;
@@ -58,6 +58,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "film_cnn": ("reward_training.method=film_cnn", "reward.judge=vlm"),
     "forward_only": ("switcher.forward_only=true",),
     "no_imitation": ("agent.imitation_weight=0.0",),
+    "no_filter": ("agent.imitation_filter=false",),
     "no_shift": ("agent.random_shift=0",),
     "half_updates": ("learner.updates_per_step=0.5",),
     "prior": (),

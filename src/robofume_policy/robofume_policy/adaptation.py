@@ -82,7 +82,9 @@ def adapt(
     practised = adapted_before.get("practised", False) if adapted_before else stored.agent.phase_began > 0
     rate = "learning_rate_online" if practised else "learning_rate_offline"
     settings = from_dict(
-        AgentConfig, {**to_dict(stored.agent.config), **(agent or {}), rate: config.learning_rate}
+        # The critics know nothing of the new condition yet, so that they cannot say what is worth imitating there.
+        AgentConfig,
+        {**to_dict(stored.agent.config), "imitation_filter": False, **(agent or {}), rate: config.learning_rate},
     )
     if settings.algorithm != stored.agent.config.algorithm:
         raise RobofumeError(

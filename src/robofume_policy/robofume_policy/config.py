@@ -118,6 +118,11 @@ class AgentConfig:
         "and by the CQL term",
         minimum=-1.0,
     )
+    imitation_filter: bool = setting(
+        True,
+        "Cal-QL and CQL: imitate, while practising, only those actions of successes that the critics hold to be at "
+        "least as good as the policy's own (Q-filter, arXiv 1709.10089)",
+    )
     imitation_trains_encoder: bool = setting(
         True, "let the behaviour-cloning term train the image encoder too (paper: the critic alone does)"
     )

@@ -255,6 +255,32 @@ def test_the_target_is_the_minimum_over_a_few_critics_drawn_anew() -> None:
     )
 
 
+@pytest.mark.parametrize("algorithm", ["cal_ql", "cql"])
+def test_in_practice_only_what_is_at_least_as_good_as_the_policy_s_own_is_imitated(algorithm) -> None:
+    batch = replace(random_batch(), imitation=np.array([1.0] * 6 + [0.0] * 2, np.float32))
+    config = replace(AGENT, algorithm=algorithm)
+    filtered, plain = (create_agent(NETWORK, replace(config, imitation_filter=on), seed=0) for on in (True, False))
+    assert float(loss_of(filtered, batch)[1]["values/imitated"]) == 1.0, "what is recorded is imitated as it is"
+    for agent in (filtered, plain):
+        agent.use_phase(online=True)
+    assert float(loss_of(plain, batch)[1]["values/imitated"]) == 1.0
+
+    seen, network = tensors(batch), filtered.network
+    inputs = network.normaliser(seen["proprioception"], seen["instructions"])
+    with torch.no_grad():
+        encoded = network.encoder(seen["images"])
+        state, own = network.critics.features(encoded, *inputs), network.actor(encoded, *inputs)
+        data_values, own_values = (
+            network.critics(state, actions[:, None])[..., 0].mean(0) for actions in (seen["actions"], own)
+        )
+    kept = (data_values >= own_values)[:6]
+    assert 0 < kept.sum() < 6
+    error = (own - seen["actions"])[:6].square().sum(-1)
+    metrics = loss_of(filtered, batch)[1]
+    assert float(metrics["values/imitated"]) == pytest.approx(float(kept.float().mean()))
+    assert float(metrics["losses/imitation"].detach()) == pytest.approx(float(error[kept].mean()), rel=1e-4)
+
+
 def test_without_a_weight_the_conservative_term_asks_no_further_actions() -> None:
     agent = create_agent(NETWORK, replace(AGENT, conservative_weight_online=0.0), seed=0)
     asked: list[int] = []

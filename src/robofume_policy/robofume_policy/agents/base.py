@@ -83,6 +83,7 @@ class Agent(ABC):
         self.phase_began = self.updates
         self.conservative_weight = config.conservative_weight_online if online else config.conservative_weight_offline
         self.value_weight = config.value_weight_online if online else config.value_weight_offline
+        self.imitation_filtered = online and config.imitation_filter
         kept = not online or config.imitation_weight_online < 0.0
         self.imitation_weight = config.imitation_weight if kept else config.imitation_weight_online
         for group in self.optimiser.param_groups:

@@ -44,9 +44,11 @@ class CalQL(Agent):
     Temperature  L_T = - log T (E[ log pi(a'|s) ] + A target_entropy),  T = 1 at first (its eq. 18)
 
     w marks successful episodes, the policy's own included; in practice that term has `imitation_weight_online` where it
-    is set. The image encoder is trained by L_Q and, unless `imitation_trains_encoder` is off as in RoboFuME (arXiv
-    2310.15145), by the imitation term. Differences from the paper's code: multi-step returns, the averaged policy for
-    s', the imitation term, and, unless it is learnt, a policy of fixed deviation.
+    is set, and with `imitation_filter` w is 0 where mean_i Q_i(s, a) < mean_i Q_i(s, mu(s)), so that slow
+    demonstrations do not hold back a policy that knows better (Q-filter, arXiv 1709.10089). The image encoder is
+    trained by L_Q and, unless `imitation_trains_encoder` is off as in RoboFuME (arXiv 2310.15145), by the imitation
+    term. Differences from the paper's code: multi-step returns, the averaged policy for s', the imitation term, and,
+    unless it is learnt, a policy of fixed deviation.
 
     Entropy. A fixed deviation has the same entropy everywhere, A log(policy_std sqrt(2 pi e)) before clipping. It
     cannot make one state's policy wider than another's, and there is no temperature to learn (T counts as 1):
@@ -54,14 +56,15 @@ class CalQL(Agent):
     such part. A gain that outweighs the cost of a step would make failing for ever the best plan; such a setting is
     refused. With a learnt deviation `entropy_backup` 1 is soft actor-critic's own target.
 
-    Metrics: `values/entropy` is that of what is sampled, `values/temperature` T (0 where none is learnt);
-    `clipped/policy_actions` counts the components of the actions drawn from pi(s) that are at a limit.
+    Metrics: `values/imitated` is the share of w that the filter leaves; `values/entropy` that of what is sampled,
+    `values/temperature` T (0 where none is learnt); `clipped/policy_actions` counts the components of the actions drawn
+    from pi(s) that are at a limit.
     """
 
     metric_names: ClassVar[tuple[str, ...]] = (
         "losses/bellman", "losses/conservative", "losses/actor_value", "losses/imitation",
         "values/data", "values/policy", "values/target", "values/below_return", "values/multiplier",
-        "values/entropy", "values/temperature", "clipped/policy_actions", *Agent.metric_names,
+        "values/entropy", "values/temperature", "values/imitated", "clipped/policy_actions", *Agent.metric_names,
     )  # fmt: skip
 
     def make_network(self, shape: NetworkConfig) -> ActorCritic:
@@ -167,7 +170,10 @@ class CalQL(Agent):
         scale = self.team.mean(policy_values.detach().abs().mean()).clamp_min(1e-3)
         actor_value = (cost - policy_values.mean()) / scale
         error = (imitating - batch["actions"]).square().sum(-1)
-        imitation = self._weighted_mean(error, batch["imitation"], 1.0)
+        copied = batch["imitation"]
+        if self.imitation_filtered:
+            copied = copied * (data_values.detach().mean(0) >= policy_values.detach())
+        imitation = self._weighted_mean(error, copied, 1.0)
 
         weighted, multiplier = self._weighted(conservative)
         loss = (
@@ -181,6 +187,7 @@ class CalQL(Agent):
             "values/target": target.mean(), "values/below_return": below,
             "values/multiplier": multiplier, "values/entropy": entropy,
             "values/temperature": mean.new_zeros(()) if temperature is None else temperature,
+            "values/imitated": copied.sum() / batch["imitation"].sum().clamp_min(1.0),
             "clipped/policy_actions": self._at_limits(policy_actions),
         }  # fmt: skip
 
