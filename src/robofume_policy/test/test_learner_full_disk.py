@@ -110,7 +110,7 @@ def test_a_full_disk_ends_practice_after_a_while_and_not_before(practice) -> Non
     practice.start()
     practice.learn(EVERY)
     practice.wait(lambda: store.numbers() == [EVERY])
-    practice.wait(lambda: practice.versions[-1] == read_version(store.directory))
+    practice.wait(lambda: practice.versions and practice.versions[-1] == read_version(store.directory))
 
     practice.full_disk(True)
     practice.learn(3 * EVERY - 1)  # one checkpoint fails
