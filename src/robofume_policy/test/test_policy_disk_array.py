@@ -81,7 +81,7 @@ def test_it_holds_more_than_the_process_may_have(tmp_path) -> None:
     """70 MiB of pictures where 32 are allowed."""
     here = os.path.dirname(__file__)
     said = [
-        subprocess.run([sys.executable, "-c", PROCESS, folder, here], capture_output=True, text=True, timeout=120)
+        subprocess.run([sys.executable, "-c", PROCESS, folder, here], capture_output=True, text=True, timeout=600)
         for folder in (str(tmp_path), "")
     ]
     assert said[0].stdout == "held 60 (64, 64, 64, 3)\n", said[0].stderr

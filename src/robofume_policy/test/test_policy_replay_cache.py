@@ -239,7 +239,7 @@ def test_two_processes_share_it(bag, tmp_path):
     for process in processes:  # both at once
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [process.communicate("\n", timeout=120)[0] for process in processes]
+    said = [process.communicate("\n", timeout=600)[0] for process in processes]
     assert sum(text.count("read\n") for text in said) == 1, "one of them reads the bags, the other waits for it"
     drawn = {line for text in said for line in text.splitlines() if line.startswith("drawn")}
     assert len(drawn) == 1

@@ -6,20 +6,26 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rclpy
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
-from robofume_common.enums import Outcome
+from robofume_common.enums import Outcome, Phase
 
 from robofume_common import qos
+from robofume_interfaces.action import Evaluate
 from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Reward, Step, Task
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers beside the tests
 
-PATIENCE = 120.0
+PATIENCE = 300.0
+"""s until a test gives up: on a machine that does much else, the imports of a node alone take minutes."""
+DEADLINE = 200.0
+"""s that the nodes give one another, where their impatience is not what is tested."""
 
 
 class Graph:
@@ -73,14 +79,18 @@ class Graph:
             )  # fmt: skip
 
     def start_robot(self, **parameters: object) -> None:
-        self.start("robot", [str(Path(__file__).with_name("fake_robot.py"))], **parameters)
+        settings = {"reward_listeners": 2, **parameters}  # the switcher and the observer
+        self.start("robot", [str(Path(__file__).with_name("fake_robot.py"))], **settings)
 
     def start_policy(self, **parameters: object) -> None:
         settings = {"lockstep": True, "source": "override", "step_listeners": 3, **parameters}
         self.start("policy", ["-m", "robofume_policy.nodes.policy"], **settings)
 
-    def start_switcher(self, **parameters: object) -> None:
+    def start_switcher(self, probe_time: float = 2.5, **parameters: object) -> None:
+        deadlines = ("start", "step", "close", "verdict", "reset", "learner")
         settings = {
+            **{f"{name}_deadline": DEADLINE for name in deadlines},
+            "episode_listeners": 1,  # the observer
             "lockstep": True,
             "task": "line",
             "forward_instruction": "go right",
@@ -89,19 +99,16 @@ class Graph:
             "session": "test",
             **parameters,
         }
-        self.start("switcher", ["-m", "robofume_reset.nodes.switcher"], **settings)
+        command = [str(Path(__file__).with_name("patient_switcher.py")), str(probe_time)]
+        self.start("switcher", command, **settings)
 
     def run_goal(self, kind, name: str, goal, meanwhile=lambda: None, cancel_when=lambda: False):
+        """The goal's result, None where it was refused; what was said before it has been heard."""
         client = ActionClient(self.node, kind, name)
+        before = len(self.episodes)
         try:
             self.wait_for_server(client)
-            # A server that was killed a moment ago still looks ready: the goal is sent again if nobody answers.
-            for _ in range(10):
-                accepting = client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
-                self.spin(3.0, until=accepting.done)
-                if accepting.done():
-                    break
-            handle = accepting.result()
+            handle = self.send_goal(client, goal)
             if not handle.accepted:
                 return None
             finishing = handle.get_result_async()
@@ -114,16 +121,42 @@ class Graph:
                 if cancel_when() and not canceled:
                     canceled = True
                     handle.cancel_goal_async()
-            self.spin(0.3)
-            return finishing.result().result
+            result = finishing.result().result
         finally:
             client.destroy()
+        # Topics do not wait for one another: the result may come before what led to it.
+        evaluated = kind is Evaluate
+        counted = len(result.forward_success) + len(result.backward_success) if evaluated else result.episodes
+        uncounted = (Outcome.ABORTED, Outcome.INTERVENTION)
+        self.wait(lambda: sum(e.outcome not in uncounted for e in self.episodes[before:]) >= counted)
+        self.wait(lambda: self.tasks[-1].phase == Phase.IDLE)
+        return result
+
+    def send_goal(self, client: ActionClient, goal):
+        """The handle of a goal that was accepted or refused."""
+        return self.answer(
+            lambda: client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
+        )
+
+    def answer(self, ask: Callable[[], Any]) -> Any:
+        """The answer to what `ask` sends. A server that was killed a moment ago still looks ready: where nobody answers
+        it is sent again. Who was only slow answers all of it in order, and the first answer counts."""
+        asked: list[Any] = []
+
+        def answered() -> bool:
+            return any(future.done() for future in asked)
+
+        end = time.monotonic() + PATIENCE
+        while not answered():
+            assert time.monotonic() < end, f"nobody answered; logs:\n{self.logs()}"
+            asked.append(ask())
+            self.spin(3.0, until=answered)
+        return next(future.result() for future in asked if future.done())
 
     def wait_for_server(self, client: ActionClient) -> None:
-        """Before a goal: what is published before the observer has found the publisher is lost for it."""
+        """Before a goal: everybody is there. Each of them waits by itself until those who must miss nothing hear it."""
         self.wait(client.server_is_ready)
         self.wait(lambda: all(subscription.get_publisher_count() for subscription in self.heard))
-        self.spin(0.3)
 
     def wait(self, condition) -> None:
         end = time.monotonic() + PATIENCE
@@ -139,7 +172,7 @@ class Graph:
     def stop(self, name: str, number: int = signal.SIGINT) -> int:
         process = self.processes.pop(name)
         process.send_signal(number)
-        return process.wait(timeout=20)
+        return process.wait(timeout=PATIENCE)
 
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(self.directory.glob("*.log")))
@@ -152,19 +185,28 @@ class Graph:
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 
-    def assert_whole(self, episode: Episode) -> None:
+    def last_step(self, episode: Episode) -> Step:
+        """The step at which a closed episode ended; it may be heard later than the end."""
+        steps = self.steps[episode.episode_id]
+        self.wait(lambda: any(step.index == episode.num_steps for step in steps))
+        return next(step for step in steps if step.index == episode.num_steps)
+
+    def assert_whole(self, episode: Episode, cut: bool = False) -> None:
         """Every step, in order, the last one without an action, and one verdict on each.
 
-        In lockstep the newest step and its verdict may be given again, as they were.
+        In lockstep the newest step and its verdict may be given again, as they were. cut: the policy was killed before
+        the last step, so that the newest one shows where the episode ended, and its action is none of the episode's.
         """
-        steps = self.steps[episode.episode_id]
+        steps, rewards = self.steps[episode.episode_id], self.rewards[episode.episode_id]
+        self.last_step(episode)
+        judged = episode.outcome != Outcome.ABORTED
+        self.wait(lambda: not judged or any(index == episode.num_steps for index, _ in rewards))
         assert [step.index for step in steps] == list(range(episode.num_steps + 1))
-        assert [len(step.action) for step in steps] == [7] * episode.num_steps + [0]
+        assert [len(step.action) for step in steps] == [7] * episode.num_steps + [7 if cut else 0]
         stamps = [(step.stamp.sec, step.stamp.nanosec) for step in steps]
         assert stamps == sorted(set(stamps))
-        if episode.outcome != Outcome.ABORTED:
-            judged = sorted(index for index, _ in self.rewards[episode.episode_id])
-            assert judged == list(range(episode.num_steps + 1))
+        if judged:
+            assert sorted(index for index, _ in rewards) == list(range(episode.num_steps + 1))
 
 
 @pytest.fixture

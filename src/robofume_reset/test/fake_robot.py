@@ -5,6 +5,7 @@ As the contract asks, it advances by one period for the command that answers its
 observation that nobody answers. `fail_every` makes the demonstrator do nothing in every so manieth episode, and
 `unclear_every` the judge leave the last step of every so manieth unknown. With a
 `rate` [Hz] it lives in real time instead: it observes by the wall clock and follows commands at once.
+The first verdict waits until `reward_listeners` nodes have found `reward`, since what they miss is not said again.
 """
 
 import sys
@@ -31,7 +32,8 @@ class FakeRobot(Node):
     def __init__(self) -> None:
         super().__init__("fake_robot")
         parameters = {
-            "rate": 0.0, "fail_every": 0, "unclear_every": 0, "silent_after": 0, "verdicts": True, "demonstrate": True
+            "rate": 0.0, "fail_every": 0, "unclear_every": 0, "silent_after": 0, "verdicts": True, "demonstrate": True,
+            "reward_listeners": 0,
         }  # fmt: skip
         for name, default in parameters.items():
             setattr(self, name, self.declare_parameter(name, default).value)
@@ -112,6 +114,9 @@ class FakeRobot(Node):
     def on_step(self, message: Step) -> None:
         if not self.verdicts:
             return
+        while self.reward_listeners > 0 and self.reward.get_subscription_count() < self.reward_listeners:
+            time.sleep(0.01)  # they are found by threads of the middleware
+        self.reward_listeners = 0
         position = message.proprioception[0]
         success = position > REACH if message.direction == Direction.FORWARD else position < -REACH
         unclear = not message.action and self.unclear_every and self.episodes % self.unclear_every == 0

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Log
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -49,6 +50,8 @@ class Loop(Node):
         self.create_subscription(Reward, "reward", self.rewards.append, qos.REWARD)
         self.told: dict[str, str] = {}  # in the newest diagnostics
         self.state = ""
+        self.logged: list[str] = []
+        self.create_subscription(Log, "/rosout", lambda message: self.logged.append(message.msg), 100)
         self.create_subscription(DiagnosticArray, "diagnostics", self._on_diagnostics, qos.DIAGNOSTICS)
         self.executor_ = SingleThreadedExecutor(context=context)
         self.executor_.add_node(self)
@@ -116,10 +119,8 @@ def start(loop: Loop) -> Iterator[Callable[..., subprocess.Popen]]:
         )  # fmt: skip
         started.append(process)
         loop.wait(
-            lambda: (
-                process.poll() is not None
-                or (loop.steps.get_subscription_count() > 0 and loop.count_publishers("reward") > 0)
-            ),
+            # Whose diagnostics are heard has found the loop's earlier subscriptions too, that to `reward` among them.
+            lambda: process.poll() is not None or (loop.steps.get_subscription_count() > 0 and bool(loop.told)),
             "discovery",
         )
         return process
@@ -132,7 +133,7 @@ def start(loop: Loop) -> Iterator[Callable[..., subprocess.Popen]]:
 
 
 def test_ground_truth_is_matched_by_stamp_whichever_comes_first(loop: Loop, start: Callable) -> None:
-    process = start(judge="ground_truth")
+    process = start(judge="ground_truth", deadline=DEADLINE)
     loop.wait(lambda: loop.truths.get_subscription_count() > 0, "discovery")
     loop.truth(100, True, False)
     loop.step(0, 100)
@@ -167,6 +168,7 @@ def test_no_truth_in_time_is_unknown_and_a_label_comes_first(loop: Loop, start: 
     loop.wait(lambda: len(loop.rewards) == 2, "the person's reward")
     assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_SUCCESS, Reward.SOURCE_HUMAN)
     loop.labels.publish(Label(episode_id="episode-1", index=-1, verdict=Reward.VERDICT_FAILURE, author="test"))
+    loop.wait(lambda: loop.told["labels"] == "2", "the label's arrival")  # topics do not wait for one another
     loop.step(1, 200, last=True)
     loop.wait(lambda: len(loop.rewards) == 3, "the reward of the last step")
     assert (loop.rewards[2].index, loop.rewards[2].source) == (1, Reward.SOURCE_HUMAN)
@@ -327,7 +329,7 @@ def test_a_newer_model_takes_over_and_a_broken_one_does_not(loop: Loop, start: C
     weights = tmp_path / "model" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000])
-    time.sleep(1.0)
+    loop.wait(lambda: any("newer reward model is not used" in line for line in loop.logged), "the warning")
     assert version_of(1) == old
     weights.write_bytes((tmp_path / "1" / "model.safetensors").read_bytes())
     end, index = time.monotonic() + PATIENCE, 2
@@ -346,13 +348,7 @@ def test_a_label_by_service_reaches_the_recorder_and_the_loop(loop: Loop, start:
     loop.wait(lambda: loop.count_publishers("label") == 2, "discovery")
     loop.step(0, 100)
     loop.wait(lambda: len(loop.rewards) == 1, "a reward")
-    wanted = Label(episode_id="episode-1", index=0, verdict=Reward.VERDICT_FAILURE, author="test")
-    answer = client.call_async(LabelStep.Request(label=wanted))
-    loop.wait(answer.done, "an answer")
-    assert answer.result().accepted and not answer.result().message
-    loop.wait(lambda: len(loop.rewards) == 2 and len(labels) == 1, "the label and its reward")
-    assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_FAILURE, Reward.SOURCE_HUMAN)
-    assert labels[0].author == "test"
+    # The wrong ones first: who has their answers was found by the node, and so was its subscription to `label`.
     for wrong, sentence in (
         (Label(episode_id="", verdict=1), "id of an episode"),
         (Label(episode_id="episode-1", verdict=9), "verdict"),
@@ -361,7 +357,14 @@ def test_a_label_by_service_reaches_the_recorder_and_the_loop(loop: Loop, start:
         answer = client.call_async(LabelStep.Request(label=wrong))
         loop.wait(answer.done, "an answer")
         assert not answer.result().accepted and sentence in answer.result().message
+    wanted = Label(episode_id="episode-1", index=0, verdict=Reward.VERDICT_FAILURE, author="test")
+    answer = client.call_async(LabelStep.Request(label=wanted))
+    loop.wait(answer.done, "an answer")
+    assert answer.result().accepted and not answer.result().message
+    loop.wait(lambda: len(loop.rewards) == 2 and bool(labels), "the label and its reward")
+    assert (loop.rewards[1].verdict, loop.rewards[1].source) == (Reward.VERDICT_FAILURE, Reward.SOURCE_HUMAN)
     assert len(labels) == 1, "a label that was refused was passed on"
+    assert labels[0].author == "test"
 
 
 def test_a_broken_picture_is_unknown_and_the_next_one_is_judged(loop: Loop, start: Callable, tmp_path: Path) -> None:
