@@ -71,8 +71,11 @@ class Graph:
         return True
 
     def settle(self, seconds: float = 0.2) -> None:
-        """Handle what still comes in."""
-        self.until(lambda: False, seconds)
+        """Handle what still comes in; what is there already also where this process was held up for longer."""
+        end, turns = time.monotonic() + seconds, 0
+        while time.monotonic() < end or turns < 100 * seconds:
+            self._executor.spin_once(timeout_sec=0.01)
+            turns += 1
 
     def stop(self, process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[int, str]:
         """Signal the node, and take the messages that it sends on its way out; its exit code and output."""
