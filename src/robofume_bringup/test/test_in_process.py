@@ -155,7 +155,9 @@ def test_a_killed_practice_loses_the_open_episode_at_most(collected, tmp_path):
     assert [e.episode_id for e in after[: len(before)]] == [e.episode_id for e in before]
     assert len({e.episode_id for e in after}) == len(after)
     newest = max(int(path.name) for path in directory.checkpoints.glob("[0-9]*"))
-    assert newest == sum(e.length for e in after) - 50
+    # A checkpoint of just before the kill has learnt at the steps of the episode that was lost, too.
+    ahead = newest - (sum(e.length for e in after) - 50)
+    assert 0 <= ahead <= TASKS[TASK].description.steps_allowed(demonstrating=False)
 
 
 def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
