@@ -10,7 +10,7 @@ import time
 import pytest
 
 CHILD = """
-import select, sys, time
+import array, fcntl, sys, termios, time
 from types import SimpleNamespace
 from robofume_bringup.help_desk import HelpDesk
 
@@ -22,7 +22,10 @@ node = SimpleNamespace(
 desk = HelpDesk(node, lambda sentence: print("SAYS", sentence, flush=True))
 message = SimpleNamespace(wanted=False, sentence="Put the pot on the table.", waited=90.0)
 print("READY", flush=True)
-select.select([sys.stdin], [], [], 60.0)  # until both were typed
+typed = array.array("i", [0])
+while typed[0] < 2:  # until both were typed: the terminal hands on one line after the other
+    time.sleep(0.02)
+    fcntl.ioctl(sys.stdin, termios.FIONREAD, typed)
 desk.look()
 message.wanted = True
 desk._on_help(message)

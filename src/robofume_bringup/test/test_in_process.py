@@ -141,7 +141,7 @@ def test_a_killed_practice_loses_the_open_episode_at_most(collected, tmp_path):
     words = [sys.executable, "-m", "robofume_bringup", *practising(directory, collected), "--practice-steps"]
     process = subprocess.Popen([*words, "100000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while len(list(read_episodes(directory.bag_files("practice")))) < 3:
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.2)
@@ -155,21 +155,26 @@ def test_a_killed_practice_loses_the_open_episode_at_most(collected, tmp_path):
     assert [e.episode_id for e in after[: len(before)]] == [e.episode_id for e in before]
     assert len({e.episode_id for e in after}) == len(after)
     newest = max(int(path.name) for path in directory.checkpoints.glob("[0-9]*"))
-    assert newest == sum(e.length for e in after) - 50
+    # A checkpoint of just before the kill has learnt at the steps of the episode that was lost, too.
+    ahead = newest - (sum(e.length for e in after) - 50)
+    assert 0 <= ahead <= TASKS[TASK].description.steps_allowed(demonstrating=False)
 
 
 def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
     directory = RunDirectory(tmp_path / "stopped")
-    words = [sys.executable, "-m", "robofume_bringup", *practising(directory, collected), "--practice-steps", "100000"]
+    # An episode without an end, so that there is one in progress whenever the signal comes.
+    endless = ("switcher.step_limit=10000", "switcher.min_episode_steps=10000")
+    words = practising(directory, collected, *endless)
+    words = [sys.executable, "-m", "robofume_bringup", *words, "--practice-steps", "100000"]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
-    end = time.monotonic() + 120
-    while not list(read_episodes(directory.bag_files("practice"))):
+    end = time.monotonic() + 300
+    while not list(directory.checkpoints.glob("[0-9]*")):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert list(read_episodes(directory.bag_files("practice")))[-1].outcome == Outcome.ABORTED

@@ -29,9 +29,9 @@ class Config:
 
 
 @pytest.fixture
-def make_node():
+def make_node(ros_domain):
     context = Context()
-    rclpy.init(context=context)
+    rclpy.init(context=context, domain_id=ros_domain)
     nodes = []
 
     def make(*parameters: str) -> Node:

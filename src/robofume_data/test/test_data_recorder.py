@@ -251,6 +251,20 @@ def test_a_killed_recorder_leaves_every_closed_episode(tmp_path, publisher, star
     ]
 
 
+def test_a_recorder_that_is_behind_takes_what_has_arrived_before_it_ends(tmp_path, publisher, start_recorder):
+    path = tmp_path / "practice_0000.mcap"
+    recorder = start_recorder(tmp_path)
+    publisher.wait(path)
+    recorder.send_signal(signal.SIGSTOP)
+    episodes = [make_episode(index, actions=4, size=16) for index in range(2)]
+    for episode in episodes:
+        publisher.publish(episode)
+    recorder.send_signal(signal.SIGINT)
+    recorder.send_signal(signal.SIGCONT)
+    assert recorder.wait(timeout=DEADLINE) == 0
+    assert_recorded(path, episodes)
+
+
 def test_an_unwritable_folder_is_refused_with_one_sentence(tmp_path, start_recorder):
     (tmp_path / "file").touch()
     recorder = start_recorder(tmp_path / "file" / "bags")

@@ -21,6 +21,19 @@ sys.path.append(str(Path(__file__).parent))  # helpers beside the tests, which p
 _DEADLINE = 60.0  # s; generous, the machine may be busy
 
 
+class _Process(subprocess.Popen):
+    """A node with its output in a file, which can be read while it goes on: `says`."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        with log.open("w") as output:
+            super().__init__(command, stdout=output, stderr=subprocess.STDOUT)
+        self.stdout = log.open()
+        self._log = log
+
+    def says(self, text: str) -> bool:
+        return text in self._log.read_text()
+
+
 class Graph:
     """What surrounds the node under test."""
 
@@ -44,7 +57,7 @@ class Graph:
             "--params-file",
             str(file),
         ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = _Process(command, file.with_suffix(".log"))
         self._processes.append(process)
         return process
 
@@ -58,8 +71,11 @@ class Graph:
         return True
 
     def settle(self, seconds: float = 0.2) -> None:
-        """Handle what still comes in."""
-        self.until(lambda: False, seconds)
+        """Handle what still comes in; what is there already also where this process was held up for longer."""
+        end, turns = time.monotonic() + seconds, 0
+        while time.monotonic() < end or turns < 100 * seconds:
+            self._executor.spin_once(timeout_sec=0.01)
+            turns += 1
 
     def stop(self, process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[int, str]:
         """Signal the node, and take the messages that it sends on its way out; its exit code and output."""

@@ -1,6 +1,7 @@
 """A recorded robot becomes steps: the core, and the node with a camera node and a bag's messages over DDS."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -123,24 +124,39 @@ def test_a_recorded_robot_becomes_steps_through_the_graph(graph):
         direction=2,
         outcome="success",
         session="old",
+        silence=600.0,  # where this process is held up, nothing has ended: what ends an episode here is a gap
     )
     assert graph.until(lambda: images.get_subscription_count() and states.get_subscription_count())
-    graph.settle(1.0)
     names = ["gripper", *JOINT_NAMES]
-    for tick in range(50):  # 10 Hz of pictures, of which 5 a second are taken, and 50 Hz of joint states
-        stamp = 1_000_000_000_000 + tick * 100_000_000
+
+    def show(stamp: int, positions, level: int = 50) -> None:
+        """A picture of 10 Hz, of which 5 a second are taken, and joint states of 50 Hz."""
         for part in range(5):
-            message = JointState(name=names, position=[0.0, *PATH[tick // 10].tolist()])
+            message = JointState(name=names, position=[0.0, *positions.tolist()])
             message.position[-1] *= -1.0  # as Interbotix' driver counts the right finger
             message.header.stamp = to_time(stamp + part * 20_000_000 - 50_000_000)
             states.publish(message)
-        images.publish(array_to_image(np.full((90, 120, 3), 50 + tick, np.uint8), to_time(stamp)))
-        graph.settle(0.05)
-    assert graph.until(lambda: episodes)
+        images.publish(array_to_image(np.full((90, 120, 3), level, np.uint8), to_time(stamp)))
+
+    # An episode first that is over when all have found one another.
+    before = itertools.count(500_000_000_000, 100_000_000)
+    assert graph.until(lambda: show(next(before), PATH[0]) or graph.until(lambda: steps, 0.1))
+
+    def of_the_second(messages: list) -> list:
+        return [message for message in messages if message.episode_id == "old_00001"]
+
+    for tick in range(50):
+        show(1_000_000_000_000 + tick * 100_000_000, PATH[tick // 10], 50 + tick)
+        # A step comes with the picture after its own. Whoever is slow is waited for: queues are short.
+        assert graph.until(lambda taken=tick // 2: len(of_the_second(steps)) >= taken), f"tick {tick}"
+    show(2_000_000_000_000, PATH[-1])
+    assert graph.until(lambda: of_the_second(episodes))
+    assert graph.until(lambda: len(of_the_second(steps)) == 25 and of_the_second(rewards))
     graph.settle()
-    assert len(steps) >= 20 and episodes[0].num_steps == len(steps) - 1
+    steps, episodes, rewards = of_the_second(steps), of_the_second(episodes), of_the_second(rewards)
+    assert len(steps) == 25 and episodes[0].num_steps == len(steps) - 1
     assert [step.index for step in steps] == list(range(len(steps)))
-    assert {(step.episode_id, step.direction, step.instruction) for step in steps} == {("old_00000", 2, "take it out")}
+    assert {(step.episode_id, step.direction, step.instruction) for step in steps} == {("old_00001", 2, "take it out")}
     assert steps[0].image.width == 64 and len(steps[0].action) == 7 and len(steps[-1].action) == 0
     stamps = [to_nanoseconds(step.stamp) for step in steps]
     assert (np.diff(stamps) >= PERIOD).all()

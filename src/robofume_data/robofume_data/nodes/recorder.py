@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,10 @@ _PROFILES = {
     "learner/status": qos.STATUS,
     "ground_truth": qos.GROUND_TRUTH,
 }
+QUIET = 0.2
+"""Seconds without a message after which nothing is on its way any more, when the recorder ends."""
+REST = 5.0
+"""Seconds for what is on its way, at most."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,22 @@ class Recorder(GraphNode):
         return {**self._counters, "publishers": heard, "bytes": self._writer.bytes, "bag": self._writer.path}
 
     def close(self) -> None:
-        """Ends the bag with its summary."""
+        """Ends the bag with its summary, once what has arrived is in it: the last episode may have ended just now."""
         if self._writer is not None:
+            self._take_the_rest()
             self._writer.close()
+
+    def _take_the_rest(self) -> None:
+        """Record what has arrived and was not looked at yet; a recorder on a busy machine may be behind."""
+        began = taken = time.monotonic()
+        while self.failure is None and time.monotonic() < min(taken + QUIET, began + REST):
+            for subscription in self._recorded.values():
+                kind, raw = subscription.msg_type, subscription.raw
+                with subscription.handle:
+                    while (item := subscription.handle.take_message(kind, raw)) is not None:
+                        subscription.callback(item[0])
+                        taken = time.monotonic()
+            time.sleep(0.02)
 
 
 def main() -> None:

@@ -7,11 +7,15 @@ import sys
 import time
 from types import SimpleNamespace
 
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 
 REGISTERS = {}
+EVERYTHING = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Whoever listens hears all of it, however late and slow."""
 FAULT = os.environ.get("FAKE_INTERBOTIX", "")
 
 
@@ -21,8 +25,8 @@ class InterbotixManipulatorXS:
             sys.exit(1)
         while FAULT == "hang":
             time.sleep(0.1)
-        self._goals = node.create_publisher(Float64MultiArray, f"/{robot_name}/fake/goals", 10)
-        self._calls = node.create_publisher(String, f"/{robot_name}/fake/calls", 10)
+        self._goals = node.create_publisher(Float64MultiArray, f"/{robot_name}/fake/goals", EVERYTHING)
+        self._calls = node.create_publisher(String, f"/{robot_name}/fake/calls", EVERYTHING)
         self.core = SimpleNamespace(joint_states=JointState())
         node.create_subscription(JointState, f"/{robot_name}/joint_states", self._take, 10)
         for name in ("srv_set_reg", "srv_get_reg", "srv_reboot", "srv_torque"):
@@ -44,10 +48,17 @@ class InterbotixManipulatorXS:
         if FAULT == "break":
             raise ValueError("the library broke")
         self._goals.publish(Float64MultiArray(data=positions))
+        # The arm is there at once; who plays its driver, and says so, may be held up longer than an arm may take.
+        there = JointState(header=self.core.joint_states.header, name=self.core.joint_states.name)
+        there.position = [*positions, *self.core.joint_states.position[6:]]
+        self.core.joint_states = there
         return True
 
     def tell(self, text):
         self._calls.publish(String(data=text))
+        if text == "srv_torque False":  # the last thing; what has not arrived goes with the process that ends
+            for publisher in (self._goals, self._calls):
+                publisher.wait_for_all_acked(Duration(seconds=60.0))
 
 
 class Client:
