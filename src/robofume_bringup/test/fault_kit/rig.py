@@ -38,6 +38,8 @@ STRIKES_WITHIN = 30.0
 """Seconds for an order to strike: some messages and writes are rare."""
 PATIENCE = 120.0
 """Seconds in which the run goes on, or ends with a sentence."""
+HEARD_WITHIN = 20.0
+"""Seconds until what the arm did about a strike has been heard, however busy the machine is."""
 STEPS_AFTER = 3
 """Control steps that show that it goes on."""
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -229,7 +231,7 @@ class Rig:
                 self._strike, self._mark = None, self._witness.steps
             return
         goes_on = self._witness.steps >= strike.steps + STEPS_AFTER and waited > strike.fault.seconds % 60
-        if goes_on and not self._stopped and not self._ending(strike):
+        if goes_on and not self._stopped and not self._ending(strike) and not self._hold_due(strike, waited):
             strike.recovered = waited
             self._look_for_hold(strike)
             self._strike, self._mark = None, self._witness.steps
@@ -304,21 +306,36 @@ class Rig:
         assert self._runner is not None
         return strike.fault.kind in ("kill", "restart") and self._runner.pid(strike.fault.node) == strike.pid
 
-    def _look_for_hold(self, strike: Strike) -> None:
-        """The arm holds within the watchdog time after its command source was struck, unless that had told it to go
-        home before: it does so by itself."""
-        assert self._witness is not None
+    def _must_hold(self, strike: Strike) -> bool:
+        """Whether the arm's command source was struck in a motion, and long enough for the watchdog."""
         if strike.fault.kind not in ("kill", "stop") or strike.fault.node != "policy" or not strike.moving:
-            return
-        if strike.fault.kind == "stop" and strike.fault.seconds < 2 * self._watchdog:
-            return
-        held = [time_ for time_ in self._witness.holds if time_ > strike.at]
-        if held:
-            self.log.hold_delays.append(held[0] - strike.at)
-            return
+            return False
+        return strike.fault.kind == "kill" or strike.fault.seconds >= 2 * self._watchdog
+
+    def _hold_due(self, strike: Strike, waited: float) -> bool:
+        """Whether the arm is still to be heard: steps from before the strike may arrive after it, and look as if all
+        went on already."""
+        return self._must_hold(strike) and not self._holds(strike) and not self._told(strike) and waited < HEARD_WITHIN
+
+    def _holds(self, strike: Strike) -> list[float]:
+        assert self._witness is not None
+        return [time_ - strike.at for time_ in self._witness.holds if time_ > strike.at]
+
+    def _told(self, strike: Strike) -> list[tuple[float, str]]:
+        """What the arm said of its state since the strike, and how many seconds after it."""
+        assert self._witness is not None
         told = [(round(time_ - strike.at, 2), state.name) for time_, state in self._witness.arm_states]
-        after = [(seconds, name) for seconds, name in told if seconds > 0.0]
-        if not after or after[0][1] != "HOMING":
+        return [(seconds, name) for seconds, name in told if seconds > 0.0]
+
+    def _look_for_hold(self, strike: Strike) -> None:
+        """The arm holds within the watchdog time after its command source was struck, unless the motion had just ended,
+        or that had told it to go home before: it does so by itself."""
+        if not self._must_hold(strike):
+            return
+        held, after = self._holds(strike), self._told(strike)
+        if held:
+            self.log.hold_delays.append(held[0])
+        elif not after or after[0][1] not in ("HOMING", "HOLDING"):
             self.log.violations.append(f"{strike.fault}: the arm did not hold; it said {after[:5]}")
 
     def _sample_memory(self) -> None:

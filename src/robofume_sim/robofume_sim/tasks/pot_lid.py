@@ -33,12 +33,6 @@ GRASP_HEIGHT = 0.034
 ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
 HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
-CLEAR = POT_RADIUS + LID_RADIUS - 0.002  # from the pot's axis: from there on the lid is off it [m]
-BESIDE_SHARE = 0.2
-"""Of the places on the table that a script chooses: how many are right beside the pot. The shortest way off it ends
-there, so a policy finds these places, and a judge has to know them."""
-BESIDE = (0.012, 0.026)  # how far beyond that [m]; nearer, one in ten catches on the rim
-BESIDE_ANGLES = (math.radians(-150.0), math.radians(-30.0))  # from the x axis: on the other side there is no room
 
 
 class PotLid(CarryingTask):
@@ -111,7 +105,7 @@ class PotLid(CarryingTask):
         apart = float(np.hypot(lid.position[0] - POT_PLACE[0], lid.position[1] - POT_PLACE[1]))
         on, off = is_resting(lid, POT_HEIGHT), is_resting(lid, 0.0)
         covers = max(0.0, apart - ON_TOLERANCE)
-        clear = max(0.0, CLEAR - apart)
+        clear = max(0.0, POT_RADIUS + LID_RADIUS - 0.002 - apart)
         return Truth(
             forward_success=covers == 0.0 and on and released,
             backward_success=clear == 0.0 and off and released,
@@ -120,13 +114,9 @@ class PotLid(CarryingTask):
         )
 
     def place_point(self, direction: Direction, rng: np.random.Generator) -> Vector:
-        """The middle of the pot, or anywhere on the free table, often right beside the pot."""
+        """The middle of the pot, or anywhere on the free table."""
         if direction == Direction.FORWARD:
             return np.array([*POT_PLACE, POT_HEIGHT + GRASP_HEIGHT + 0.003])
-        if rng.random() < BESIDE_SHARE:
-            angle, apart = rng.uniform(*BESIDE_ANGLES), CLEAR + rng.uniform(*BESIDE)
-            x, y = POT_PLACE[0] + apart * math.cos(angle), POT_PLACE[1] + apart * math.sin(angle)
-            return np.array([x, y, GRASP_HEIGHT + 0.003])
         return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
 
     def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector:  # noqa: ARG002  the same
