@@ -127,6 +127,7 @@ class EpisodeLoop:
             raise RuntimeError("a goal is running")
         self._plan, self._ending = plan, None
         self._stamp, self._first_step_seen = 0, False
+        self._relocation = ()  # of the last success of the goal before; who knows what was moved since
         self._missing_verdicts = self._unknown_episodes = self._aborts = 0
         self.pace.begin(now)
         return self._continue(now)
@@ -308,6 +309,7 @@ class EpisodeLoop:
             return self._nudge(plan, now)
         if script:
             self._home_next = True
+            self._is_home = False  # as it was: a person may have moved the arm while the learner was waited for
             return [self._follow(script, RELOCATE, now, relocates=True)]
         return self._start_episode(plan, now, self._stamp)
 

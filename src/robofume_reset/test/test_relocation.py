@@ -115,7 +115,7 @@ def test_a_confirmed_success_is_followed_by_a_relocation_that_nobody_judges():
     bench.place()
     task = bench.task
     assert (task.phase, task.direction, task.instruction) == (Phase.INTERVENTION, Direction.NONE, RELOCATE)
-    assert not task.home, "it begins where the last step saw the hand"
+    assert task.home, "it begins where the last step saw the hand, whatever was waited for in between"
     assert task.script == relocation(ALWAYS, Direction.FORWARD, HOME, HELD, 1)
     before = bench.plan.tally.relocations
     events = bench.follow()
@@ -147,6 +147,15 @@ def test_nothing_is_relocated_after(what, arguments, episode):
     bench.practice(episodes=2)
     bench.place(**episode)
     assert not any(task.script for task in bench.of(PublishTask)), what
+
+
+def test_what_was_due_when_a_goal_ended_is_not_made_up_for_in_the_next():
+    bench = RelocatingBench()
+    bench.practice(episodes=1)
+    bench.place()
+    assert bench.task.phase == Phase.IDLE
+    bench.practice(episodes=1)
+    assert bench.task.phase == Phase.BACKWARD and not bench.task.script
 
 
 def test_an_evaluation_relocates_nothing():
