@@ -33,7 +33,7 @@ class FakeRobot(Node):
         super().__init__("fake_robot")
         parameters = {
             "rate": 0.0, "fail_every": 0, "unclear_every": 0, "silent_after": 0, "verdicts": True, "demonstrate": True,
-            "reward_listeners": 0,
+            "reward_listeners": 0, "grips": False,
         }  # fmt: skip
         for name, default in parameters.items():
             setattr(self, name, self.declare_parameter(name, default).value)
@@ -68,7 +68,8 @@ class FakeRobot(Node):
         if 0 < self.silent_after <= self.steps:
             return
         self.published = time.monotonic()
-        state = JointState(position=[self.position, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0])
+        opening = 0.0 if self.grips else 1.0
+        state = JointState(position=[self.position, 0.0, 0.2, 0.0, 0.0, 0.0, opening])
         state.header.stamp = to_time(self.stamp)
         self.proprioception.publish(state)
         shade = int(127 + 500 * np.clip(self.position, -0.2, 0.2))
@@ -78,7 +79,7 @@ class FakeRobot(Node):
             sign = 0.0 if idle else 1.0 if self.task.direction == Direction.FORWARD else -1.0
             command = ArmCommand(mode=int(ArmMode.DELTA), actor=int(Actor.SCRIPT))
             command.header.stamp = to_time(self.stamp)
-            command.action = np.array([0.03 * sign, 0, 0, 0, 0, 0, 1], np.float32)
+            command.action = np.array([0.03 * sign, 0, 0, 0, 0, 0, opening], np.float32)
             self.override.publish(command)
 
     def repeat(self) -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rclpy.action import ActionClient
 from robofume_common.enums import Actor, Outcome, Phase
+from robofume_reset.relocation import RELOCATE
 from robofume_reset.state import load_state
 from robofume_reset.switching import SwitchingConfig
 from std_srvs.srv import Trigger
@@ -101,6 +102,27 @@ def assert_whole_but_for_a_kill(graph):
     assert len(cut) <= 1
     for episode in closed:
         graph.assert_whole(episode, episode.episode_id in cut)
+
+
+def test_what_a_success_has_put_down_is_put_elsewhere_by_a_script(graph):
+    zone = [0.125, -0.02, 0.195, 0.02]
+    graph.start_robot(grips=True)
+    graph.start_policy()
+    graph.start_switcher(confirm=True, relocate_share=1.0, relocate_forward=zone, relocate_step=0.03)
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=5))
+    assert result.error_code == 0, result.message
+    relocations = [episode for episode in graph.episodes if episode.phase == Phase.INTERVENTION]
+    assert result.relocations == len(relocations) == 2 and result.nudges == 0, "after forward alone, before an episode"
+    for episode in relocations:
+        graph.assert_whole(episode)
+        assert (episode.outcome, episode.instruction) == (Outcome.INTERVENTION, RELOCATE)
+        steps = graph.steps[episode.episode_id]
+        assert {step.actor for step in steps[:-1]} == {int(Actor.SCRIPT)}
+        assert zone[0] - 1e-3 <= steps[-1].proprioception[0] <= zone[2] + 1e-3
+        assert max(abs(step.action[0]) for step in steps[:-1]) <= 0.03 + 1e-6
+    practised = [episode for episode in graph.episodes if episode.phase != Phase.INTERVENTION]
+    assert [episode.phase for episode in practised] == [Phase.FORWARD, Phase.BACKWARD] * 2 + [Phase.FORWARD]
+    assert all(episode.outcome == Outcome.SUCCESS for episode in practised)
 
 
 def test_a_killed_policy_is_named_and_a_restarted_one_goes_on(graph):
