@@ -1,6 +1,7 @@
 """What a task is, for every component: its names, sentences, limits and workspace."""
 
 import math
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,7 +150,7 @@ class TaskDescription:
             zone = getattr(self, name)
             check_zone(f"Task {self.name}: {name}", zone)
             low, high = self.workspace_minimum[:2], self.workspace_maximum[:2]
-            inside = all(map(float.__le__, low, zone[:2])) and all(map(float.__ge__, high, zone[2:]))
+            inside = all(map(operator.le, low, zone[:2])) and all(map(operator.ge, high, zone[2:]))
             if zone and not (low and inside):
                 raise RobofumeError(f"Task {self.name}: {name} must lie within the workspace box.")
 

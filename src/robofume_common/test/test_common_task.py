@@ -133,5 +133,7 @@ def test_the_zones_of_a_relocation_lie_within_the_workspace():
     ):
         with pytest.raises(RobofumeError, match=sentence):
             scene(**box, relocate_backward=zone)
+    whole = scene(workspace_minimum=(0, -1, 0), workspace_maximum=(1, 1, 1), relocate_forward=(0, 0, 1, 1))
+    assert whole.relocate_forward == (0, 0, 1, 1), "whole numbers do too"
     with pytest.raises(RobofumeError, match="must lie within the workspace box"):
         scene(relocate_forward=(0.2, 0.0, 0.3, 0.1))
