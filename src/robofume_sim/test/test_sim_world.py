@@ -9,6 +9,7 @@ from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.tasks import TASKS, make_task
 from robofume_sim.tasks.base import SweepingTask
 from robofume_sim.tasks.candy_sweeping import LINE, SWEETS, UP_HEIGHT
+from robofume_sim.tasks.pot_lid import POT_HEIGHT, POT_PLACE
 from robofume_sim.variations import LOOK, varied
 from robofume_sim.world import World, WorldConfig
 
@@ -278,3 +279,34 @@ def test_an_unknown_task_is_named_with_the_known_ones():
 def test_a_control_period_that_the_servos_cannot_keep_is_refused(period):
     with pytest.raises(RobofumeError, match="multiple of"):
         World("pot_pick_and_place", WorldConfig(control_period=period))
+
+
+@pytest.fixture
+def lid_world():
+    world = World("pot_lid")
+    yield world
+    world.close()
+
+
+def lay_beside_the_pot(world: World, degrees: float, apart: float) -> None:
+    angle = np.radians(degrees)
+    place = np.array(POT_PLACE) + apart * np.array([np.cos(angle), np.sin(angle)])
+    world.reset(Direction.FORWARD, seed=0, start={"lid": np.append(place, 0.0 if apart > 0.08 else POT_HEIGHT)})
+    world.advance(1.0)
+
+
+@pytest.mark.parametrize("degrees", (-150.0, -90.0, -30.0))
+def test_a_lid_flat_on_the_table_against_the_pot_is_off_it(lid_world, degrees):
+    # The wall of the pot reaches in between two feet of the lid: it is nearer than the sum of both radii.
+    lay_beside_the_pot(lid_world, degrees, 0.085)
+    truth = lid_world.truth()
+    assert truth.backward_success and truth.backward_score == 1.0 and not truth.forward_success
+
+
+@pytest.mark.parametrize("apart", (0.05, 0.06, 0.065, 0.07))
+def test_a_lid_that_leans_on_the_rim_is_neither_on_nor_off(lid_world, apart):
+    for degrees in (-150.0, -90.0, 30.0):
+        lay_beside_the_pot(lid_world, degrees, apart)
+        truth = lid_world.truth()
+        assert not truth.forward_success and not truth.backward_success
+        assert max(truth.forward_score, truth.backward_score) < 1.0

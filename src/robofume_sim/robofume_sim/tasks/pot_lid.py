@@ -31,6 +31,7 @@ LID_RADIUS, LID_HEIGHT = 0.042, 0.045
 KNOB_HEIGHT, KNOB_RADIUS = 0.030, 0.015
 GRASP_HEIGHT = 0.034
 ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
+FLAT_TILT = 0.06  # rad; a lid that leans on the rim has 0.13 and more
 HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
@@ -99,16 +100,20 @@ class PotLid(CarryingTask):
         return {LID: np.array([POT_PLACE[0] + dx, POT_PLACE[1] + dy, POT_HEIGHT])}
 
     def truth(self, state: SceneState) -> Truth:
-        """The lid lies flat, on the pot or on the table, and the open gripper is off it."""
+        """The lid lies flat, on the pot or on the table, and the open gripper is off it.
+
+        One that lies flat on the table is off the pot however near it is: the pot's wall reaches in between its feet.
+        One that leans on the pot's rim is not.
+        """
         lid = state.objects[LID]
         released = is_off(state, LID, LID_HEIGHT)
         apart = float(np.hypot(lid.position[0] - POT_PLACE[0], lid.position[1] - POT_PLACE[1]))
-        on, off = is_resting(lid, POT_HEIGHT), is_resting(lid, 0.0)
+        on, off = is_resting(lid, POT_HEIGHT), is_resting(lid, 0.0) and lid.tilt < FLAT_TILT
         covers = max(0.0, apart - ON_TOLERANCE)
-        clear = max(0.0, POT_RADIUS + LID_RADIUS - 0.002 - apart)
+        clear = 0.0 if off else max(0.0, POT_RADIUS + LID_RADIUS - apart)
         return Truth(
             forward_success=covers == 0.0 and on and released,
-            backward_success=clear == 0.0 and off and released,
+            backward_success=off and released,
             forward_score=share_reached(covers, 0.2, on, released),
             backward_score=share_reached(clear, POT_RADIUS + LID_RADIUS, off, released),
         )
