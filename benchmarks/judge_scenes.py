@@ -7,7 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 from judge_tables import DIRECTIONS
-from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdict
+from robofume_common.enums import Direction
+from robofume_data.arranged_scenes import arranged_episodes
 from robofume_data.episode import EpisodeData
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.scene import Appearance
@@ -77,26 +78,15 @@ def places(task: str, size: int = 64) -> dict[str, Any]:
     return {"images": np.stack(images), "forward": forward, "backward": backward, "description": description}
 
 
-def labelled_scenes(seen: dict[str, Any], task: str) -> list[EpisodeData]:
+def labelled_scenes(seen: dict[str, Any]) -> list[EpisodeData]:
     """Single pictures with a person's answer to both questions, as episodes without an action."""
-    episodes = []
-    for place, image in enumerate(seen["images"]):
-        for direction, number in DIRECTIONS.items():
-            good = bool(seen[direction][place])
-            episodes.append(
-                EpisodeData(
-                    episode_id=f"labelled-{place}-{direction}", task=task,
-                    instruction=seen["description"].instruction(number), phase=Phase(number), direction=number,
-                    outcome=Outcome.SUCCESS if good else Outcome.TIMEOUT, success_index=0 if good else -1,
-                    assisted_reset_before=True, images=image[None], proprioception=seen["home"][None],
-                    actions=np.zeros((0, 7), np.float32), actors=np.zeros(0, np.uint8),
-                    policy_versions=np.zeros(1, np.uint64), stamps=np.zeros(1, np.int64),
-                    verdicts=np.array([Verdict.SUCCESS if good else Verdict.FAILURE], np.uint8),
-                    probabilities=np.array([float(good)], np.float32),
-                    sources=np.array([RewardSource.HUMAN], np.uint8),
-                )
-            )  # fmt: skip
-    return episodes
+    home = seen["home"].astype(np.float32)
+    rows = zip(seen["images"], seen["forward"], seen["backward"], strict=True)
+    return [
+        episode
+        for number, (image, *reached) in enumerate(rows)
+        for episode in arranged_episodes(number, seen["description"], image, home, *map(bool, reached))
+    ]
 
 
 def adversarial_pictures(task: str, count: int, size: int = 64) -> Iterator[tuple[str, Any, Any]]:

@@ -47,7 +47,7 @@ from robofume_bringup.run_config import merged, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 from robofume_policy.config import OnlineConfig
 
-PREPARED = ("bags/demos", "reward")
+PREPARED = ("bags/demos", "bags/scenes", "reward")
 ARMS: dict[str, tuple[str, ...]] = {
     "practice": (),
     "ground_truth": ("reward.judge=ground_truth",),
@@ -114,7 +114,7 @@ def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace
     if arm == "offline":
         kept = (*kept, "pretrained")
     for part in kept:
-        if part != "reward" or "reward_training" not in changed:
+        if (base.path / part).is_dir() and (part != "reward" or "reward_training" not in changed):
             shutil.copytree(base.path / part, directory.path / part, dirs_exist_ok=True)
             if part in ("bags/demos", "reward"):
                 stage = part.removeprefix("bags/")

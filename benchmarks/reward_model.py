@@ -192,7 +192,7 @@ def shift(runs: Sequence[Path], task: str, count: int, repaired: Sequence[str]) 
                 seen = scenes(task, appearance, count, seed=1)
                 judge = knowing_scenes(RewardModel.load(run / "reward"), run)
                 if labelled:
-                    judge = tuned(run, labelled_scenes(scenes(task, appearance, labelled, seed=2), task), seed=0)
+                    judge = tuned(run, labelled_scenes(scenes(task, appearance, labelled, seed=2)), seed=0)
                 judge = knowing_opposites(judge, task)
                 for direction, number in DIRECTIONS.items():
                     own, opposite = ask(judge, seen["images"], seen["description"].instruction(number))

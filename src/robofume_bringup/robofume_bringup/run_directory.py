@@ -13,7 +13,7 @@ from robofume_common.files import write_atomically
 
 DOMAIN_FILE = "ros_domain"
 """Beside the logs, while a graph is up: the number of its ROS domain."""
-BAG_KINDS = ("demos", "practice", "evaluate")
+BAG_KINDS = ("demos", "scenes", "practice", "evaluate")
 CONFIG_HEAD = "# The settings of this run; the line of three dots at the end says that they are whole.\n"
 CONFIG_END = "..."
 POLICIES = ("pretrained", "practised", "retrained", "source", "adapted")
@@ -37,7 +37,7 @@ class RunDirectory:
         return self.path / "config.yaml"
 
     def bags(self, kind: str) -> Path:
-        """Folder of the bags of one kind: demos, practice or evaluate."""
+        """Folder of the bags of one kind: demos, scenes (arranged by hand), practice or evaluate."""
         assert kind in BAG_KINDS, kind
         return self.path / "bags" / kind
 

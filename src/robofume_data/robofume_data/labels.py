@@ -23,13 +23,13 @@ from robofume_data.episode import EpisodeData
 Labels = dict[str, dict[int, Verdict]]
 """A person's verdicts: episode id -> index of the step (-1: the last) -> verdict."""
 LABELS_FILE = "labels.json"
-_PRACTICE = ("bags", "practice")
+_JUDGED = (("bags", "practice"), ("bags", "scenes"))
 
 
 def read_labelled(
     paths: Paths, phases: Collection[Phase] | None = None, cameras: Sequence[str] = ()
 ) -> Iterator[EpisodeData]:
-    """The episodes of bags as `read_episodes` gives them, with the labels of the runs whose practice they are."""
+    """The episodes of bags as `read_episodes` gives them, with the labels of the runs that they are of."""
     bags = [(Bag(path), labels_of(path)) for path in find_bags(paths)]
     return (
         labelled(episode, labels.get(episode.episode_id, {}))
@@ -39,7 +39,7 @@ def read_labelled(
 
 
 def labels_of(bag: str | Path) -> Labels:
-    """The labels that belong to a bag: those of its run, where it is a bag of practice; none for any other bag.
+    """The labels that belong to a bag: those of its run, where it is one of practice or of scenes; none for any other.
 
     RobofumeError where the file cannot be read.
     """
@@ -54,9 +54,9 @@ def labels_hash(bag: str | Path) -> str:
 
 
 def _file_of(bag: str | Path) -> Path | None:
-    """RUN/labels.json of a bag below RUN/bags/practice."""
+    """RUN/labels.json of a bag below RUN/bags/practice or RUN/bags/scenes."""
     for folder in Path(bag).resolve().parents:
-        if folder.parts[-2:] == _PRACTICE:
+        if folder.parts[-2:] in _JUDGED:
             return folder.parents[1] / LABELS_FILE
     return None
 

@@ -129,10 +129,11 @@ def report(summary: DataSummary) -> str:
             line += f"; ground truth {part.true_successes}/{part.true_known}"
         lines.append(line)
     if summary.episodes:
-        period = float(np.median(summary.step_periods)) if summary.step_periods else float("nan")
+        periods = summary.step_periods
+        beat = f"{np.median(periods):.3f} s between steps by the camera's clock, " if periods else ""
         sizes = ", ".join(f"{width}x{height}" for height, width in sorted(summary.image_sizes))
         lines += [
-            f"  images {sizes}; {period:.3f} s between steps by the camera's clock, {summary.gaps} gaps",
+            f"  images {sizes}; {beat}{summary.gaps} gaps",
             f"  actions by {_parts(summary.actors)}; verdicts {_parts(summary.verdicts)}",
         ]
     by_person = summary.actors[Actor.PERSON]

@@ -310,3 +310,22 @@ def test_a_lid_that_leans_on_the_rim_is_neither_on_nor_off(lid_world, apart):
         truth = lid_world.truth()
         assert not truth.forward_success and not truth.backward_success
         assert max(truth.forward_score, truth.backward_score) < 1.0
+
+
+def test_arranged_lids_lie_on_both_sides_of_both_borders(lid_world):
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        lid_world.reset(Direction.FORWARD, seed=0, start=lid_world.task.arranged(generator))
+        lid_world.advance(1.0)
+        truth, lid = lid_world.truth(), lid_world.scene_state().objects["lid"]
+        apart = float(np.hypot(*(lid.position[:2] - POT_PLACE)))
+        found.append((truth.forward_success, truth.backward_success, apart))
+        assert not (truth.forward_success and truth.backward_success) and not lid_world.lost_objects()
+    forward, backward, apart = map(np.array, zip(*found, strict=True))
+    assert forward.sum() > 8 and backward.sum() > 4 and (~forward & ~backward).sum() > 20
+    assert apart[forward].min() > 0.005 and apart[backward].max() < 0.11, "not where demonstrations show it anyway"
+
+
+def test_other_tasks_arrange_nothing(world):
+    assert (world.task.arranged(np.random.default_rng(0)) is None) == (world.task.description.name != "pot_lid")

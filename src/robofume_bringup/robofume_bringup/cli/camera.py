@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from robofume_common.errors import RobofumeError
 from robofume_robot.crop_picture import (
     grid_picture,
     parse_crop,
@@ -21,6 +18,8 @@ from robofume_robot.crop_picture import (
     write_picture,
 )
 
+from robofume_bringup.snapshot import snapshot
+
 
 def crop(
     source: str, topic: str, numbers: str, task_file: Path | None, output: Path, size: int, window: bool
@@ -30,7 +29,7 @@ def crop(
     With a display the crop is drawn with the mouse. Without one, the picture is written with a grid, and the numbers
     are given with --crop or typed. Raises RobofumeError where there is no picture, or the crop does not fit.
     """
-    picture = _snapshot(topic) if topic else read_picture(source)
+    picture = snapshot(topic) if topic else read_picture(source)
     chosen: Sequence[int] = parse_crop(numbers) if numbers else ()
     frame = usable_crop(picture, chosen, size)
     if not chosen and window and _has_display():
@@ -63,21 +62,6 @@ def _text(frame: Sequence[int]) -> str:
 
 def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _snapshot(topic: str) -> Any:
-    """One picture of a topic, taken by a node of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "picture.png"
-        remap, output = f"image:={topic}", f"output:={file}"
-        done = subprocess.run(
-            [sys.executable, "-m", "robofume_robot.nodes.snapshot", "--ros-args", "-r", remap, "-p", output],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            raise RobofumeError(lines[-1] if lines else f"No picture could be taken from {topic}.")
-        return read_picture(str(file))
 
 
 def _draw_in_window(picture: Any, frame: Sequence[int]) -> Sequence[int]:

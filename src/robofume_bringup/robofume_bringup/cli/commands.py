@@ -81,6 +81,22 @@ def demonstrations(options: Options, interruption: Interruption) -> None:
     collect_demonstrations(open_context(options, interruption))
 
 
+def scenes(options: Options, interruption: Interruption) -> None:
+    """Photograph scenes that are arranged by hand, or by the simulated task."""
+    from robofume_bringup.cli.person import picture_of
+    from robofume_bringup.stages.scenes import arrange_scenes, ask_for_scenes, photographed
+
+    context = open_context(options, interruption, existing=True)
+    if context.config.robot != "mujoco":
+        ask_for_scenes(context, picture_of(options, context.directory.name))
+    elif photographed(context) >= context.config.scenes:
+        context.say(f"There are {photographed(context)} scenes already.")
+    else:
+        arrange_scenes(context)
+        if not photographed(context):
+            context.say(f"The simulated task {context.config.task} arranges no scenes: its failures show enough.")
+
+
 def open_for_reward(options: Options, interruption: Interruption, suffices: bool, otherwise: str) -> Any:
     """The StageContext of a command of `robofume reward`: that of a run, with the settings of OF_ONE_CALL as they are
     given for this call and not kept; or without a run, where none is named and the other options say all (`suffices`).

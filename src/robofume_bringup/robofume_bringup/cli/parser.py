@@ -102,7 +102,17 @@ def build_parser() -> argparse.ArgumentParser:
         "collect demonstrations into bags",
         "robofume demos --demonstrations 10",
     )
-    add_run_options(demos, amounts=("demonstrations", "failures", "restarts"))
+    add_run_options(demos, amounts=("demonstrations", "failures", "scenes", "restarts"))
+
+    scenes = add(
+        "scenes",
+        commands.scenes,
+        "photograph scenes that you arrange near the borders of the goals, for the reward model; the run must be up",
+        "robofume scenes --run lid --scenes 80",
+    )
+    add_run_options(scenes, amounts=("scenes",))
+    scenes.add_argument("--domain", type=int, help="the ROS domain of the graph, instead of the run's")
+    scenes.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
 
     reward = subparsers.add_parser(
         "reward", help="train, evaluate or rescore with the reward model", description="The reward model."
@@ -409,6 +419,7 @@ def add_run_options(
     amounts: tuple[str, ...] = (
         "demonstrations",
         "failures",
+        "scenes",
         "pretraining_updates",
         "practice_steps",
         "trials",

@@ -1,4 +1,4 @@
-"""`robofume teleop`, `robofume workspace record` and `robofume helped`: what a person does at the arm."""
+"""`robofume teleop`, `scenes`, `workspace record` and `helped`: what a person does at the arm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from robofume_common.errors import RobofumeError
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import QUIET, dds_environment
+from robofume_bringup.snapshot import snapshot
 
 END_DEADLINE = 10.0
 """Seconds that the node has for a calm end."""
@@ -78,6 +79,15 @@ def helped(options: Any, interruption: Interruption) -> None:
     from robofume_bringup.help_desk import say_done
 
     print(say_done(options.namespace, interruption))
+
+
+def picture_of(options: Any, run: str) -> Callable[[], Any]:
+    """What takes the newest picture of a running graph, that of `run` or of the domain in the options, as the policy
+    sees it (H, W, 3).
+    """
+    environment = dds_environment(domain_of(options.runs, run, options.domain))
+    topic = f"{options.namespace.strip('/')}/observation/image".strip("/")
+    return lambda: snapshot(topic, environment)
 
 
 def workspace_record(options: Any, interruption: Interruption) -> int:

@@ -86,6 +86,10 @@ class StageContext:
             session.wait_until_ready()
             yield session
 
+    def node_configs(self, mode: str) -> dict[str, Any]:
+        """The settings of the nodes of a graph, by their names."""
+        return {node.name: node.settings() for node in self._nodes(mode, None, {})}
+
     def _nodes(
         self, mode: str, overrides: Mapping[str, Mapping[str, Any]] | None, settings: Mapping[str, Any]
     ) -> list[NodeDescription]:

@@ -1,4 +1,5 @@
-"""Collects demonstrations, forward and backward in turn without resets, and some bad attempts, into bags."""
+"""Collects demonstrations, forward and backward in turn without resets, and some bad attempts, into bags; in the
+embedded simulation also scenes that are arranged near the borders of the goals."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from robofume_data.bad_attempts import is_clumsy
 
 from robofume_bringup.episodes import EpisodeSummary, read_summaries
 from robofume_bringup.stages.context import StageContext, percent
+from robofume_bringup.stages.scenes import arrange_scenes
 
 STAGE = "demos"
 CLUMSY_SEED = 1000
@@ -46,6 +48,8 @@ def collect_demonstrations(context: StageContext) -> None:
         episodes=len(demonstrations),
         bad_attempts=len(attempts),
     )
+    if config.robot == "mujoco":
+        arrange_scenes(context)
 
 
 def _record(

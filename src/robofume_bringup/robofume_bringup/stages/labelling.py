@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from robofume_common.enums import Outcome, Verdict
@@ -17,7 +18,7 @@ def add_label(context: StageContext, episode_id: str, verdict: str, index: int) 
     """Keep a verdict on a step (-1: the last one) of a recorded episode. RobofumeError where there is none."""
     from robofume_data.labels import read_labels, with_labels, write_labels
 
-    episodes = [episode for episode in _recorded(context) if episode.episode_id == episode_id]
+    episodes = [episode for episode in _recorded(context, ("practice", "scenes")) if episode.episode_id == episode_id]
     if not episodes:
         raise RobofumeError(
             f"The run {context.directory.name} has no recorded episode {episode_id}; "
@@ -75,10 +76,10 @@ def _unlabelled(context: StageContext) -> list[EpisodeData]:
     return [episode for episode in _recorded(context) if episode.episode_id not in known]
 
 
-def _recorded(context: StageContext) -> list[EpisodeData]:
+def _recorded(context: StageContext, kinds: Sequence[str] = ("practice",)) -> list[EpisodeData]:
     from robofume_data.bag_reader import read_episodes
 
-    bags = context.directory.bag_files("practice")
+    bags = [bag for kind in kinds for bag in context.directory.bag_files(kind)]
     if not bags:
         raise RobofumeError(f"The run {context.directory.name} has not practised yet; there is nothing to label.")
     return list(read_episodes(bags))

@@ -33,8 +33,8 @@ def train_reward(
     """Train into `reward/` of the run, or into `output`, and print precision and recall on held-out episodes.
 
     `base` is a model directory or hub name; None trains the default tiny model. `bags`: what to train on; by default
-    the demonstrations and the practice, of which only what a person (on the topic `label`, by `label_step` or
-    `robofume label`) or a second judge (the directory of another model) has labelled is learnt from.
+    the demonstrations, the scenes arranged by hand and the practice, of which only what a person (on the topic `label`,
+    by `label_step` or `robofume label`) or a second judge (the directory of another model) has labelled is learnt from.
     """
     from robofume_common.parameters import from_dict
     from robofume_reward.dataset import DatasetConfig
@@ -44,7 +44,8 @@ def train_reward(
 
     options = training_options(context, base)
     data = from_dict(DatasetConfig, context.config.of("reward_data"))
-    used = list(bags) or [*_demonstrations(context), *context.directory.bag_files("practice")]
+    more = [bag for kind in ("scenes", "practice") for bag in context.directory.bag_files(kind)]
+    used = list(bags) or [*_demonstrations(context), *more]
     if not bags and data.prior_share > 0:
         used += map(Path, context.config.prior)
     judge = load_judge(second_judge, model_config(judging(context))) if second_judge else None

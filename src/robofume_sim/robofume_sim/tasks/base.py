@@ -177,6 +177,12 @@ class SimulatedTask(ABC):
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
         """Positions (3,) [m] of the movable bodies where `direction` starts, by the names of the bodies."""
 
+    def arranged(self, rng: np.random.Generator) -> dict[str, Vector] | None:  # noqa: ARG002  for those that have some
+        """Where (3,) [m] a person would lay the movable bodies by hand to show a judge where the goals begin: near
+        their borders, on both sides. None for a task whose demonstrations and failures show them well enough.
+        """
+        return None
+
     @abstractmethod
     def truth(self, state: SceneState) -> Truth:
         """The truth about both directions."""

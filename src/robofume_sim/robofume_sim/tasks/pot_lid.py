@@ -10,6 +10,7 @@ from robofume_common.task import TaskDescription
 
 from robofume_sim import scene
 from robofume_sim.robot_model import OBJECT_BIT
+from robofume_sim.scene import ARENA_MAX, ARENA_MIN
 from robofume_sim.tasks.base import (
     HOME_JOINT_POSITIONS,
     CarryingTask,
@@ -33,6 +34,9 @@ GRASP_HEIGHT = 0.034
 ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
 FLAT_TILT = 0.06  # rad; a lid that leans on the rim has 0.13 and more
 HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
+ARRANGED = (((0.010, 0.045), POT_HEIGHT + 0.004), ((0.045, 0.080), POT_HEIGHT + 0.004), ((0.080, 0.105), 0.0))
+ARRANGED_SHARES = (0.4, 0.3, 0.3)
+"""Where a person lays the lid to show the borders: how far from the pot's axis it is let go of [m], and how high."""
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
 
@@ -98,6 +102,16 @@ class PotLid(CarryingTask):
             return {LID: place_within(TABLE_MIN, TABLE_MAX, 0.0, rng)}
         dx, dy = rng.uniform(-0.012, 0.012, 2)
         return {LID: np.array([POT_PLACE[0] + dx, POT_PLACE[1] + dy, POT_HEIGHT])}
+
+    def arranged(self, rng: np.random.Generator) -> dict[str, Vector]:
+        """The lid just on or just off the middle of the pot, askew on its rim, or on the table right beside it."""
+        while True:
+            (nearest, furthest), height = ARRANGED[rng.choice(len(ARRANGED), p=ARRANGED_SHARES)]
+            angle, apart = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(nearest, furthest)
+            place = np.array(POT_PLACE) + apart * np.array([np.cos(angle), np.sin(angle)])
+            inside = (place > np.add(ARENA_MIN, LID_RADIUS)) & (place < np.subtract(ARENA_MAX, LID_RADIUS))
+            if inside.all():
+                return {LID: np.append(place, height)}
 
     def truth(self, state: SceneState) -> Truth:
         """The lid lies flat, on the pot or on the table, and the open gripper is off it.
