@@ -5,14 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from robofume_bringup.cli import main
+from robofume_bringup.cli import main, person
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import RunConfig
-from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.run_directory import DOMAIN_FILE, RunDirectory
 from robofume_bringup.runner import dds_environment
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.scenes import arrange_scenes, ask_for_scenes, photographed
@@ -157,7 +158,16 @@ def test_the_picture_is_that_of_the_running_camera(tmp_path):
     np.testing.assert_allclose(forward.images[0, 16, 16], (200, 20, 10), atol=12)
 
 
-def test_without_a_running_graph_one_sentence_says_what_to_do(tmp_path, capsys):
-    context_of(tmp_path / "lid", robot="widowx")
-    assert main(["scenes", "--run", "lid", "--runs", str(tmp_path)]) == 1
-    assert "The run lid is not up: start it with `robofume up --run lid`" in capsys.readouterr().err
+def test_the_graph_is_that_of_the_option_of_the_run_or_of_the_environment(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(person, "snapshot", lambda topic, environment: asked.append((topic, environment)))
+    monkeypatch.setenv("ROS_DOMAIN_ID", "44")
+    directory = context_of(tmp_path / "lid", robot="widowx").directory
+    given = {"runs": tmp_path, "namespace": "/left/", "domain": None}
+    person.picture_of(SimpleNamespace(**given), "lid")()
+    directory.logs.mkdir(exist_ok=True)
+    (directory.logs / DOMAIN_FILE).write_text("9\n")
+    person.picture_of(SimpleNamespace(**given), "lid")()
+    person.picture_of(SimpleNamespace(**given | {"domain": 7}), "lid")()
+    assert {topic for topic, _ in asked} == {"left/observation/image"}
+    assert [environment["ROS_DOMAIN_ID"] for _, environment in asked] == ["44", "9", "7"]

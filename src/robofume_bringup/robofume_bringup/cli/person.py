@@ -82,10 +82,11 @@ def helped(options: Any, interruption: Interruption) -> None:
 
 
 def picture_of(options: Any, run: str) -> Callable[[], Any]:
-    """What takes the newest picture of a running graph, that of `run` or of the domain in the options, as the policy
-    sees it (H, W, 3).
+    """What takes the newest picture of a running graph, as the policy sees it (H, W, 3): of the domain in the options,
+    of the run where it is up, or else of the environment's domain, where `ros2 launch` may have started one.
     """
-    environment = dds_environment(domain_of(options.runs, run, options.domain))
+    domain = options.domain if options.domain is not None else RunDirectory(options.runs / run).running_domain()
+    environment = dds_environment(domain_of(options.runs, None, domain))
     topic = f"{options.namespace.strip('/')}/observation/image".strip("/")
     return lambda: snapshot(topic, environment)
 
