@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import numpy as np
 from robofume_common.enums import Direction
@@ -35,7 +36,7 @@ ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
 FLAT_TILT = 0.06  # rad; a lid that leans on the rim has 0.13 and more
 HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
 ARRANGED = (((0.010, 0.045), POT_HEIGHT + 0.004), ((0.045, 0.080), POT_HEIGHT + 0.004), ((0.080, 0.105), 0.0))
-ARRANGED_SHARES = (0.4, 0.3, 0.3)
+ARRANGED_SHARES = (0.35, 0.4, 0.25)
 """Where a person lays the lid to show the borders: how far from the pot's axis it is let go of [m], and how high."""
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
@@ -61,6 +62,9 @@ class PotLid(CarryingTask):
         ),
     )
     object_names = (LID,)
+    run_settings = MappingProxyType(  # on few pictures near a border the held-out loss is no guide (docs/results.md)
+        {"scenes": 160, "settings": {"reward_training": {"updates": 2000, "check_every": 2000}}}
+    )
 
     def bodies(self, appearance: scene.Appearance) -> str:
         """The pot, fixed to the table, and the lid: a plate that stands on small feet, with a round knob.
