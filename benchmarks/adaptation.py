@@ -16,7 +16,7 @@ stopped:
 
     python benchmarks/adaptation.py --sources RUNS --runs ADAPTED --seeds 0 1 2
 
-Writes benchmarks/results/adaptation_<task>.csv.
+Writes benchmarks/results/adaptation_<task>.csv. `--scale 4` makes updates four times as many.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from judge_tables import Table
+from judge_tables import Table, scaled
 from main_job import evaluation, robofume
 from robofume_bringup.run_directory import RunDirectory
 from robofume_data.bag_reader import read_episodes
@@ -146,11 +146,13 @@ def main() -> None:
     parser.add_argument("--demonstrations", type=int, default=20, help="successful ones per direction and condition")
     parser.add_argument("--updates", type=int, default=2000, help="of an adaptation")
     parser.add_argument("--scratch-updates", type=int, default=6000)
+    parser.add_argument("--scale", type=float, default=1.0, help="of updates; the table's name tells it")
     parser.add_argument("--trials", type=int, default=25, help="each way, of every evaluation")
     given = parser.parse_args()
     if shutil.which("robofume") is None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
-    table = Table(f"adaptation_{given.task}", ("seed", "condition", "arm"))
+    given.updates, given.scratch_updates = (round(n * given.scale) for n in (given.updates, given.scratch_updates))
+    table = Table(scaled(f"adaptation_{given.task}", given.scale), ("seed", "condition", "arm"))
     for seed in given.seeds:
         conditions = Conditions(given, seed, table)
         if not conditions.source.checkpoints.is_dir():

@@ -64,6 +64,11 @@ class Table:
         return list(csv.DictReader(self.path.open())) if self.path.is_file() else []
 
 
+def scaled(name: str, scale: float) -> str:
+    """The table's name at a scale of updates and steps; rows of several scales do not mix."""
+    return name if scale == 1.0 else f"{name}_scale_{scale:g}"
+
+
 def figures(probabilities: np.ndarray, truths: np.ndarray, verdicts: np.ndarray) -> dict[str, Any]:
     """The measures that the tables show."""
     values = measure(probabilities, truths, verdicts)

@@ -30,7 +30,8 @@ finished one is a row of the CSV at once:
     python benchmarks/practice_arms.py --runs RUNS --seeds 0 1 2 --arms practice ground_truth
 
 Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` names: a setting that `--set` gives to
-every arm is in no column. What each part of learning earns, apart from the judge, for less time:
+every arm is in no column. `--scale 4` makes updates and steps four times as many. What
+each part of learning earns, apart from the judge, for less time:
 
     python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 4000 \
         --arms practice vlm dense free soft cql iql bc no_imitation no_shift half_updates codes ensemble film_cnn \
@@ -42,7 +43,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from judge_tables import Table
+from judge_tables import Table, scaled
 from main_job import evaluation, practice_figures, robofume
 from robofume_bringup.run_config import merged, parse_settings
 from robofume_bringup.run_directory import RunDirectory
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--pretraining-updates", type=int, default=6000)
     parser.add_argument("--prior", type=Path, help="bags of prior data, for the arm of that name")
     parser.add_argument("--steps", type=int, default=14_000, help="control steps of practice")
+    parser.add_argument("--scale", type=float, default=1.0, help="of updates and steps; the table's name tells it")
     parser.add_argument("--trials", type=int, default=50, help="each way, before and after")
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a setting of every arm"
@@ -168,7 +170,8 @@ def main() -> None:
         sys.exit("The command robofume is not on the PATH: activate the environment first (. .venv/bin/activate).")
     if "prior" in given.arms and not (given.prior and given.prior.exists()):
         parser.error("the arm prior needs --prior with the bags that `robofume prior --output` made")
-    table = Table(f"{given.table}_{given.task}", ("seed", "arm", "practice_steps"))
+    given.steps, given.pretraining_updates = (round(n * given.scale) for n in (given.steps, given.pretraining_updates))
+    table = Table(scaled(f"{given.table}_{given.task}", given.scale), ("seed", "arm", "practice_steps"))
     for seed in given.seeds:
         missing = [arm for arm in given.arms if not table.has(seed=seed, arm=arm, practice_steps=steps_of(arm, given))]
         base = prepare(given, seed) if missing else None
