@@ -95,10 +95,12 @@ def _judge(run: Path, name: str) -> Judge:
     if name == "vlm":
         return RewardModel.load(run / "reward")
     summary = training.read_summary(run / "reward")
-    recorded = list(read_episodes(sorted((run / "bags" / "demos").glob("*.mcap"))))
+    bags = [path for kind in ("demos", "scenes") for path in sorted((run / "bags" / kind).glob("*.mcap"))]
+    recorded = list(read_episodes(bags))
     learnt = [episode for episode in recorded if episode.episode_id in set(summary["trained_on"])]
     held = [episode for episode in recorded if episode.episode_id in set(summary["held_out_episodes"])]
-    return baselines.train(name, learnt, held, TrainingConfig(seed=summary["options"]["seed"]))
+    options = TrainingConfig(seed=summary["options"]["seed"], updates=summary["options"]["updates"])
+    return baselines.train(name, learnt, held, options)
 
 
 def tuned(run: Path, more: Sequence[EpisodeData], seed: int) -> RewardModel:
