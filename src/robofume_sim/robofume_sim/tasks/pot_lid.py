@@ -35,8 +35,8 @@ GRASP_HEIGHT = 0.034
 ON_TOLERANCE = 0.025  # how far from the pot's axis a lid still covers it [m]
 FLAT_TILT = 0.06  # rad; a lid that leans on the rim has 0.13 and more
 HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so that it is neither on nor off [m]
-ARRANGED = (((0.010, 0.045), POT_HEIGHT + 0.004), ((0.045, 0.080), POT_HEIGHT + 0.004), ((0.080, 0.105), 0.0))
-ARRANGED_SHARES = (0.35, 0.4, 0.25)
+ARRANGED = (((0.015, 0.038), POT_HEIGHT + 0.004), ((0.045, 0.080), POT_HEIGHT + 0.004), ((0.080, 0.105), 0.0))
+ARRANGED_SHARES = (0.45, 0.33, 0.22)
 """Where a person lays the lid to show the borders: how far from the pot's axis it is let go of [m], and how high."""
 TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
@@ -63,7 +63,7 @@ class PotLid(CarryingTask):
     )
     object_names = (LID,)
     run_settings = MappingProxyType(  # on few pictures near a border the held-out loss is no guide (docs/results.md)
-        {"scenes": 160, "settings": {"reward_training": {"updates": 2000, "check_every": 2000}}}
+        {"scenes": 200, "settings": {"reward_training": {"updates": 2000, "check_every": 2000}}}
     )
 
     def bodies(self, appearance: scene.Appearance) -> str:
