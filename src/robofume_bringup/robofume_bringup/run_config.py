@@ -38,8 +38,8 @@ class RunConfig:
     )
     scenes: int = _setting(
         60,
-        "pictures of scenes arranged by hand near the borders of the goals, for the reward model; in the simulation of "
-        "the tasks that need them, and of a person's with `robofume scenes`",
+        "pictures of scenes arranged near the borders of the goals, for the reward model: by the simulated tasks that "
+        "have some, or by a person with `robofume scenes`",
     )
     pretraining_updates: int = _setting(6000, "gradient updates of the offline training", minimum=1)
     practice_steps: int = _setting(14000, "control steps of practice, over all starts of the run", minimum=1)

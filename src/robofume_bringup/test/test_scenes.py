@@ -82,7 +82,7 @@ def test_a_kill_between_two_scenes_loses_none_and_the_reward_model_learns_from_t
 
 
 def test_a_person_is_asked_until_it_is_enough(tmp_path, capsys):
-    context = context_of(tmp_path / "lid", robot="widowx", scenes=4)
+    context = context_of(tmp_path / "lid", robot="widowx", scenes=4, image_size=32)
     pictures = iter(np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), np.uint8))
     typed = iter(["f", "yes", " N ", "q"])
     prompts = []
@@ -106,6 +106,8 @@ def test_a_person_is_asked_until_it_is_enough(tmp_path, capsys):
 
     with pytest.raises(RobofumeError, match="No picture came"):
         ask_for_scenes(context, gone, lambda _prompt: "b")
+    with pytest.raises(RobofumeError, match="64 x 48, those of this run are 32 x 32"):
+        ask_for_scenes(context, lambda: np.zeros((48, 64, 3), np.uint8), lambda _prompt: "b")
     assert photographed(context) == 2
 
     def closed(_prompt: str) -> str:
@@ -116,15 +118,16 @@ def test_a_person_is_asked_until_it_is_enough(tmp_path, capsys):
     assert photographed(context) == 4
     ask_for_scenes(context, gone, closed)
     assert "There are 4 scenes already; --scenes 24 asks for 20 more." in capsys.readouterr().out
-    ask_for_scenes(context_of(tmp_path / "lid", robot="widowx", scenes=5), gone, closed)
+    ask_for_scenes(context_of(tmp_path / "lid", robot="widowx", scenes=5, image_size=32), gone, closed)
     assert photographed(context) == 4
 
 
-def test_a_wrong_answer_is_taken_back_with_a_label(tmp_path):
-    context = context_of(tmp_path / "lid", robot="widowx", scenes=1)
+def test_a_wrong_answer_is_taken_back_with_a_label(tmp_path, capsys):
+    context = context_of(tmp_path / "lid", robot="widowx", scenes=1, image_size=32)
     ask_for_scenes(context, lambda: np.zeros((32, 32, 3), np.uint8), lambda _prompt: "f")
     runs = ["--run", "lid", "--runs", str(tmp_path)]
     assert main(["label", "scene_forward-000000", "failure", *runs]) == 0
+    assert "the policy" not in capsys.readouterr().out, "it learns from practice, not from pictures"
     from robofume_data.labels import read_labelled
 
     (forward, _) = read_labelled(context.directory.bag_files("scenes"))
@@ -132,7 +135,7 @@ def test_a_wrong_answer_is_taken_back_with_a_label(tmp_path):
 
 
 def test_the_picture_is_that_of_the_running_camera(tmp_path):
-    context = context_of(tmp_path / "lid", robot="widowx", scenes=3)
+    context = context_of(tmp_path / "lid", robot="widowx", scenes=3, image_size=32)
     shown = np.zeros((48, 64, 3), np.uint8)
     shown[:, 8:56] = (10, 20, 200)
     video = cv2.VideoWriter(str(tmp_path / "seen.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5.0, (64, 48))

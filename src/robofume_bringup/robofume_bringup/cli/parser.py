@@ -107,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     scenes = add(
         "scenes",
         commands.scenes,
-        "photograph scenes that you arrange near the borders of the goals, for the reward model; the run must be up",
+        "photograph scenes arranged near the borders of the goals, for the reward model; a real robot's run must be up",
         "robofume scenes --run lid --scenes 80",
     )
     add_run_options(scenes, amounts=("scenes",))
@@ -441,7 +441,7 @@ def add_run_options(
     fields = {field.name: field for field in dataclasses.fields(RunConfig)}
     for name in ("task", "robot", "seed", "image_size", *amounts):
         field = fields[name]
-        other = ", or what `robofume tasks` says" if name in ("demonstrations", "failures") else ""
+        other = ", or what `robofume tasks` says" if name in ("demonstrations", "failures", "scenes") else ""
         run.add_argument(
             f"--{name.replace('_', '-')}",
             metavar=name.split("_")[-1].upper(),

@@ -29,10 +29,11 @@ def add_label(context: StageContext, episode_id: str, verdict: str, index: int) 
     labels = read_labels(context.directory.labels)
     labels.setdefault(episode_id, {}).update(given[episode_id])
     write_labels(context.directory.labels, labels)
+    acted = episodes[0].length > 0
     context.say(
         f"Noted: {episode_id} is a {verdict} ({len(labels)} labelled episodes). "
-        f"`robofume reward train --again --run {context.directory.name}` learns from it; the policy does when practice "
-        "or `robofume retrain` is started the next time."
+        f"`robofume reward train --again --run {context.directory.name}` learns from it"
+        + ("; the policy does when practice or `robofume retrain` is started the next time." if acted else ".")
     )
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import Direction
+from robofume_common.errors import RobofumeError
 from robofume_data.arranged_scenes import PER_SCENE, arranged_episodes
 
 from robofume_bringup.stages.context import StageContext
@@ -73,6 +74,8 @@ def ask_for_scenes(
     Arguments:
         take: the newest picture, as the policy sees it. Its RobofumeError ends the questions.
         answer: shows a prompt and returns what was typed.
+
+    Raises RobofumeError for a picture of another size than the run's.
     """
     task = task_description(context.config.robot, context.config.task)
     wanted, there = context.config.scenes, photographed(context)
@@ -98,7 +101,13 @@ def ask_for_scenes(
             if typed not in ANSWERS:
                 context.say(f"{typed!r} is none of the answers: f, b, n, fb, or q.")
                 continue
-            context.say(keep(take(), *ANSWERS[typed]))
+            picture, size = take(), context.config.image_size
+            if picture.shape != (size, size, 3):
+                raise RobofumeError(
+                    f"The picture is {picture.shape[1]} x {picture.shape[0]}, those of this run are {size} x {size}: "
+                    "is the graph that of another run? Name it with --run or --domain."
+                )
+            context.say(keep(picture, *ANSWERS[typed]))
             number += 1
     there = photographed(context)
     context.directory.note(STAGE, finished=there >= wanted, scenes=there)
