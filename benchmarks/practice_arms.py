@@ -9,7 +9,6 @@ arm, which is practised in one process and evaluated. What an arm changes in pre
 - `dense`: with progress as a potential (docs/architecture.md);
 - `cql`, `iql`: another offline and online learner in Cal-QL's place;
 - `film_cnn`: judged by a small convolutional classifier that learnt from the same demonstrations;
-- `untuned`: judged by the small model as it is before fine-tuning (one update);
 - `forward_only`: forward alone, from a scene that is reset before each episode, which practice is to do without;
 - `no_imitation`, `no_filter`, `no_shift`, `half_updates`: without the behaviour-cloning term, without its filter by the
   critics, without the random shift of the pictures, with half as many updates per step;
@@ -30,12 +29,12 @@ finished one is a row of the CSV at once:
     python benchmarks/practice_arms.py --runs RUNS --seeds 0 1 2 --arms practice ground_truth
 
 Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` names: a setting that `--set` gives to
-every arm is in no column. `--scale 4` makes updates and steps four times as many. What
-each part of learning earns, apart from the judge, for less time:
+every arm is in no column. `--scale 4` makes updates and steps four times as many. What each part of learning earns,
+apart from the judge, for less time:
 
     python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 4000 \
         --arms practice vlm dense free soft cql iql bc no_imitation no_shift half_updates codes ensemble film_cnn \
-        untuned forward_only
+        forward_only
 """
 
 import argparse
@@ -58,7 +57,6 @@ ARMS: dict[str, tuple[str, ...]] = {
     "cql": ("agent.algorithm=cql",),
     "iql": ("agent.algorithm=iql",),
     "film_cnn": ("reward_training.method=film_cnn", "reward.judge=vlm"),
-    "untuned": ("reward_training.updates=1", "reward.judge=vlm"),
     "forward_only": ("switcher.forward_only=true",),
     "no_imitation": ("agent.imitation_weight=0.0",),
     "no_filter": ("agent.imitation_filter=false",),
