@@ -25,6 +25,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Whatever a test has set in the environment, a ROS domain above all, the next one on this worker does not see."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture
 def ros_domain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS domain that no other test and no run on this machine uses, in the environment of what the test starts."""

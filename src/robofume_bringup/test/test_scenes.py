@@ -1,7 +1,6 @@
 """Scenes arranged by hand: by the simulated task, by a person at the terminal, and from a real camera node."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,10 +13,8 @@ from robofume_bringup.cli import main, person
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import DOMAIN_FILE, RunDirectory
-from robofume_bringup.runner import dds_environment
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.scenes import arrange_scenes, ask_for_scenes, photographed
-from robofume_common.domain import claim_domain
 from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
@@ -134,7 +131,7 @@ def test_a_wrong_answer_is_taken_back_with_a_label(tmp_path, capsys):
     assert forward.outcome == Outcome.TIMEOUT
 
 
-def test_the_picture_is_that_of_the_running_camera(tmp_path):
+def test_the_picture_is_that_of_the_running_camera(tmp_path, ros_domain):
     context = context_of(tmp_path / "lid", robot="widowx", scenes=3, image_size=32)
     shown = np.zeros((48, 64, 3), np.uint8)
     shown[:, 8:56] = (10, 20, 200)
@@ -142,18 +139,16 @@ def test_the_picture_is_that_of_the_running_camera(tmp_path):
     for _ in range(300):
         video.write(shown)
     video.release()
-    domain, lock = claim_domain(str(tmp_path))
-    environment = {**os.environ, **dds_environment(domain)}
     module = ["-m", "robofume_robot.nodes.camera", "--ros-args"]
     settings = ["-p", f"source:='{tmp_path / 'seen.avi'}'", "-p", "width:=32", "-p", "height:=32"]
-    camera = subprocess.Popen([sys.executable, *module, *settings], env=environment)
+    camera = subprocess.Popen([sys.executable, *module, *settings])
     try:
-        command = [shutil.which("robofume"), "scenes", "--run", "lid", "--runs", str(tmp_path), "--domain", str(domain)]
+        command = [shutil.which("robofume"), "scenes", "--run", "lid", "--runs", str(tmp_path)]
+        command += ["--domain", str(ros_domain)]
         done = subprocess.run(command, input="b\nq\n", capture_output=True, text=True, timeout=90, check=False)
     finally:
         camera.terminate()
         camera.wait()
-        lock.close()
     assert done.returncode == 0, done.stderr
     (forward, backward) = scenes_of(context)
     assert (forward.outcome, backward.outcome) == (Outcome.TIMEOUT, Outcome.SUCCESS)
