@@ -110,8 +110,7 @@ def adversarial_pictures(task: str, count: int, size: int = 64) -> Iterator[tupl
     for number in range(count):
         world.reset(Direction.FORWARD, seed=number)
         start = next(iter(world.scene_state().objects.values())).position.copy()
-        middle = np.array([start[0], generator.uniform(-0.014, 0.014), start[2]])
-        place(middle)
+        world.arrange(world.task.arranged(generator), world.task.arranged_settling)
         truth = world.truth()
         if not (truth.forward_success or truth.backward_success):
             half.append(picture())

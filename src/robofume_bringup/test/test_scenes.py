@@ -53,11 +53,11 @@ def test_the_simulation_arranges_the_same_scenes_in_one_go_and_in_two(tmp_path, 
 
 
 def test_a_task_without_such_scenes_has_none_and_says_so(tmp_path, capsys):
-    context = context_of(tmp_path / "pot", task="pot_pick_and_place", scenes=5)
+    context = context_of(tmp_path / "pot", task="pot_plates", scenes=5)
     arrange_scenes(context)
     assert photographed(context) == 0
     assert main(["scenes", "--run", "pot", "--runs", str(tmp_path)]) == 0
-    assert "pot_pick_and_place arranges no scenes" in capsys.readouterr().out
+    assert "pot_plates arranges no scenes" in capsys.readouterr().out
 
 
 def test_a_kill_between_two_scenes_loses_none_and_the_reward_model_learns_from_them(tmp_path):

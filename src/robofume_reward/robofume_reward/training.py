@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 TRAINING_FILE = "training.json"
 _PREPARED_BYTES = 1_000_000_000
 _FEWEST_FROM_HOME = 4  # held-out pictures from home of each answer that training is judged by
+_FIRST_NEGATED = 1 / 3  # of the updates: from here on questions in negative form
+_FIRST_KEPT = 1 / 2  # of the updates: weights from before have seen few of those and of the made pictures
 _RATE_FROM_NOTHING, _RATE_OF_A_BASE = 1.5e-3, 1e-4
 _NEEDS_A_BASE = {"lora": "LoRA", "projector": "Training the projector alone"}
 _PROJECTORS = ("projector", "connector", "merger")  # as the families name it
@@ -105,7 +107,7 @@ class TrainingConfig:
     paraphrase_share: float = setting(0.2, "Questions in other words", minimum=0.0, maximum=1.0)
     negative_share: float = setting(0.1, "Questions in negative form, after the first third", minimum=0.0, maximum=1.0)
     held_out_share: float = setting(0.2, "Episodes kept for early stopping and calibration", minimum=0.05, maximum=0.8)
-    check_every: int = setting(100, "Updates between two looks at the held-out episodes", minimum=1)
+    check_every: int = setting(100, "Updates between two looks at the held-out episodes, in the second half", minimum=1)
     patience: int = setting(4, "Looks without improvement after which training stops", minimum=1)
     target_precision: float = setting(0.95, "Precision on held-out frames for which the threshold is chosen",
                                       minimum=0.5, maximum=1.0)  # fmt: skip
@@ -355,7 +357,7 @@ def _fit(
     augmentation: AugmentationConfig,
     progress: Progress | None,
 ) -> int:
-    """Trains in place; leaves the weights that did best on `checking`, and returns their update."""
+    """Trains in place; leaves the weights of the second half that did best on `checking`, and returns their update."""
     generator = np.random.default_rng(options.seed)
     words = random.Random(options.seed)
     light = torch.Generator().manual_seed(options.seed)
@@ -377,6 +379,8 @@ def _fit(
     )
     averaged = [parameter.detach().clone() for parameter in parameters]
     kept = [value.clone() for value in averaged]
+    checks = {update for update in range(1, options.updates) if update % options.check_every == 0}
+    checks = {update for update in checks if update > _FIRST_KEPT * options.updates} | {options.updates}
     best_loss, best_update, stale = float("inf"), 0, 0
     metrics: dict[str, float] = {}
     with torch.random.fork_rng(devices=[]):
@@ -384,7 +388,7 @@ def _fit(
         kind = reward.device.type
         halved = options.mixed_precision and has_bfloat16(kind)
         for update in range(1, options.updates + 1):
-            negative = options.negative_share if update > options.updates / 3 else 0.0
+            negative = options.negative_share if update > _FIRST_NEGATED * options.updates else 0.0
             rows = sampler.draw(options.batch_size, generator)
             asked = [
                 questions.sample(str(training.instructions[row]), words, options.paraphrase_share, negative)
@@ -433,7 +437,7 @@ def _fit(
             with torch.no_grad():
                 for average, parameter in zip(averaged, parameters, strict=True):
                     average.lerp_(parameter, 1 - decay)
-            if update % options.check_every == 0 or update == options.updates:
+            if update in checks:
                 current = [parameter.detach().clone() for parameter in parameters]
                 _assign(parameters, averaged)
                 checked = _held_out_loss(reward, checking)
@@ -442,7 +446,7 @@ def _fit(
                 if checked < best_loss:
                     best_loss, best_update, stale = checked, update, 0
                     kept = [value.clone() for value in averaged]
-                elif update > options.updates / 2:
+                else:
                     stale += 1
             if progress is not None:
                 progress(update, options.updates, dict(metrics))

@@ -110,6 +110,23 @@ class World:
         """
         rng = self._next_start if seed is None else np.random.default_rng([seed, int(direction)])
         places = self.task.pair(task).start(direction, rng) if start is None else start
+        self._put(places)
+        periods = max(1, round(self.task.settling / self.config.control_period))
+        self.advance(periods * self.config.control_period)
+
+    def arrange(self, places: dict[str, Array], settling: float = 0.0) -> None:
+        """Put objects at `places` (3,) by hand and the arm, at rest, at home with an open gripper.
+
+        They have `settling` [s] to come to rest; with 0 they are where they were put, also where they cannot stay.
+        """
+        self._put(places)
+        if settling > 0.0:
+            self.advance(settling)
+        else:
+            self._mujoco.mj_forward(self.model, self.data)
+
+    def _put(self, places: dict[str, Array]) -> None:
+        """Everything at rest, the arm at home, objects at `places` (3,); time goes on."""
         time = self.data.time
         self._mujoco.mj_resetData(self.model, self.data)
         self.data.time = time
@@ -122,8 +139,6 @@ class World:
         if self._cloth is not None:
             self._cloth.forget()
         self.follow([self._home], [self.config.control_period])
-        periods = max(1, round(self.task.settling / self.config.control_period))
-        self.advance(periods * self.config.control_period)
 
     def step(self, joint_targets: Sequence[float] | Array) -> None:
         """Drive the joints (8,) to their targets during one control period."""

@@ -316,8 +316,7 @@ def test_arranged_lids_lie_on_both_sides_of_both_borders(lid_world):
     generator = np.random.default_rng(0)
     found = []
     for _ in range(60):
-        lid_world.reset(Direction.FORWARD, seed=0, start=lid_world.task.arranged(generator))
-        lid_world.advance(1.0)
+        lid_world.arrange(lid_world.task.arranged(generator), lid_world.task.arranged_settling)
         truth, lid = lid_world.truth(), lid_world.scene_state().objects["lid"]
         apart = float(np.hypot(*(lid.position[:2] - POT_PLACE)))
         found.append((truth.forward_success, truth.backward_success, apart))
@@ -327,5 +326,29 @@ def test_arranged_lids_lie_on_both_sides_of_both_borders(lid_world):
     assert apart[forward].min() > 0.005 and apart[backward].max() < 0.11, "not where demonstrations show it anyway"
 
 
+def test_arranged_pots_are_held_on_the_divider_or_stand_right_beside_it(pot_world):
+    generator, found = np.random.default_rng(0), []
+    for _ in range(60):
+        places = pot_world.task.arranged(generator)
+        pot_world.arrange(places, pot_world.task.arranged_settling)
+        truth, pot = pot_world.truth(), pot_world.scene_state().objects["pot"]
+        np.testing.assert_allclose(pot.position, places["pot"], atol=1e-9)
+        across = pot.position[1]
+        expected = (across > 0, across < 0) if pot.position[2] == 0.0 else (False, False)
+        assert (truth.forward_success, truth.backward_success) == expected
+        found.append(expected)
+    forward, backward = np.sum(found, axis=0)
+    assert forward > 8 and backward > 8 and 60 - forward - backward > 20
+
+
+def test_what_is_arranged_without_settling_falls_only_when_time_goes_on(pot_world):
+    begin = pot_world.data.time
+    pot_world.arrange({"pot": np.array([0.29, 0.004, 0.006])})
+    assert pot_world.data.time == begin
+    pot_world.advance(1.0)
+    assert abs(pot_world.scene_state().objects["pot"].position[1]) > 0.018
+
+
 def test_other_tasks_arrange_nothing(world):
-    assert (world.task.arranged(np.random.default_rng(0)) is None) == (world.task.description.name != "pot_lid")
+    arranges = world.task.description.name in ("pot_lid", "pot_pick_and_place")
+    assert (world.task.arranged(np.random.default_rng(0)) is None) == (not arranges)

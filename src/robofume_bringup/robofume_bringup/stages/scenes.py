@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_data.arranged_scenes import PER_SCENE, arranged_episodes
 
@@ -22,8 +21,6 @@ from robofume_bringup.task_files import task_description
 STAGE = "scenes"
 SCENE_SEED = 2000
 """Beside the run's seed and the number of the scene."""
-SETTLING = 1.0
-"""s that the objects have to come to rest where they are let go of."""
 ANSWERS = {"f": (True, False), "b": (False, True), "n": (False, False), "fb": (True, True)}
 """What a person types: whether the forward and the backward goal are reached."""
 QUIT = ("q", "")
@@ -54,8 +51,7 @@ def arrange_scenes(context: StageContext) -> None:
             for number in range(first, context.config.scenes):
                 context.interruption.check()
                 rng = np.random.default_rng([context.config.seed, SCENE_SEED, number])
-                world.reset(Direction.FORWARD, seed=0, start=world.task.arranged(rng))
-                world.advance(SETTLING)
+                world.arrange(world.task.arranged(rng), world.task.arranged_settling)
                 truth = world.truth()
                 picture = crop_and_resize(world.render(), configs["camera"])
                 keep(picture, truth.forward_success, truth.backward_success)

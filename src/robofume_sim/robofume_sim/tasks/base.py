@@ -133,6 +133,8 @@ class SimulatedTask(ABC):
     """Where the objects may be [m]; those outside are lost."""
     settling = 0.0
     """How long the objects take to come to rest after a reset, at least [s]."""
+    arranged_settling = 1.0
+    """How long those of `arranged` are given [s], from where they are let go of; 0 where they would not stay."""
     run_settings: Mapping[str, Any] = MappingProxyType({})
     """What a new run is to have where the task needs other settings than most: as in a run's config.yaml. What the
     person asks for comes first."""
@@ -180,6 +182,8 @@ class SimulatedTask(ABC):
     def arranged(self, rng: np.random.Generator) -> dict[str, Vector] | None:  # noqa: ARG002  for those that have some
         """Where (3,) [m] a person would lay the movable bodies by hand to show a judge where the goals begin: near
         their borders, on both sides. None for a task whose demonstrations and failures show them well enough.
+
+        They come to rest for `arranged_settling` before the picture is taken.
         """
         return None
 

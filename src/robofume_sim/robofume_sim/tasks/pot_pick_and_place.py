@@ -36,6 +36,9 @@ TABLE_MIN, TABLE_MAX = (0.190, -0.130), (0.380, -0.028)
 LEANING = 0.010  # a pot that stands and leans on the divider is this far [m] from its zone; it counts as inside
 START_MARGIN = 0.015  # starts, and most places, keep this far [m] inside their zone
 BORDER = 0.020  # how far [m] from the border something is put down that is carried no further than it must be
+ON_DIVIDER, BESIDE_DIVIDER = (0.0, 0.014), (0.018, 0.045)
+"""How far [m] from its middle the pot is in arranged scenes; in between it is not clear to the eye."""
+ON_DIVIDER_SHARE = 0.5
 
 # Strokes of a nudge: out of the four corners, and from the two walls beside which a finger hardly fits, where it pushes
 # the pot off by coming down; none goes over the divider.
@@ -71,6 +74,7 @@ class PotPickAndPlace(CarryingTask):
     """Where forward starts, and where it ends."""
     start_margin = START_MARGIN
     leaning = LEANING
+    arranged_settling = 0.0
     border_share = 0.3
     """Of the places that a script chooses: how many are just behind the border, in corners too. The shortest way ends
     there, so a policy finds these places, and a judge has to know both sides of the border."""
@@ -102,6 +106,17 @@ class PotPickAndPlace(CarryingTask):
         """The pot somewhere in the zone where the direction starts."""
         lower, upper = self.zones[direction == Direction.BACKWARD]
         return {POT: place_within(lower, upper, self.start_margin, rng)}
+
+    def arranged(self, rng: np.random.Generator) -> dict[str, Vector] | None:
+        """The pot held on top of the divider, or put down right beside it; None where there is no divider.
+
+        Nothing stays on the divider by itself here, so practice never shows that; a judge still has to know it.
+        """
+        if self.border_share == 0.0:
+            return None
+        on = rng.random() < ON_DIVIDER_SHARE
+        x, y = rng.uniform(TRAY_MIN[0], TRAY_MAX[0]), rng.uniform(*(ON_DIVIDER if on else BESIDE_DIVIDER))
+        return {POT: np.array([x, rng.choice((-y, y)), scene.DIVIDER_HEIGHT if on else 0.0])}
 
     def truth(self, state: SceneState) -> Truth:
         """The pot stands inside the zone, and the gripper is off it: what one picture can show."""
