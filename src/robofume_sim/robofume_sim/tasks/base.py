@@ -82,7 +82,8 @@ class Transfer:
     """How a script carries an object: positions of the gripper [m], and the heights it moves at.
 
     `grasp` is where to close (it follows the object), `place` where to open. `done`: whether nothing is left to do;
-    None where that follows from the object being at its place.
+    None where that follows from the object being at its place. `lifts_first`: whether what is held goes straight up
+    before it moves across, as something that stands beside a wall must.
     """
 
     grasp: Vector
@@ -91,6 +92,7 @@ class Transfer:
     carry_height: float
     done_height: float
     done: bool | None = None
+    lifts_first: bool = False
 
 
 @dataclass(frozen=True)
