@@ -110,10 +110,12 @@ def adversarial_pictures(task: str, count: int, size: int = 64) -> Iterator[tupl
     for number in range(count):
         world.reset(Direction.FORWARD, seed=number)
         start = next(iter(world.scene_state().objects.values())).position.copy()
-        world.arrange(world.task.arranged(generator), world.task.arranged_settling)
-        truth = world.truth()
-        if not (truth.forward_success or truth.backward_success):
-            half.append(picture())
+        between = world.task.arranged(generator)
+        if between is not None:
+            world.arrange(between, world.task.arranged_settling)
+            truth = world.truth()
+            if not (truth.forward_success or truth.backward_success):
+                half.append(picture())
         place(start)
         arm.step(np.array([*(start[:2] - arm.proprioception()[:2]).clip(-0.05, 0.05), -0.05, 0, 0, 0, 1], np.float32))
         for _ in range(4):
@@ -129,7 +131,8 @@ def adversarial_pictures(task: str, count: int, size: int = 64) -> Iterator[tupl
             world.reset(direction, seed=number)
             starts[name].append(picture())
     world.close()
-    yield "object half-way", np.stack(half), description
+    if half:
+        yield "object half-way", np.stack(half), description
     if covered:
         yield "arm over the object", np.stack(covered), description
     yield "empty table", np.stack(empty), description

@@ -51,7 +51,9 @@ def arrange_scenes(context: StageContext) -> None:
             for number in range(first, context.config.scenes):
                 context.interruption.check()
                 rng = np.random.default_rng([context.config.seed, SCENE_SEED, number])
-                world.arrange(world.task.arranged(rng), world.task.arranged_settling)
+                places = world.task.arranged(rng)
+                assert places is not None
+                world.arrange(places, world.task.arranged_settling)
                 truth = world.truth()
                 picture = crop_and_resize(world.render(), configs["camera"])
                 keep(picture, truth.forward_success, truth.backward_success)

@@ -42,6 +42,8 @@ TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts 
 BESIDE, BESIDE_SHARE = (0.090, 0.107), 0.25
 """so far from the pot's axis [m], in that share of the episodes: the shortest way off the pot ends there, so that a
 policy finds these places, and has to get the lid back from there."""
+RELOCATED = (*TABLE_MIN, TABLE_MAX[0], -0.018)
+"""Least x, least y, greatest x, greatest y [m] where the relocation puts the lid: up to where it just lies flat."""
 
 
 class PotLid(CarryingTask):
@@ -63,6 +65,7 @@ class PotLid(CarryingTask):
             low=0.031,
             high=0.12,
         ),
+        relocate_backward=RELOCATED,
     )
     object_names = (LID,)
     run_settings = MappingProxyType(  # on few pictures near a border the held-out loss is no guide (docs/results.md)

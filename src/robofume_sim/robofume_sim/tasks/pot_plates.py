@@ -6,6 +6,7 @@ Two pairs of instructions in one scene, a chain: where the first has succeeded t
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 from robofume_sim import scene
 from robofume_sim.tasks.base import SimulatedTask
@@ -35,6 +36,7 @@ class PotPlates(PotPickAndPlace):
         nudge=strokes(CORNERS, low=0.02, high=0.10),  # those from the sides may push it onto the next plate
     )
     in_gazebo = False
+    run_settings = MappingProxyType({})  # it arranges no scenes
     zones = (TABLE, MIDDLE)
     start_margin = 0.012
     leaning = 0.0
