@@ -341,6 +341,14 @@ def test_arranged_pots_are_held_on_the_divider_or_stand_right_beside_it(pot_worl
     assert forward > 8 and backward > 8 and 60 - forward - backward > 20
 
 
+@pytest.mark.parametrize("across", (-0.0179, -0.0182, 0.0179, 0.0195))
+def test_a_pot_that_came_to_rest_leaning_on_the_divider_is_on_its_side(pot_world, across):
+    pot_world.arrange({"pot": np.array([0.29, across, 0.003])}, settling=1.0)
+    truth, pot = pot_world.truth(), pot_world.scene_state().objects["pot"]
+    assert pot.tilt > 0.1 and np.linalg.norm(pot.velocity) < 1e-3
+    assert (truth.forward_success, truth.backward_success) == (across > 0, across < 0)
+
+
 def test_what_is_arranged_without_settling_falls_only_when_time_goes_on(pot_world):
     begin = pot_world.data.time
     pot_world.arrange({"pot": np.array([0.29, 0.004, 0.006])})

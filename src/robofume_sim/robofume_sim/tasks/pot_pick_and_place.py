@@ -35,7 +35,7 @@ GRASP_HEIGHT = 0.026
 # Where the centre of the pot counts as inside [m]; the pot is then wholly on its side of the divider.
 TRAY_MIN, TRAY_MAX = (0.190, 0.028), (0.380, 0.130)
 TABLE_MIN, TABLE_MAX = (0.190, -0.130), (0.380, -0.028)
-LEANING = 0.010  # a pot that stands and leans on the divider is this far [m] from its zone; it counts as inside
+LEANING = 0.011  # up to so far [m] from its zone a pot leans on the divider, at rest; it counts as inside
 START_MARGIN = 0.015  # starts, and most places, keep this far [m] inside their zone
 BORDER = 0.020  # how far [m] from the border something is put down that is carried no further than it must be
 ON_DIVIDER, BESIDE_DIVIDER = (0.0, 0.014), (0.018, 0.045)
