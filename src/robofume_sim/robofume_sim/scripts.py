@@ -15,7 +15,6 @@ from robofume_common.enums import Direction
 from robofume_sim.tasks.base import CarryingTask, SceneState, Stroke, SweepingTask, Transfer, Vector
 
 OPEN, CLOSED = 1.0, 0.0
-ACROSS_WHILE_LIFTING = 0.3
 
 
 class Mishap(Enum):
@@ -57,20 +56,15 @@ class Script(ABC):
     def hover_height(self, state: SceneState) -> float:
         """Height [m] of the gripper over everything."""
 
-    def towards(
-        self, gripper: Vector, target: Vector, height: float, across_while_lifting: float = ACROSS_WHILE_LIFTING
-    ) -> Vector:
-        """Across at `height`, and down only over the target.
-
-        `across_while_lifting`: the share of the way across that is taken while the gripper is well below.
-        """
+    def towards(self, gripper: Vector, target: Vector, height: float) -> Vector:
+        """Across at `height`, and down only over the target."""
         limit = self.episode.limit
         delta: Vector = target - gripper
         across = float(np.abs(delta[:2]).max())
         if across > 0.6 * limit:
             delta[2] = height - gripper[2]
             if gripper[2] < height - 0.03:
-                delta[:2] *= across_while_lifting
+                delta[:2] *= 0.3
         return np.clip(delta, -limit, limit)
 
 
@@ -148,8 +142,7 @@ class Carrying(Script):
             return np.zeros(3), CLOSED
         if self._stage is Stage.CARRY:
             # Bring the object there, wherever in the hand it hangs.
-            to, share = gripper + plan.place - plan.grasp, 0.0 if plan.lifts_first else ACROSS_WHILE_LIFTING
-            return self.towards(gripper, to, plan.carry_height, share), CLOSED
+            return self.towards(gripper, gripper + plan.place - plan.grasp, plan.carry_height), CLOSED
         if self._stage is Stage.OPEN:
             return np.zeros(3), OPEN
         return np.array([0.0, 0.0, np.clip(plan.done_height - gripper[2], -limit, limit)]), OPEN

@@ -82,8 +82,7 @@ class Transfer:
     """How a script carries an object: positions of the gripper [m], and the heights it moves at.
 
     `grasp` is where to close (it follows the object), `place` where to open. `done`: whether nothing is left to do;
-    None where that follows from the object being at its place. `lifts_first`: whether what is held goes straight up
-    before it moves across, as something that stands beside a wall must.
+    None where that follows from the object being at its place.
     """
 
     grasp: Vector
@@ -92,7 +91,6 @@ class Transfer:
     carry_height: float
     done_height: float
     done: bool | None = None
-    lifts_first: bool = False
 
 
 @dataclass(frozen=True)

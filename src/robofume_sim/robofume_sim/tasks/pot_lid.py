@@ -38,12 +38,7 @@ HALF_WAY = (0.027, 0.070)  # how far from the axis it is let go of to end so tha
 ARRANGED = (((0.015, 0.038), POT_HEIGHT + 0.004), ((0.045, 0.080), POT_HEIGHT + 0.004), ((0.080, 0.105), 0.0))
 ARRANGED_SHARES = (0.45, 0.33, 0.22)
 """Where a person lays the lid to show the borders: how far from the pot's axis it is let go of [m], and how high."""
-TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it, or
-BESIDE, BESIDE_SHARE = (0.090, 0.107), 0.25
-"""so far from the pot's axis [m], in that share of the episodes: the shortest way off the pot ends there, so that a
-policy finds these places, and has to get the lid back from there."""
-RELOCATED = (*TABLE_MIN, TABLE_MAX[0], -0.018)
-"""Least x, least y, greatest x, greatest y [m] where the relocation puts the lid: up to where it just lies flat."""
+TABLE_MIN, TABLE_MAX = (0.222, -0.101), (0.348, -0.030)  # where the lid starts and a script puts it
 
 
 class PotLid(CarryingTask):
@@ -65,7 +60,6 @@ class PotLid(CarryingTask):
             low=0.031,
             high=0.12,
         ),
-        relocate_backward=RELOCATED,
     )
     object_names = (LID,)
     run_settings = MappingProxyType(  # on few pictures near a border the held-out loss is no guide (docs/results.md)
@@ -109,29 +103,19 @@ class PotLid(CarryingTask):
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
         """The lid on the table (forward) or, not quite centred, on the pot (backward)."""
         if direction == Direction.FORWARD:
-            return {LID: self._on_table(rng)}
+            return {LID: place_within(TABLE_MIN, TABLE_MAX, 0.0, rng)}
         dx, dy = rng.uniform(-0.012, 0.012, 2)
         return {LID: np.array([POT_PLACE[0] + dx, POT_PLACE[1] + dy, POT_HEIGHT])}
 
     def arranged(self, rng: np.random.Generator) -> dict[str, Vector]:
         """The lid just on or just off the middle of the pot, askew on its rim, or on the table right beside it."""
-        (nearest, furthest), height = ARRANGED[rng.choice(len(ARRANGED), p=ARRANGED_SHARES)]
-        return {LID: np.append(self._around_pot(nearest, furthest, rng), height)}
-
-    def _on_table(self, rng: np.random.Generator) -> Vector:
-        """Somewhere on the free table (3,) [m]."""
-        if rng.random() < BESIDE_SHARE:
-            return np.append(self._around_pot(*BESIDE, rng), 0.0)
-        return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng)
-
-    @staticmethod
-    def _around_pot(nearest: float, furthest: float, rng: np.random.Generator) -> Vector:
-        """A place (2,) [m] so far from the pot's axis where a whole lid is inside the arena."""
         while True:
+            (nearest, furthest), height = ARRANGED[rng.choice(len(ARRANGED), p=ARRANGED_SHARES)]
             angle, apart = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(nearest, furthest)
             place = np.array(POT_PLACE) + apart * np.array([np.cos(angle), np.sin(angle)])
-            if (place > np.add(ARENA_MIN, LID_RADIUS)).all() and (place < np.subtract(ARENA_MAX, LID_RADIUS)).all():
-                return place
+            inside = (place > np.add(ARENA_MIN, LID_RADIUS)) & (place < np.subtract(ARENA_MAX, LID_RADIUS))
+            if inside.all():
+                return {LID: np.append(place, height)}
 
     def truth(self, state: SceneState) -> Truth:
         """The lid lies flat, on the pot or on the table, and the open gripper is off it.
@@ -156,7 +140,7 @@ class PotLid(CarryingTask):
         """The middle of the pot, or anywhere on the free table."""
         if direction == Direction.FORWARD:
             return np.array([*POT_PLACE, POT_HEIGHT + GRASP_HEIGHT + 0.003])
-        return self._on_table(rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
+        return place_within(TABLE_MIN, TABLE_MAX, 0.0, rng) + (0.0, 0.0, GRASP_HEIGHT + 0.003)
 
     def half_way_point(self, direction: Direction, rng: np.random.Generator) -> Vector:  # noqa: ARG002  the same
         """So far beside the pot's axis that the lid lies off-centre on it, or askew on its rim; mostly just too far."""
@@ -170,10 +154,5 @@ class PotLid(CarryingTask):
         lid = state.objects[LID].position
         grasp = lid + (0.0, 0.0, GRASP_HEIGHT)
         return Transfer(
-            grasp=grasp,
-            place=place,
-            hover_height=lid[2] + 0.078,
-            carry_height=0.098,
-            done_height=lid[2] + 0.11,
-            lifts_first=True,
+            grasp=grasp, place=place, hover_height=lid[2] + 0.078, carry_height=0.098, done_height=lid[2] + 0.11
         )
