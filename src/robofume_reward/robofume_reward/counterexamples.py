@@ -7,13 +7,18 @@ those pictures is the scene without them. The pictures with all that changes pai
 about with every instruction, and the answer is no. So are pictures that are none of the scene: noise, one colour, and
 frames whose parts are shuffled.
 
-Where the median cannot be the empty scene, because something stands at one place in too many of the pictures, none is
-painted; the reason is told.
+Where the median cannot be the empty scene, because something stands at one place in too many of the pictures (a lid on
+its pot in every second one), the pictures in which each direction begins are looked at apart: the table is free where
+the object began on the pot, and the pot where it began on the table. Of these medians the ones are taken with which
+every picture shows something that the empty scene does not. Where there are none, nothing is painted; the reason is
+told.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
+from scipy import ndimage
 
 from .dataset import LabelledFrames
 
@@ -28,6 +34,10 @@ FEWEST = 8
 """Pictures from home that a background needs."""
 SUPPORT = 0.6
 """Share of the pictures that must show the background at a pixel."""
+SURE = 0.9
+"""Share of the pictures that must show something where a background is put together from those of the directions."""
+_COMBINATIONS = 64
+"""How many such backgrounds are looked at, at most."""
 _TOLERANCE = 12
 """Grey levels by which a pixel of the background may differ from one picture to the next, at least."""
 _SHUFFLED, _NOISE, _COLOURS = 32, 16, 8
@@ -54,7 +64,11 @@ def add(frames: LabelledFrames, seed: int) -> tuple[LabelledFrames, Made]:
     home = np.unique(frames.starts[used])
     note = ""
     try:
-        empty, places = empty_scenes(frames.images[home])
+        try:
+            empty, places = empty_scenes(frames.images[home])
+        except RobofumeError:
+            home, began = _recorded_starts(frames)
+            empty, places = empty_scenes(frames.images[home], began)
         poses = frames.proprioception[home[places]]
     except RobofumeError as error:
         empty, poses, note = frames.images[:0], frames.proprioception[:0], str(error)
@@ -63,30 +77,96 @@ def add(frames: LabelledFrames, seed: int) -> tuple[LabelledFrames, Made]:
     return with_no(frames, np.concatenate([empty, others]), poses), Made(len(empty), len(others), note)
 
 
-def empty_scenes(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _recorded_starts(frames: LabelledFrames) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The pictures from home at which recorded episodes begin (K,), and the direction of each (K,).
+
+    Not those that a person arranged or labelled: they lie where it is hard to tell, again and again.
+    """
+    rows = np.flatnonzero((frames.starts[frames.frames] == frames.frames) & frames.own & ~frames.mined)
+    home, first = np.unique(frames.frames[rows], return_index=True)
+    return home, frames.directions[rows[first]]
+
+
+def empty_scenes(
+    images: NDArray[np.uint8], began: NDArray[np.uint8] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pictures (K, H, W, 3) from home with what changes between the `images` (N, H, W, 3) painted over, and which of
     these they were (K,).
 
-    Raises RobofumeError with the reason where the background is not known.
+    `began`: the direction (N,) that began in each, for a background from both. Raises RobofumeError with the reason
+    where the background is not known.
     """
     if len(images) < FEWEST:
         raise RobofumeError(f"There are only {len(images)} pictures from home; {FEWEST} are needed.")
     background = np.median(images, axis=0).astype(np.uint8)
-    difference = np.abs(images.astype(np.int16) - background).max(-1)
-    # The typical pixel is background, so the typical difference is the camera's noise and the change of light.
-    differs = difference > max(_TOLERANCE, 4.0 * float(np.median(difference)))
-    contested = _shrunk((differs.mean(0) > 1.0 - SUPPORT)[None])[0]
-    if contested.any():
+    differs = _differs(images, background)
+    contested = _contested(differs)
+    found = _put_together(images, background, contested, began) if began is not None else None
+    if found is not None:
+        background, differs = found, _differs(images, found)
+    elif contested.any():
         raise RobofumeError(
             f"Something stands at the same place in too many of the {len(images)} pictures from home "
             f"({contested.mean():.1%} of the picture)."
         )
     # A picture of which nothing differs may show an object that became part of the background: not painted, not used.
-    objects = np.flatnonzero(_shrunk(differs).any((1, 2)))
+    objects = np.flatnonzero(_shows_something(differs))
     if len(objects) < len(images) / 2:
         raise RobofumeError(f"In only {len(objects)} of {len(images)} pictures from home is there anything that moves.")
     hidden = _grown(differs[objects], max(1, images.shape[1] // 32))
     return np.where(hidden[..., None], background, images[objects]), objects
+
+
+def _differs(images: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where (N, H, W) images show something else than the background."""
+    difference = np.abs(images.astype(np.int16) - background).max(-1)
+    # The typical pixel is background, so the typical difference is the camera's noise and the change of light.
+    return np.asarray(difference > max(_TOLERANCE, 4.0 * float(np.median(difference))))
+
+
+def _contested(differs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where (H, W) too few of the pictures agree about the background."""
+    return _shrunk((differs.mean(0) > 1.0 - SUPPORT)[None])[0]
+
+
+def _shows_something(differs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pictures (N,) show more than edges and noise."""
+    return np.asarray(_shrunk(differs).any((1, 2)))
+
+
+def _put_together(
+    images: NDArray[np.uint8], background: NDArray[np.uint8], contested: NDArray[np.bool_], began: NDArray[np.uint8]
+) -> NDArray[np.uint8] | None:
+    """The background with each place that is contested, or where the directions differ, as the pictures of one of them
+    have it; None where that is not clear.
+
+    An object is somewhere in every picture. So of two answers that each direction is sure of, a lid on the pot and a
+    pot without one, the second is the background: with the first, the pictures with the lid on the pot show nothing.
+    """
+    medians = []
+    for direction in np.unique(began):
+        of_it = images[began == direction]
+        if len(of_it) >= FEWEST:
+            median = np.median(of_it, axis=0).astype(np.uint8)
+            medians.append((median, _contested(_differs(of_it, median))))
+    disputed = [_shrunk(_differs(median[None], background))[0] for median, _ in medians]
+    area = _grown(np.logical_or.reduce([contested, *disputed])[None], 2)[0]
+    places, count = ndimage.label(area)
+    options = [
+        [median for median, unsure in medians if not (unsure & (places == place)).any()]
+        for place in range(1, count + 1)
+    ]
+    if not all(options) or math.prod(map(len, options)) > _COMBINATIONS:
+        return None
+    best, best_share = None, SURE
+    for chosen in itertools.product(*options):
+        tried = background.copy()
+        for place, median in enumerate(chosen, start=1):
+            tried[places == place] = median[places == place]
+        share = float(_shows_something(_differs(images, tried)).mean())
+        if share > best_share:
+            best, best_share = tried, share
+    return best
 
 
 def no_scenes(images: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:

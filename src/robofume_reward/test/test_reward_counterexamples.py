@@ -18,6 +18,7 @@ from robofume_reward import counterexamples, dataset, tiny_model, training
 
 EPISODES = synthetic_episodes.episodes(24, seed=0, failure_share=0.15)
 RED = np.array([200, 40, 30])
+WHY_NOT = "same place in too many|anything that moves"
 
 
 def red(images: np.ndarray) -> np.ndarray:
@@ -51,6 +52,38 @@ def test_nothing_is_painted_where_the_background_is_not_known() -> None:
         counterexamples.empty_scenes(pictures((35, 34)))
     with pytest.raises(RobofumeError, match="only 7 pictures"):
         counterexamples.empty_scenes(pictures((35, 34))[:7])
+
+
+def began_at(forward: list[tuple[float, float]], backward: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures from home with the block at these places, and the directions that begin there."""
+    generator = np.random.default_rng(0)
+    images = np.stack([synthetic_episodes.draw(place, (24, 4), generator) for place in [*forward, *backward]])
+    return images, np.repeat([1, 2], [len(forward), len(backward)]).astype(np.uint8)
+
+
+def test_what_always_lies_at_one_place_where_a_direction_begins_is_painted_over_too() -> None:
+    generator = np.random.default_rng(1)
+    anywhere = [(generator.uniform(28, 42), generator.uniform(29, 39)) for _ in range(30)]
+    for forward, backward in ((anywhere, [(10, 34)] * 30), ([(35, 34)] * 20, [(10, 34)] * 30)):
+        images, began = began_at(forward, backward)
+        with pytest.raises(RobofumeError, match=WHY_NOT):
+            counterexamples.empty_scenes(images)
+        painted, places = counterexamples.empty_scenes(images, began)
+        assert len(places) > 0.9 * len(images) and not red(painted).any()
+        tray = painted[:, 30:38, 6:14].mean((1, 2))
+        assert (tray[:, 1] > 1.4 * tray[:, 0]).all(), "the tray is under the block, and not a block or the table"
+
+
+def test_nothing_is_painted_where_the_directions_do_not_tell_what_is_under_it() -> None:
+    generator = np.random.default_rng(1)
+    anywhere = [(generator.uniform(28, 42), generator.uniform(29, 39)) for _ in range(30)]
+    for forward, backward in (
+        ([(35, 34)] * 20, [(37, 34)] * 20),  # in the middle both have it
+        (anywhere[:5], [(10, 34)] * 30),  # too few to tell
+    ):
+        images, began = began_at(forward, backward)
+        with pytest.raises(RobofumeError, match=WHY_NOT):
+            counterexamples.empty_scenes(images, began)
 
 
 def test_every_question_about_them_is_answered_no_and_they_belong_to_no_episode() -> None:
