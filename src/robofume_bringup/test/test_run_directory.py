@@ -29,8 +29,8 @@ def test_a_new_run_has_what_its_task_needs_and_what_is_asked_for_comes_first(tmp
     cloth = open_run(RunDirectory(tmp_path / "cloth"), {"task": "cloth_folding", "settings": asked})
     assert cloth.of("policy") == {"exploration_std": 0.1} and cloth.of("reward_training") == {"updates": 1600}
     assert cloth.node_settings == {"policy": {"exploration_std": 0.1}, "learner": {"batch_size": 8}}
-    plain = RunConfig(task="pot_pick_and_place")
-    assert open_run(RunDirectory(tmp_path / "pot"), {"task": "pot_pick_and_place"}) == plain
+    plain = RunConfig(task="pot_plates")
+    assert open_run(RunDirectory(tmp_path / "plates"), {"task": "pot_plates"}) == plain
     real = open_run(RunDirectory(tmp_path / "real"), {"task": "cloth_folding", "robot": "widowx"})
     assert real.settings == {} and real.failures == RunConfig.failures
 
