@@ -40,6 +40,13 @@ def pot_world():
     world.close()
 
 
+@pytest.fixture
+def sweets_world():
+    world = World("candy_sweeping")
+    yield world
+    world.close()
+
+
 def put(world: World, position, quaternion=(1.0, 0.0, 0.0, 0.0)) -> None:
     """Put the task's object somewhere, at rest."""
     address = world.model.joint(f"{world.task.object_names[0]}_x").qposadr[0]
@@ -357,6 +364,24 @@ def test_what_is_arranged_without_settling_falls_only_when_time_goes_on(pot_worl
     assert abs(pot_world.scene_state().objects["pot"].position[1]) > 0.018
 
 
+def test_arranged_sweets_are_swept_but_for_one_or_two(sweets_world):
+    world, generator, found, where = sweets_world, np.random.default_rng(0), [], []
+    for _ in range(80):
+        world.arrange(world.task.arranged(generator), world.task.arranged_settling)
+        truth, sweets = world.truth(), world.scene_state().objects
+        across = np.array([sweets[name].position[1] for name in SWEETS])
+        side = 1.0 if (across > 0).sum() > 2 else -1.0
+        left = side * across < LINE
+        assert not world.lost_objects() and left.sum() <= 2
+        assert truth.success(Direction.FORWARD if side > 0 else Direction.BACKWARD) == (not left.any())
+        found.append((left.sum(), side))
+        where.append(np.where(left, side * across, np.nan))
+    count, side = np.array(found).T
+    assert all(np.sum(count == n) > 8 for n in (0, 1, 2)) and 20 < np.sum(side > 0) < 60
+    assert (np.isfinite(where).sum(axis=0) > 8).all(), "each sweet is left over now and then"
+    assert np.nanmax(where) > -0.01 and np.nanmin(where) < -0.12, "just short of the line, and far from it"
+
+
 def test_other_tasks_arrange_nothing(world):
-    arranges = world.task.description.name in ("pot_lid", "pot_pick_and_place")
+    arranges = world.task.description.name in ("pot_lid", "pot_pick_and_place", "candy_sweeping")
     assert (world.task.arranged(np.random.default_rng(0)) is None) == (not arranges)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -29,6 +30,9 @@ SUCCESS_SHARE = 0.9  # of the sweets, for a success: of five, all
 APART = 0.028  # between two sweets at the start [m]
 TRAY_MIN, TRAY_MAX = (0.190, 0.035), (0.380, 0.125)  # where the sweets start backward: all of it
 TABLE_MIN, TABLE_MAX = (0.190, -0.125), (0.380, -0.035)  # and forward
+LEFT_OVER, LEFT_OVER_SHARES = (0, 1, 2), (0.4, 0.4, 0.2)  # how many sweets of an arranged scene are not swept
+LEFT_SHORT_SHARE, LEFT_SHORT = 0.4, 0.028  # how many of these lie so far [m] before the line at most
+UNCLEAR = 0.003  # so far [m] from the line an eye cannot tell, and nothing is arranged
 
 BRUSH_BELOW_GRIPPER = 0.040  # m, its lower edge
 BRUSH_HALF_WIDTH, BRUSH_HALF_THICKNESS, BRUSH_HALF_HEIGHT = 0.055, 0.003, 0.016
@@ -73,7 +77,7 @@ class CandySweeping(SweepingTask):
     hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.43)
     in_gazebo = False
     run_settings = MappingProxyType(  # its judge has to know a single sweet that is left over, anywhere
-        {"demonstrations": 50, "failures": 400, "settings": {"reward_training": {"updates": 2400}}}
+        {"demonstrations": 50, "scenes": 240, "settings": {"reward_training": {"updates": 2000}}}
     )
 
     def bodies(self, appearance: scene.Appearance) -> str:
@@ -98,12 +102,20 @@ class CandySweeping(SweepingTask):
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
         """The sweets scattered on the table (forward) or in the tray (backward), none on another."""
         lower, upper = (TABLE_MIN, TABLE_MAX) if direction == Direction.FORWARD else (TRAY_MIN, TRAY_MAX)
-        places: list[Vector] = []
-        while len(places) < len(SWEETS):
-            place = np.array([*rng.uniform(lower, upper), 0.0])
-            if all(np.hypot(*(place - other)[:2]) > APART for other in places):
-                places.append(place)
-        return dict(zip(SWEETS, places, strict=True))
+        return _apart([(lower, upper)] * len(SWEETS), rng)
+
+    def arranged(self, rng: np.random.Generator) -> dict[str, Vector]:
+        """The sweets swept to one side, all of them or all but one or two, which lie just short of the line or anywhere
+        on the other side."""
+        (left, low), (right, high) = np.add(scene.ARENA_MIN, RADIUS), np.subtract(scene.ARENA_MAX, RADIUS)
+        swept = ((left, LINE + UNCLEAR), (right, high))
+        remaining = rng.choice(LEFT_OVER, p=LEFT_OVER_SHARES)
+        short = rng.random(remaining) < LEFT_SHORT_SHARE
+        beyond = [((left, LINE - LEFT_SHORT if near else low), (right, LINE - UNCLEAR)) for near in short]
+        places = _apart([*beyond, *[swept] * (len(SWEETS) - remaining)], rng)
+        turned = dict(zip(rng.permutation(SWEETS), places.values(), strict=True))  # any of them may be left
+        side = rng.choice((-1.0, 1.0))
+        return {str(name): place * (1.0, side, 1.0) for name, place in turned.items()}
 
     def truth(self, state: SceneState) -> Truth:
         """The score is the share of sweets behind the line; success is SUCCESS_SHARE, all still, the brush up."""
@@ -155,6 +167,18 @@ class CandySweeping(SweepingTask):
         x = float(lanes[best])
         begin = float(np.clip(sign * behind, lower[1] + 0.003, upper[1] - 0.003))
         return Stroke(np.array([x, begin, SWEEP_HEIGHT]), np.array([x, place[1], SWEEP_HEIGHT]), HOVER_HEIGHT)
+
+
+def _apart(
+    rectangles: Sequence[tuple[Sequence[float], Sequence[float]]], rng: np.random.Generator
+) -> dict[str, Vector]:
+    """A place on the table for each sweet inside its rectangle, least and greatest x, y [m]; none on another."""
+    places: list[Vector] = []
+    while len(places) < len(SWEETS):
+        place = np.array([*rng.uniform(*rectangles[len(places)]), 0.0])
+        if all(np.hypot(*(place - other)[:2]) > APART for other in places):
+            places.append(place)
+    return dict(zip(SWEETS, places, strict=True))
 
 
 def _sweet(name: str, colour: str) -> str:
