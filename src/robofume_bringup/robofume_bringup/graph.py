@@ -375,7 +375,8 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
         if practises:
             nodes["learner"] = {
                 "pretrained": directory.pretrained,
-                "demonstrations": (*settings.prior, directory.bags("demos")),
+                "demonstrations": (directory.bags("demos"),),
+                "prior": settings.prior,
                 "replay_cache": directory.replay,
                 "practice": (directory.bags("practice"),),
                 "checkpoints": directory.checkpoints,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robofume_data.bad_attempts import read_for_policy
-from robofume_data.bag_reader import find_bags
+from robofume_data.bag_reader import episode_ids, find_bags
 from robofume_data.episode import EpisodeData, Outcome, Phase
 from robofume_data.labels import read_labelled
 from robofume_policy.checkpoint import read_version, write_version
@@ -28,11 +28,11 @@ class InProcessLearner:
 
     def __init__(self, config: Any, note: Callable[[str], None]) -> None:
         self._config = config
-        bags = find_bags(config.demonstrations)
+        bags = find_bags((*config.prior, *config.demonstrations))
         self._learner = learner = OnlineLearner.from_pretrained(
             config.pretrained, read_for_policy(bags, config.further_cameras), config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
-            progress=config,
+            progress=config, own=episode_ids(config.demonstrations) if config.prior else (),
         )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
         found: list[int] = []

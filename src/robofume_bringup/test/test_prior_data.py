@@ -64,13 +64,14 @@ def test_prior_data_are_learnt_from_and_kept_in_mind(capsys, run, tmp_path):
     assert "In 1 of them the gripper turns" in said
     updates, _, state = CheckpointStore(run / "pretrained").load()
     assert updates == 2
-    assert state["pretraining"]["data"] == {"prior": ["bridge"]}
+    assert state["pretraining"]["data"] == {"prior": ["bridge"], "prior_share": 0.5}
     assert json.loads((run / "stages" / "pretrain.json").read_text())["finished"]
     code, said = pretrain(capsys, run)  # the run remembers them
     assert code == 0 and "the replay cache had them" in said
     nodes = build_graph(GraphSettings("pot_pick_and_place", "practice", run_directory=run, prior=(folder,)))
     (learner,) = (node for node in nodes if node.name == "learner")
-    assert learner.parameters["demonstrations"] == (folder, run / "bags" / "demos")
+    assert learner.parameters["demonstrations"] == (run / "bags" / "demos",)
+    assert learner.parameters["prior"] == (folder,)
 
 
 def test_other_prior_data_are_another_training(capsys, run, tmp_path):

@@ -42,6 +42,11 @@ def find_bags(paths: Paths) -> list[Path]:
     return bags
 
 
+def episode_ids(paths: Paths) -> set[str]:
+    """The ids of all episodes that bags hold the ends of; nothing else of them is decoded. Raises as `find_bags`."""
+    return {message.episode_id for bag in find_bags(paths) for _, message in Bag(bag).messages(("episode",))}
+
+
 def read_episodes(
     paths: Paths,
     phases: Collection[Phase] | None = None,

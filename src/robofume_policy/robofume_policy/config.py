@@ -183,6 +183,13 @@ class ReplayConfig:
     online_folder: str = setting(
         "", "folder that keeps the pictures of the practice on its disk while a process learns; empty: in memory"
     )
+    prior_share: float = setting(
+        0.5,
+        "share of what is drawn from the recorded data that prior data have at most: where they are more, the run's "
+        "own are drawn the more often; 1: in proportion",
+        minimum=0.01,
+        maximum=1.0,
+    )
     offline_fraction: float = setting(
         0.5,
         "share of a batch drawn from the recorded data while practising (0.5: RLPD; 0: WSRL drops it); below 0: in "

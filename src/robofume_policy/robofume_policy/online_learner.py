@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
@@ -86,10 +86,11 @@ class OnlineLearner:
         novelty: NoveltyConfig | None = None,
         cache: ReplayCache | None = None,
         progress: ProgressConfig | None = None,
+        own: Collection[str] = (),
     ) -> "OnlineLearner":
         """Load what `pretraining.pretrain` left in `directory`; `agent` replaces its learning settings.
 
-        `cache`: see `pretraining.fill_memory`.
+        `cache`, `own`: see `pretraining.fill_memory`.
 
         Raises RobofumeError if there is no whole checkpoint, nothing to learn from in `offline_episodes`, or a bonus or
         a dense signal for an agent that looks at no reward.
@@ -116,7 +117,9 @@ class OnlineLearner:
             potential = ProgressPotential(network, progress, language, config.seed, str(trained.agent.device))
             offline_episodes = potential.noting(offline_episodes)
             cache = None  # it is the episodes themselves that the potential learns from
-        memory = fill_memory(offline_episodes, converter, replay.offline_capacity, cache=cache)
+        memory = fill_memory(
+            offline_episodes, converter, replay.offline_capacity, cache=cache, own=own, prior_share=replay.prior_share
+        )
         return cls(trained, memory, config, replay, novelty, potential)
 
     @property

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,12 @@ def fill_memory(
     times: Mapping[str, int] | None = None,
     name: str = "recorded data",
     cache: ReplayCache | None = None,
+    own: Collection[str] = (),
+    prior_share: float = 1.0,
 ) -> ReplayMemory:
     """Put episodes into a memory; those whose id is in `times` are drawn so many times as often.
 
+    Where `own` names those that are no prior data, the others have about `prior_share` of what is drawn, at most.
     `name` is what the data are called in the error. With a `cache` of their bags the memory is mapped from there, and
     `episodes` are asked for only where it does not have them yet. Raises RobofumeError if there is nothing in them to
     learn from.
@@ -62,6 +65,8 @@ def fill_memory(
         raise RobofumeError(f"The {name} hold no episode to learn from: collect demonstrations first.")
     if undecided:
         logger.warning("%s.", left_out)
+    if own and prior_share < 1.0:
+        memory.favour(own, 1.0 - prior_share)
     return memory
 
 
@@ -81,13 +86,14 @@ def pretrain(
     times: Mapping[str, int] | None = None,
     data: Mapping[str, Any] | None = None,
     cache: ReplayCache | None = None,
+    own: Collection[str] = (),
 ) -> TrainedAgent:
     """Train an agent on `episodes` for `config.updates` updates, with checkpoints in `directory`.
 
     `action_space` is that of the robot that recorded them; episodes of plain arrays need none
-    (`EpisodeTransitions.from_arrays`). `times`, `cache`: see `fill_memory`. `data` says in plain values which data
-    these are; like the settings it is kept with the checkpoints. Killed and called again with the same arguments, it
-    continues from its newest checkpoint and ends with the same weights, bit for bit on a CPU, with a cache or without.
+    (`EpisodeTransitions.from_arrays`). `times`, `cache`, `own`: see `fill_memory`. `data` says in plain values which
+    data these are; like the settings it is kept with the checkpoints. Killed and called again with the same arguments,
+    it continues from its newest checkpoint and ends with the same weights, bit for bit on a CPU, with a cache or not.
     Inside `team.joined()`, in processes that `torchrun` started, they share every batch, and the first one writes.
     Raises RobofumeError if `directory` holds a training with other settings, actions, language or data, where
     `config.device` is not there, or where the losses are no longer finite.
@@ -99,7 +105,9 @@ def pretrain(
     encoder = InstructionEncoder((language or LanguageConfig()).model)
     store = CheckpointStore(directory)
     converter = EpisodeConverter(network, action_space, encoder, agent.discount, agent.n_step)
-    memory = fill_memory(episodes, converter, replay.offline_capacity, times, cache=cache)
+    memory = fill_memory(
+        episodes, converter, replay.offline_capacity, times, cache=cache, own=own, prior_share=replay.prior_share
+    )
     settings = {"network": to_dict(network), "agent": to_dict(agent), "seed": config.seed}
     if data is not None:
         settings["data"] = dict(data)

@@ -7,7 +7,7 @@ Episodes enter when they have ended, because Monte-Carlo returns exist only then
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -200,6 +200,22 @@ class ReplayMemory:
                 self._bonus[first : first + size] = 0.0
             begins = first + np.tile(np.flatnonzero(episode.next_offset), times)
             self._starts = np.concatenate([self._starts, begins])
+
+    def favour(self, episode_ids: Collection[str], share: float) -> None:
+        """Draw these episodes the more often where they are less than that share, in (0, 1), of what is drawn.
+
+        Each of their transitions counts a whole number of times, the one that brings them nearest to the share.
+        """
+        with self._lock:
+            chosen = [key in episode_ids for key, *_ in self._episodes]
+            sizes = [size for *_, size in self._episodes]
+            own = sum(size for size, one_of_them in zip(sizes, chosen, strict=True) if one_of_them)
+            times = max(1, round(share / (1.0 - share) * (sum(sizes) - own) / own)) if own else 1
+            counts = [times if one_of_them else 1 for one_of_them in chosen]
+            parts = np.split(self._starts, np.cumsum(sizes)[:-1])
+            self._starts = np.concatenate([np.tile(part, n) for part, n in zip(parts, counts, strict=True)])
+            counted = zip(self._episodes, counts, strict=True)
+            self._episodes = deque((key, first, slots, n * size) for (key, first, slots, size), n in counted)
 
     def sample(self, batch_size: int, random: np.random.Generator, bonus_weight: float = 0.0) -> Batch:
         """Draw `batch_size` transitions uniformly, with replacement. Raises ValueError from an empty memory.

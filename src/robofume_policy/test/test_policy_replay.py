@@ -43,6 +43,38 @@ def check_consistent(batch: Batch, lengths: dict[int, int], n_step: int = 3) -> 
     assert batch.instructions.shape == (len(number), 4) and (batch.instructions == (number % 2)[:, None]).all()
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_favoured_episodes_have_their_share_of_what_is_drawn(mapped: bool) -> None:
+    memory, lengths = ReplayMemory(200), {n: 3 + n for n in range(12)}
+    for number, steps in lengths.items():
+        memory.add(make_episode(number, steps), times=2 if number == 1 else 1)
+    if mapped:
+        storage = {name: array.copy() for name, array in memory._storage.items()}
+        held, sentences = memory.contents()
+        begins = np.cumsum([0, *(size for _, size, _ in held)])[:-1]
+        episodes = [(key, int(first), size, row) for first, (key, size, row) in zip(begins, held, strict=True)]
+        memory = ReplayMemory.of(storage, sentences, episodes, {"episode-1": 2})
+    plain, own = len(memory), {"episode-0", "episode-1", "of nowhere"}
+    assert plain == sum(lengths.values()) + lengths[1]
+    memory.favour(own, 0.5)  # 3 + 2 * 4 of theirs to 95 of others: nine times
+    assert len(memory) == plain + 8 * (3 + 2 * 4)
+    batch = memory.sample(4000, np.random.default_rng(0))
+    check_consistent(batch, lengths)
+    number = batch.proprioception[:, 0].astype(int)
+    assert abs((number < 2).mean() - 99 / (99 + 95)) < 0.03
+    assert abs((number == 1).sum() / (number == 0).sum() - 8 / 3) < 0.5, "who is drawn more often stays so"
+    held = len(memory)
+    for ids, share in ((own, 0.3), (set(), 0.9)):  # they have it already; there are none
+        memory.favour(ids, share)
+        assert len(memory) == held
+    if not mapped:
+        for number in range(12, 40):  # the oldest make room, with all that they counted
+            memory.add(make_episode(number, 10))
+            lengths[number] = 10
+        assert len(memory) == sum(slots - 1 for _, slots, _ in memory.contents()[0])
+        check_consistent(memory.sample(500, np.random.default_rng(1)), lengths)
+
+
 @pytest.mark.parametrize("success", [True, False])
 @pytest.mark.parametrize("n_step", [1, 3, 5])
 @pytest.mark.parametrize("steps", [1, 2, 7])

@@ -25,7 +25,7 @@ LARGER = "start the run with --set replay.offline_capacity=STEPS --set learner.o
 def pretrain_policy(context: StageContext, again: bool = False) -> None:
     """Train into `pretrained/`; continues from the newest checkpoint there unless it shall start `again`."""
     from robofume_data.bad_attempts import read_for_policy
-    from robofume_data.bag_reader import find_bags
+    from robofume_data.bag_reader import episode_ids, find_bags
     from robofume_policy.replay_cache import ReplayCache
 
     directory = context.directory
@@ -44,6 +44,7 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
             context, read_for_policy(demonstrations, cameras), directory.pretrained, context.config.pretraining_updates,
             "Pre-training the policy", cache=ReplayCache(directory.replay, [*prior, *demonstrations]),
             advice=f"give less prior data, or {LARGER}" if prior else LARGER,
+            own=episode_ids(demonstrations) if prior else (),
         )  # fmt: skip
     also = "prior data and the demonstrations" if context.config.prior else "the demonstrations"
     context.say(f"Pre-training: {updates} updates on {also} are done.")
@@ -56,7 +57,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     Successful episodes of practice are drawn `upsampling` times as often as others. Continues unless `again`.
     """
     from robofume_data.bad_attempts import read_for_policy
-    from robofume_data.bag_reader import find_bags
+    from robofume_data.bag_reader import episode_ids, find_bags
     from robofume_data.labels import labels_hash, read_labelled
     from robofume_policy.replay_cache import ReplayCache
     from robofume_policy.retraining import first_steps, repeated_successes, without_pictures
@@ -91,6 +92,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
             advice="take less practice with --first-steps, or set replay.offline_capacity in the run's config.yaml",
             metrics_name="retraining",
             times=repeated_successes(practised, upsampling),
+            own=episode_ids(demonstrations) | chosen if prior else (),
             data={
                 "practice_steps": made, "practice_episodes": len(practised), "upsampling": upsampling,
                 **({"labels": labels} if labels else {}),
@@ -135,7 +137,8 @@ def _train(
     replay = from_dict(ReplayConfig, config.of("replay"))
     prior = PriorData(config)
     if config.prior:
-        more["data"] = {**more.get("data", {}), "prior": [Path(path).name for path in config.prior]}
+        named = [Path(path).name for path in config.prior]
+        more["data"] = {**more.get("data", {}), "prior": named, "prior_share": replay.prior_share}
     with context.interruption.immediately(), context.bar(title, options.updates, "update") as bar:
         trained = pretrain(
             fitting(

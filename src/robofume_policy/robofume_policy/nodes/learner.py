@@ -24,7 +24,7 @@ from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
 from robofume_data.bad_attempts import read_for_policy
-from robofume_data.bag_reader import find_bags
+from robofume_data.bag_reader import episode_ids, find_bags
 from robofume_data.episode import EpisodeData
 from robofume_data.labels import read_labelled
 from robofume_data.topics import view_topic
@@ -47,7 +47,8 @@ class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig, ProgressConfi
     """Settings of the learner node: those of learning in practice, exploring and shaping, and where things lie."""
 
     pretrained: str = setting("", "folder of the pre-trained checkpoint")
-    demonstrations: tuple[str, ...] = setting((), "bags, or folders of bags, with the recorded data")
+    demonstrations: tuple[str, ...] = setting((), "bags, or folders of bags, with the run's own recorded data")
+    prior: tuple[str, ...] = setting((), "bags, or folders of bags, with prior data")
     replay_cache: str = setting("", "folder that keeps the recorded data ready to be mapped; empty: none")
     practice: tuple[str, ...] = setting((), "folders with the bags of this run's practice, read again at a restart")
     checkpoints: str = setting("", "folder for this run's checkpoints; empty: none are written")
@@ -192,12 +193,12 @@ class LearnerNode(GraphNode):
         from robofume_policy.online_learner import OnlineLearner
 
         config = self._config
-        bags = find_bags(config.demonstrations)
+        bags = find_bags((*config.prior, *config.demonstrations))
         recorded = self._until_ending(read_for_policy(bags, config.further_cameras))
         learner = OnlineLearner.from_pretrained(
             config.pretrained, recorded, config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
-            progress=config,
+            progress=config, own=episode_ids(config.demonstrations) if config.prior else (),
         )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
         self._patience.newest = learner.updates
