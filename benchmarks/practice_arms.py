@@ -29,8 +29,8 @@ finished one is a row of the CSV at once:
     python benchmarks/practice_arms.py --runs RUNS --seeds 0 1 2 --arms practice ground_truth
 
 Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` names: a setting that `--set` gives to
-every arm is in no column. `--scale 4` makes updates and steps four times as many. What each part of learning earns,
-apart from the judge, for less time:
+every arm is in no column. `minutes` are those of all stages from the demonstrations to the last evaluation. `--scale 4`
+makes updates and steps four times as many. What each part of learning earns, apart from the judge, for less time:
 
     python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 4000 \
         --arms practice vlm dense free soft cql iql bc no_imitation no_shift half_updates codes ensemble film_cnn \
@@ -123,6 +123,15 @@ def begin(directory: RunDirectory, base: RunDirectory, given: argparse.Namespace
     directory.write_config(config)
 
 
+def minutes(*runs: RunDirectory) -> float:
+    """Wall time of all stages; one that several runs have counts as the last one's."""
+    seconds: dict[str, float] = {}
+    for directory in runs:
+        stages = sorted(path.stem for path in (directory.path / "stages").glob("*.json"))
+        seconds |= {name: directory.stage_record(name).get("seconds", 0.0) for name in stages}
+    return round(sum(seconds.values()) / 60.0, 1)
+
+
 def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, table: Table) -> None:
     """One arm of one seed."""
     directory = RunDirectory(given.runs / f"{given.task}_{seed}_{arm}")
@@ -140,6 +149,7 @@ def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, tabl
         robofume("evaluate", *common, "--trials", given.trials)
         before, after = evaluation(directory.path, "before"), evaluation(directory.path, "after")
         figures = practice_figures(directory.path)
+    figures["minutes"] = minutes(base, directory)
     started = {f"{name}_before": before[name] for name in ("forward", "backward", "mean")}
     named = {"task": given.task, "seed": seed, "arm": arm, "practice_steps": steps_of(arm, given)}
     table.add({**named, **started, **after, **figures})
