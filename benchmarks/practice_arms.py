@@ -29,8 +29,9 @@ finished one is a row of the CSV at once:
     python benchmarks/practice_arms.py --runs RUNS --seeds 0 1 2 --arms practice ground_truth
 
 Writes benchmarks/results/practice_arms_<task>.csv, or the table that `--table` names: a setting that `--set` gives to
-every arm is in no column. `minutes` are those of all stages from the demonstrations to the last evaluation. `--scale 4`
-makes updates and steps four times as many. What each part of learning earns, apart from the judge, for less time:
+every arm is in no column. `score` is the mean share of the goal that the trials reached, `minutes` those of all stages
+from the demonstrations to the last evaluation. `--scale 4` makes updates and steps four times as many. What each part
+of learning earns, apart from the judge, for less time:
 
     python benchmarks/practice_arms.py --table ablations --set reward.judge=ground_truth --steps 4000 \
         --arms practice vlm dense free soft cql iql bc no_imitation no_shift half_updates codes ensemble film_cnn \
@@ -38,10 +39,12 @@ makes updates and steps four times as many. What each part of learning earns, ap
 """
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 from judge_tables import Table, scaled
 from main_job import evaluation, practice_figures, robofume
 from robofume_bringup.run_config import merged, parse_settings
@@ -132,6 +135,12 @@ def minutes(*runs: RunDirectory) -> float:
     return round(sum(seconds.values()) / 60.0, 1)
 
 
+def score(directory: RunDirectory, name: str) -> float:
+    """Mean share of the goal that the trials of an evaluation reached (of sweets, where these are swept)."""
+    record = json.loads((directory.evaluations / f"{name}.json").read_text())
+    return round(float(np.mean([record["forward_score"], record["backward_score"]])), 3)
+
+
 def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, table: Table) -> None:
     """One arm of one seed."""
     directory = RunDirectory(given.runs / f"{given.task}_{seed}_{arm}")
@@ -149,7 +158,12 @@ def run(given: argparse.Namespace, base: RunDirectory, seed: int, arm: str, tabl
         robofume("evaluate", *common, "--trials", given.trials)
         before, after = evaluation(directory.path, "before"), evaluation(directory.path, "after")
         figures = practice_figures(directory.path)
-    figures["minutes"] = minutes(base, directory)
+    practised = arm not in WITHOUT_PRACTICE
+    figures |= {
+        "score_before": score(directory if practised else base, "before"),
+        "score": score(directory, "after" if practised else "before"),
+        "minutes": minutes(base, directory),
+    }
     started = {f"{name}_before": before[name] for name in ("forward", "backward", "mean")}
     named = {"task": given.task, "seed": seed, "arm": arm, "practice_steps": steps_of(arm, given)}
     table.add({**named, **started, **after, **figures})
