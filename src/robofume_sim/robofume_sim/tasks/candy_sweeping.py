@@ -42,6 +42,7 @@ HOVER_HEIGHT = UP_HEIGHT + 0.012
 PAST = BRUSH_HALF_WIDTH + RADIUS + 0.004  # how far from the brush's middle a sweet is that it passes [m]
 BEHIND = 0.035  # how far behind the last sweet a stroke begins [m]
 STROKE_ENDS = (0.045, 0.075)  # how far beyond the middle [m]
+SCATTER_FROM, SCATTER_TO = 0.020, (0.030, 0.115)  # how far before and beyond the middle sweets are scattered [m]
 
 
 class CandySweeping(SweepingTask):
@@ -70,6 +71,9 @@ class CandySweeping(SweepingTask):
             low=SWEEP_HEIGHT,
             high=HOVER_HEIGHT,
         ),
+        # from right before the line, to anywhere on the side where the sweets are
+        scatter_forward=(0.200, 0.370, -SCATTER_FROM, *SCATTER_TO, SWEEP_HEIGHT, HOVER_HEIGHT),
+        scatter_backward=(0.200, 0.370, SCATTER_FROM, *(-y for y in reversed(SCATTER_TO)), SWEEP_HEIGHT, HOVER_HEIGHT),
         released_at_success=False,
     )
     object_names = SWEETS
@@ -77,7 +81,7 @@ class CandySweeping(SweepingTask):
     hand = Hand(action_noise=0.2, grasp_offset=0.012, speed=0.43)
     in_gazebo = False
     run_settings = MappingProxyType(  # its judge has to know a single sweet that is left over, anywhere
-        {"demonstrations": 50, "scenes": 240, "settings": {"reward_training": {"updates": 2000}}}
+        {"demonstrations": 50, "failures": 400, "scenes": 240, "settings": {"reward_training": {"updates": 2400}}}
     )
 
     def bodies(self, appearance: scene.Appearance) -> str:
