@@ -382,6 +382,7 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
                 "replay_cache": directory.replay,
                 "practice": (directory.bags("practice"),),
                 "checkpoints": directory.checkpoints,
+                "best": directory.best,
                 "metrics": directory.metrics,
                 "seed": settings.seed,
                 "further_cameras": settings.further_cameras,

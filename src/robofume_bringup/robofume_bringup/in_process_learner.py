@@ -95,10 +95,10 @@ class InProcessLearner:
                 self._metrics.write(learner.updates, mean)
             renewed = renewed or learner.updates % config.publish_every == 0
             if config.checkpoints and learner.updates % config.checkpoint_every == 0:
-                learner.save(config.checkpoints)
+                learner.save(config.checkpoints, config.best)
         return renewed
 
     def close(self) -> None:
         """Keep what was learnt."""
         if self._config.checkpoints:
-            self._learner.save(self._config.checkpoints)
+            self._learner.save(self._config.checkpoints, self._config.best)

@@ -16,7 +16,7 @@ DOMAIN_FILE = "ros_domain"
 BAG_KINDS = ("demos", "scenes", "practice", "evaluate")
 CONFIG_HEAD = "# The settings of this run; the line of three dots at the end says that they are whole.\n"
 CONFIG_END = "..."
-POLICIES = ("pretrained", "practised", "retrained", "source", "adapted")
+POLICIES = ("pretrained", "practised", "newest", "retrained", "source", "adapted")
 """The policies that a run may have; `source` is what `adapted` was made from."""
 
 
@@ -81,8 +81,16 @@ class RunDirectory:
         return self.path / "adapted"
 
     def policy(self, weights: str) -> Path:
-        """Folder of checkpoints of one of POLICIES."""
-        return self.checkpoints if weights == "practised" else self.path / weights
+        """Folder of checkpoints of one of POLICIES: `practised` is what practice made of it at its best, by the judge,
+        `newest` at its end."""
+        if weights == "practised" and any(self.best.glob("[0-9]*")):
+            return self.best
+        return self.checkpoints if weights in ("practised", "newest") else self.path / weights
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the stretch of practice that the judge found best."""
+        return self.path / "best"
 
     @property
     def checkpoints(self) -> Path:

@@ -266,6 +266,7 @@ def test_a_policy_with_two_cameras_learns_practises_and_is_evaluated(collected, 
     assert main(["pretrain", *run, "--pretraining-updates", "2"]) == 0
     directory.reward.mkdir()
     assert main(["practice", *run, "--practice-steps", "60"]) == 0
+    assert not directory.best.exists() and directory.policy("practised") == directory.checkpoints
     assert main(["practice", *run, "--practice-steps", "70"]) == 0  # reads what was practised
     assert all("side" in e.further_images for e in read_episodes(directory.bag_files("practice"), cameras=["side"]))
     assert main(["evaluate", *run, "--weights", "practised", "--trials", "1"]) == 0

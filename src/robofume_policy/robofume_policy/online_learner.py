@@ -1,13 +1,16 @@
 """Learning while the arm practises. The learner node is a shell around this."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
+from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 
+from robofume_policy.best_stretch import BestStretch
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.dataset import Episode, EpisodeConverter
@@ -73,6 +76,7 @@ class OnlineLearner:
         self._entering = threading.Lock()  # of an episode into the memory, or of a batch being drawn
         self._waiting: deque[tuple[int, EpisodeTransitions]] = deque()  # to enter once so many batches were drawn
         self._journal: EntryJournal | None = None
+        self._stretch = BestStretch()
         agent.use_phase(online=True)
 
     @classmethod
@@ -157,7 +161,15 @@ class OnlineLearner:
     def add_episode(self, episode: Episode) -> int:
         """Take in an ended episode; returns its number of transitions (0: not used, or held already)."""
         transitions = self._converter(episode)
-        return 0 if transitions is None else self._take(transitions)
+        taken = 0 if transitions is None else self._take(transitions)
+        if taken:
+            self._note_outcome(episode)
+        return taken
+
+    def _note_outcome(self, episode: Episode) -> None:
+        """Count a decided episode that a robot recorded; one of plain arrays tells no outcome."""
+        if not isinstance(episode, EpisodeTransitions) and episode.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT):
+            self._stretch.note(episode.instruction, episode.outcome == Outcome.SUCCESS)
 
     @property
     def episodes(self) -> int:
@@ -176,6 +188,7 @@ class OnlineLearner:
             transitions = self._converter(episode)
             if transitions is None:
                 continue
+            self._note_outcome(episode)
             if not known:
                 self._take(transitions)
                 continue
@@ -246,18 +259,27 @@ class OnlineLearner:
         """Safetensors of the policy that acts, and the hash of its architecture."""
         return self.trained.weights()
 
-    def save(self, directory: Path | str) -> Path:
+    def save(self, directory: Path | str, best: Path | str = "") -> Path:
         """Write a checkpoint into `directory`. The episodes are not in it: they are in their bags, and when they
         entered is in the journal beside the checkpoints (from `restore` on).
+
+        Into the folder `best` too, in the place of the one there, unless practice of late has become worse than it was
+        (`best_stretch.py`).
         """
+        is_best = bool(best) and self._stretch.is_best()
         tensors, state = self.trained.state_dict()
         if self._novelty:
             bonus, state["novelty"] = self._novelty.state_dict()
             tensors |= {NOVELTY + name: value for name, value in bonus.items()}
         if self._progress:
             tensors |= {PROGRESS + name: value for name, value in self._progress.state_dict().items()}
-        online = {"steps": self._steps, "offline_updates": self._offline_updates}
-        return CheckpointStore(directory).save(self.updates, tensors, {**state, "online": online})
+        online: dict[str, float] = {"steps": self._steps, "offline_updates": self._offline_updates}
+        if not math.isnan(self._stretch.highest):
+            online["highest_share"] = self._stretch.highest
+        state["online"] = online
+        if is_best:
+            CheckpointStore(best, keep=1).save(self.updates, tensors, state)
+        return CheckpointStore(directory).save(self.updates, tensors, state)
 
     def restore(self, directory: Path | str) -> bool:
         """Continue from the newest whole checkpoint in `directory`; False if there is none.
@@ -277,6 +299,7 @@ class OnlineLearner:
             self._offline_updates = int(state["online"]["offline_updates"])
             with self._lock:
                 self._steps = int(state["online"]["steps"])
+            self._stretch = BestStretch(float(state["online"].get("highest_share", math.nan)))
             if self._novelty:
                 if "novelty" not in state:
                     raise RobofumeError(

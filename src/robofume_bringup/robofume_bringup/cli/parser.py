@@ -265,7 +265,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--weights",
         choices=POLICIES,
         default="practised",
-        help="which policy (default: practised)",
+        help="which policy (default: practised, the one of the stretch of practice that the judge found best; newest: "
+        "of its end)",
     )
 
     evaluate.add_argument(

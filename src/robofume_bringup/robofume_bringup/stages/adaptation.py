@@ -229,8 +229,12 @@ def _ancestors(checkpoint: Path, base: Sequence[Path]) -> list[Generation]:
     kinds = ("demos",) if pretrained else ("demos", "practice")
     recorded = [bag for kind in kinds for bag in run.bag_files(kind)]
     data = [str(bag.resolve()) for bag in base] or [str(bag) for bag in (*_prior_bags(run), *recorded)]
-    names = {run.pretrained: "before", run.checkpoints: "after", run.retrained: "retrained"}
-    record = read_evaluation(run, names.get(checkpoint.parent, ""))
+    names = {
+        run.pretrained: ("before",), run.checkpoints: ("newest", "after"), run.best: ("after",),
+        run.retrained: ("retrained",),
+    }  # fmt: skip
+    records = [read_evaluation(run, name) for name in names.get(checkpoint.parent, ())]
+    record = next((record for record in records if record and record.get("sha256", digest) == digest), None)
     scores = {"success": {"after": _success(record)}} if record else {}
     return [Generation(run.name, str(checkpoint), digest, target=tuple(data), scores=scores)]
 

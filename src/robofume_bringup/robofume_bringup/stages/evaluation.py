@@ -200,7 +200,7 @@ def _need(context: StageContext, weights: str) -> None:
             f"The run {directory.name} has no pre-trained policy yet: run `robofume pretrain --run "
             f"{directory.name}` first."
         )
-    if weights == "practised" and not any(directory.checkpoints.glob("[0-9]*")):
+    if weights in ("practised", "newest") and not any(directory.checkpoints.glob("[0-9]*")):
         raise RobofumeError(
             f"The run {directory.name} has not practised yet: run `robofume practice --run "
             f"{directory.name}` first, "

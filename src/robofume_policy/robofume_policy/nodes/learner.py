@@ -52,6 +52,9 @@ class LearnerNodeConfig(OnlineConfig, ReplayConfig, NoveltyConfig, ProgressConfi
     replay_cache: str = setting("", "folder that keeps the recorded data ready to be mapped; empty: none")
     practice: tuple[str, ...] = setting((), "folders with the bags of this run's practice, read again at a restart")
     checkpoints: str = setting("", "folder for this run's checkpoints; empty: none are written")
+    best: str = setting(
+        "", "folder for the checkpoint of the stretch of practice that the judge found best; empty: none is kept"
+    )
     metrics: str = setting("", "folder for metrics; empty: none are written")
     update_block: int = setting(10, "most updates between two looks at new steps", minimum=1)
     publish_every: int = setting(50, "updates between two publications of weights", minimum=1)
@@ -168,7 +171,7 @@ class LearnerNode(GraphNode):
         if self._learner is not None and self._config.checkpoints:
             self._incomplete.clear()  # what is still looked for in a bag is found there at the next start
             self._take_in()
-            self._learner.save(self._config.checkpoints)
+            self._learner.save(self._config.checkpoints, self._config.best)
 
     # In the training thread.
 
@@ -279,7 +282,7 @@ class LearnerNode(GraphNode):
             self._set_status(LearnerStatus.STATE_SAVING, "saving a checkpoint")
             self._publish_status()
             newest = f"the newest checkpoint is that of {self._patience.newest} updates."
-            if self._try_to_keep("checkpoint", lambda: learner.save(config.checkpoints), newest):
+            if self._try_to_keep("checkpoint", lambda: learner.save(config.checkpoints, config.best), newest):
                 self._patience.newest = updates
 
     def _try_to_keep(self, thing: str, write: Callable[[], object], meanwhile: str, ends: bool = True) -> bool:

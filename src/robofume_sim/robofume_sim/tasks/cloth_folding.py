@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,12 @@ class ClothFolding(ClothTask):
         backward_instruction="unfold the cloth and lay it flat",
     )
     hand = Hand(action_noise=0.10, grasp_offset=0.009, speed=0.3)
+    run_settings = MappingProxyType(  # filtered, it forgets the corner again (docs/results.md)
+        {
+            **ClothTask.run_settings,
+            "settings": {**ClothTask.run_settings["settings"], "agent": {"imitation_filter": False}},
+        }
+    )
     object_names = (MOVING, STAYING, LEFT, RIGHT, MIDDLE, INSIDE_MOVING)
     size = 1.0
     """Of the cloth's sides, as a share of the plain one's."""
