@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,6 +233,32 @@ class RunDirectory:
         """Add values to the record of a stage."""
         record = {**self.stage_record(stage), **values}
         write_atomically(self._marker(stage), json.dumps(record, indent=2).encode())
+
+    @contextmanager
+    def alone(self, stage: str) -> Iterator[None]:
+        """Within, no other process works on the stage: two would record the same numbers twice, or train into one
+        folder. RobofumeError where one does. The lock ends with its process, however that ends.
+        """
+        path = self._marker(stage).with_suffix(".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise RobofumeError(f"Cannot write {path}: {error.strerror or error}.") from error
+        with file as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise RobofumeError(
+                    f"Another process ({lock.read().strip() or 'unknown'}) is at {stage} of the run {self.name} "
+                    "already: wait for it, stop it, or choose another run."
+                ) from None
+            with contextlib.suppress(OSError):  # who it is, is told where the disk takes it
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+            yield
 
     def forget(self, stage: str) -> None:
         """Remove the record of a stage so that it runs again."""

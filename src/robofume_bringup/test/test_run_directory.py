@@ -1,6 +1,8 @@
 """The run directory: its configuration and markers."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from robofume_bringup.run_config import RunConfig, open_run, parse_settings
@@ -24,7 +26,7 @@ def test_amounts_may_grow_and_are_kept(tmp_path):
 
 def test_a_new_run_has_what_its_task_needs_and_what_is_asked_for_comes_first(tmp_path):
     candy = open_run(RunDirectory(tmp_path / "candy"), {"task": "candy_sweeping", "failures": 7})
-    assert (candy.demonstrations, candy.failures, candy.of("reward_training")) == (50, 7, {"updates": 2000})
+    assert (candy.demonstrations, candy.failures, candy.of("reward_training")) == (50, 7, {"updates": 2400})
     asked = parse_settings(["policy.exploration_std=0.1", "learner.batch_size=8"])
     cloth = open_run(RunDirectory(tmp_path / "cloth"), {"task": "cloth_folding", "settings": asked})
     assert cloth.of("policy") == {"exploration_std": 0.1} and cloth.of("reward_training") == {"updates": 1600}
@@ -106,6 +108,31 @@ def test_whatever_write_fails_the_old_configuration_or_the_new_one_is_there(tmp_
 def test_amounts_are_checked():
     with pytest.raises(RobofumeError, match="trials must be a whole number of 1 or more"):
         RunConfig(trials=0)
+
+
+def test_two_processes_at_one_stage_of_a_run_are_one_too_many(tmp_path):
+    holder = """
+import sys, time
+from pathlib import Path
+from robofume_bringup.run_directory import RunDirectory
+with RunDirectory(Path(sys.argv[1])).alone("demos"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    directory = RunDirectory(tmp_path / "lid")
+    other = subprocess.Popen([sys.executable, "-c", holder, str(directory.path)], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(RobofumeError, match=rf"process \({other.pid}\) is at demos of the run lid already"):
+            directory.alone("demos").__enter__()
+        with directory.alone("practice"):  # another stage
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    for _ in range(2):  # a lock ends with its process, and with its block
+        with directory.alone("demos"):
+            pass
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")

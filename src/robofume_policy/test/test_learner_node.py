@@ -24,15 +24,17 @@ class Learner:
     def add_episode(self, _episode):
         pass
 
-    def save(self, folder):
-        self.saved.append(folder)
+    def save(self, folder, best):
+        self.saved.append((folder, best))
 
 
 def ending_node(tmp_path) -> LearnerNode:
     """A node whose training thread is over, as `close` finds it; without rclpy's part."""
     node = LearnerNode.__new__(LearnerNode)
     (tmp_path / "one.mcap").write_bytes(b"")
-    node._config = SimpleNamespace(checkpoints="checkpoints", practice=(str(tmp_path),), further_cameras=())
+    node._config = SimpleNamespace(
+        checkpoints="checkpoints", best="best", practice=(str(tmp_path),), further_cameras=()
+    )  # fmt: skip
     node._learner, node._failure, node._episodes = Learner(), None, queue.SimpleQueue()
     node._count, node._lock = SimpleNamespace(total=3), threading.Lock()
     node._ending, node._news, node._incomplete = threading.Event(), threading.Event(), threading.Event()
@@ -46,7 +48,7 @@ def test_an_episode_that_is_still_looked_for_does_not_cost_the_last_checkpoint(t
     monkeypatch.setattr("robofume_policy.nodes.learner.read_labelled", lambda *_args, **_named: iter(["an episode"]))
     node._incomplete.set()
     node.close()
-    assert node._learner.saved == ["checkpoints"]
+    assert node._learner.saved == [("checkpoints", "best")]
 
 
 def test_practice_is_read_back_with_a_persons_labels(tmp_path):

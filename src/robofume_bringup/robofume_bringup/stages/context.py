@@ -128,13 +128,17 @@ class StageContext:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the wall time of the block to the stage's record, also when it is cut short."""
-        start = time.monotonic()
-        before = float(self.directory.stage_record(stage).get("seconds", 0.0))
-        try:
-            yield
-        finally:
-            self.directory.note(stage, seconds=round(before + time.monotonic() - start, 1))
+        """Add the wall time of the block to the stage's record, also when it is cut short.
+
+        RobofumeError where another process is at this stage of the run.
+        """
+        with self.directory.alone(stage):
+            start = time.monotonic()
+            before = float(self.directory.stage_record(stage).get("seconds", 0.0))
+            try:
+                yield
+            finally:
+                self.directory.note(stage, seconds=round(before + time.monotonic() - start, 1))
 
     def bar(self, what: str, total: int | None, unit: str, initial: int = 0) -> tqdm[Any]:
         """A progress bar."""
