@@ -351,8 +351,6 @@ def _learning(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[
             "nudge": task.nudge_actions if practises else (),  # demonstrations fail on purpose, or are a person's
             "relocate_forward": task.relocate_forward if practises else (),
             "relocate_backward": task.relocate_backward if practises else (),
-            "scatter_forward": task.scatter_forward if practises else (),
-            "scatter_backward": task.scatter_backward if practises else (),
             "relocate_step": task.translation_limit,
             "ask_person": settings.robot == "widowx",
             "min_episode_steps": 3,

@@ -192,19 +192,6 @@ def test_what_was_put_down_is_put_elsewhere_in_practice_alone_where_the_task_has
     assert zones("pot_plates", "practice")[:2] == ((), ())
 
 
-def test_what_was_swept_is_scattered_in_practice_alone():
-    def strokes(task, mode):
-        nodes = build_graph(GraphSettings(task, mode, run_directory=Path("/run")))
-        given = {node.name: node for node in nodes}["switcher"].parameters
-        return given["scatter_forward"], given["scatter_backward"]
-
-    description = task_description("mujoco", "candy_sweeping")
-    forward, backward = strokes("candy_sweeping", "practice")
-    assert (forward, backward) == (description.scatter_forward, description.scatter_backward)
-    assert forward[2] < 0.0 < forward[3] and backward[4] < 0.0 < backward[2], "over the line, to where the sweets are"
-    assert strokes("candy_sweeping", "evaluate") == strokes("pot_pick_and_place", "practice") == ((), ())
-
-
 def test_the_scene_is_nudged_in_practice_alone_where_the_task_has_a_nudge():
     def nudge(task, mode):
         nodes = build_graph(GraphSettings(task, mode, run_directory=Path("/run")))

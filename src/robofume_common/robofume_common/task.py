@@ -67,20 +67,6 @@ def check_zone(name: str, zone: tuple[float, ...]) -> None:
         raise RobofumeError(f"{name} is least x, least y, greatest x and greatest y; got {list(zone)}.")
 
 
-STROKE = "least x, greatest x, y of the begin, least y and greatest y of the end, height, height on the way"
-
-
-def check_stroke(name: str, stroke: tuple[float, ...]) -> None:
-    """Raises RobofumeError where `stroke` is neither empty nor what STROKE says [m]."""
-    if len(stroke) == 0:
-        return
-    if len(stroke) == 7 and all(map(math.isfinite, stroke)):
-        least, greatest, begin, nearest, furthest, low, high = stroke
-        if least < greatest and nearest < furthest and not nearest <= begin <= furthest and low < high:
-            return
-    raise RobofumeError(f"{name} is {STROKE}, and begins before it ends; got {list(stroke)}.")
-
-
 @dataclass(frozen=True)
 class TaskDescription:
     """A pair of instructions that undo each other, and the limits under which the arm may follow them."""
@@ -129,13 +115,6 @@ class TaskDescription:
         unit="m",
     )
     relocate_backward: tuple[float, ...] = setting((), "The same after a success backward", unit="m")
-    scatter_forward: tuple[float, ...] = setting(
-        (),
-        "Where practice may push about, by strokes of a script along y, what a success forward has swept, so that it "
-        f"begins from more places: {STROKE} of the gripper; empty: it stays",
-        unit="m",
-    )
-    scatter_backward: tuple[float, ...] = setting((), "The same after a success backward", unit="m")
     released_at_success: bool = setting(True, "Whether a success needs an open gripper, as in all putting and placing")
 
     def __post_init__(self) -> None:
@@ -174,18 +153,6 @@ class TaskDescription:
             inside = all(map(operator.le, low, zone[:2])) and all(map(operator.ge, high, zone[2:]))
             if zone and not (low and inside):
                 raise RobofumeError(f"Task {self.name}: {name} must lie within the workspace box.")
-
-        for name in ("scatter_forward", "scatter_backward"):
-            stroke = getattr(self, name)
-            check_stroke(f"Task {self.name}: {name}", stroke)
-            if stroke and not (self.workspace_minimum and self._reaches(stroke)):
-                raise RobofumeError(f"Task {self.name}: {name} must lie within the workspace box.")
-
-    def _reaches(self, stroke: tuple[float, ...]) -> bool:
-        """Whether all of a stroke lies within the workspace."""
-        axes = stroke[:2], stroke[2:5], stroke[5:]
-        bounds = zip(axes, self.workspace_minimum, self.workspace_maximum, strict=True)
-        return all(low <= min(axis) and max(axis) <= high for axis, low, high in bounds)
 
     @property
     def nudge_actions(self) -> tuple[float, ...]:

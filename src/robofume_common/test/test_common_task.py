@@ -133,19 +133,6 @@ def test_the_zones_of_a_relocation_lie_within_the_workspace():
     ):
         with pytest.raises(RobofumeError, match=sentence):
             scene(**box, relocate_backward=zone)
-    stroke = (0.1, 0.4, -0.2, 0.0, 0.2, 0.0, 0.3)
-    assert scene(**box, scatter_forward=stroke).scatter_backward == ()
-    for at, value, sentence in (
-        (0, 0.09, "must lie within"),
-        (1, 0.41, "must lie within"),
-        (2, -0.21, "must lie within"),
-        (4, 0.21, "must lie within"),
-        (5, -0.01, "must lie within"),
-        (6, 0.31, "must lie within"),
-        (2, 0.1, "is least x, greatest x, y of the begin"),
-    ):
-        with pytest.raises(RobofumeError, match=f"scatter_backward {sentence}"):
-            scene(**box, scatter_backward=(*stroke[:at], value, *stroke[at + 1 :]))
     whole = scene(workspace_minimum=(0, -1, 0), workspace_maximum=(1, 1, 1), relocate_forward=(0, 0, 1, 1))
     assert whole.relocate_forward == (0, 0, 1, 1), "whole numbers do too"
     with pytest.raises(RobofumeError, match="must lie within the workspace box"):

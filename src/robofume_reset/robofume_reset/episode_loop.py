@@ -37,7 +37,7 @@ from robofume_reset.loop_config import (
     LoopConfig,
 )
 from robofume_reset.pacing import LearnerPace, PacingConfig
-from robofume_reset.relocation import RELOCATE, Place, RelocationConfig, relocation, scattering
+from robofume_reset.relocation import RELOCATE, Place, RelocationConfig, relocation
 from robofume_reset.success_rule import SuccessRule
 from robofume_reset.switching import EpisodePlan, EpisodeResult, Plan
 
@@ -493,14 +493,11 @@ class EpisodeLoop:
         """Actions that put elsewhere what this success has put down; empty: none. They begin at home, where the
         last step shows the hand."""
         practised = episode.phase in (Phase.FORWARD, Phase.BACKWARD) and episode.task in ("", self.task.name)
-        if not (practised and self._is_home and episode.last_seen and episode.position):
+        if not (practised and self._is_home and episode.last_seen and episode.position and episode.held_at):
             return ()
-        number, here = self.episodes_started, episode.position
-        if self.relocating.stroke(episode.direction):
-            return scattering(self.relocating, episode.direction, here, number)
-        if not episode.held_at:
-            return ()
-        return relocation(self.relocating, episode.direction, here, episode.held_at, number)
+        return relocation(
+            self.relocating, episode.direction, episode.position, episode.held_at, self.episodes_started
+        )
 
     def _count_unknown(self, outcome: Outcome) -> None:
         """Too many episodes in a row of which nobody knows how they ended end the goal, once the last is closed."""

@@ -7,7 +7,7 @@ from robofume_common.enums import Actor, Direction, Outcome, Phase, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_reset.events import PublishEpisode, PublishTask
 from robofume_reset.grip import hand_position
-from robofume_reset.relocation import BESIDE, RELOCATE, RelocationConfig, relocation, scattering
+from robofume_reset.relocation import BESIDE, RELOCATE, RelocationConfig, relocation
 
 ZONE = (0.2, 0.05, 0.35, 0.11)
 HOME, HELD = (0.22, 0.0, 0.17), (0.25, 0.06, 0.03)
@@ -63,52 +63,6 @@ def test_what_was_let_go_far_from_the_zone_stays(axis, edge, out):
     near, far = list(HELD), list(HELD)
     near[axis], far[axis] = ZONE[edge] + out * (BESIDE - 1e-6), ZONE[edge] + out * (BESIDE + 1e-6)
     assert script(held_at=tuple(near)).size and not script(held_at=tuple(far)).size
-
-
-STROKE = (0.2, 0.37, -0.02, 0.03, 0.115, 0.044, 0.09)
-SWEEPING = RelocationConfig(relocate_share=1.0, scatter_forward=STROKE)
-
-
-def test_a_scattering_is_strokes_from_before_the_line_to_anywhere_behind_it():
-    ends = []
-    for number in range(30):
-        actions = np.reshape(scattering(SWEEPING, Direction.FORWARD, HOME, number), (-1, 7))
-        assert not actions[:, 3:].any(), "no rotation, closed"
-        places = np.array(HOME) + np.cumsum(actions[:, :3], axis=0)
-        low = np.isclose(places[:, 2], STROKE[5])
-        assert np.abs(np.diff(places, axis=0)[low[1:] & low[:-1]]).max() <= SWEEPING.scatter_step + 1e-9
-        assert np.abs(actions[:, :3]).max() <= SWEEPING.relocate_step + 1e-9
-        begins = np.flatnonzero(np.diff(low.astype(int)) == 1) + 1
-        lasts = np.flatnonzero(np.diff(low.astype(int)) == -1)
-        assert len(begins) == len(lasts) == 2 and places[-1, 2] == pytest.approx(STROKE[6])
-        for first, last in zip(begins, lasts, strict=True):
-            assert STROKE[0] <= places[first, 0] <= STROKE[1] and places[first, 1] == pytest.approx(STROKE[2])
-            np.testing.assert_allclose(places[first : last + 1, 0], places[first, 0], err_msg="along y")
-            assert STROKE[3] <= places[last, 1] <= STROKE[4]
-            ends.append(places[last, :2])
-    assert (np.ptp(ends, axis=0) > (0.12, 0.06)).all(), "anywhere"
-
-
-def test_nothing_is_scattered_where_there_is_no_stroke_or_none_is_due():
-    assert scattering(SWEEPING, Direction.BACKWARD, HOME, 1) == () == scattering(ALWAYS, Direction.FORWARD, HOME, 1)
-    half = RelocationConfig(relocate_share=0.5, scatter_forward=STROKE)
-    assert 80 < sum(scattering(half, Direction.FORWARD, HOME, number) == () for number in range(200)) < 120
-
-
-@pytest.mark.parametrize(
-    "stroke",
-    [
-        STROKE[:6],
-        (*STROKE[:6], float("nan")),
-        (0.37, 0.2, *STROKE[2:]),
-        (*STROKE[:2], 0.05, *STROKE[3:]),
-        (*STROKE[:3], 0.115, 0.03, *STROKE[5:]),
-        (*STROKE[:5], 0.09, 0.044),
-    ],
-)
-def test_a_stroke_that_is_none_is_refused(stroke):
-    with pytest.raises(RobofumeError, match="scatter_backward is least x, greatest x, y of the begin"):
-        RelocationConfig(scatter_backward=stroke)
 
 
 @pytest.mark.parametrize(
@@ -193,18 +147,6 @@ def test_nothing_is_relocated_after(what, arguments, episode):
     bench.practice(episodes=2)
     bench.place(**episode)
     assert not any(task.script for task in bench.of(PublishTask)), what
-
-
-def test_what_was_swept_is_scattered_though_the_hand_held_nothing():
-    bench = RelocatingBench(SWEEPING)
-    bench.practice(episodes=3)
-    bench.place(grips=False)
-    assert (bench.task.phase, bench.task.instruction) == (Phase.INTERVENTION, RELOCATE) and bench.task.home
-    assert bench.task.script == scattering(SWEEPING, Direction.FORWARD, HOME, 1)
-    bench.follow()
-    assert bench.plan.tally.relocations == 1
-    bench.place(grips=False)
-    assert not bench.task.script, "there is no stroke for a success backward"
 
 
 def test_what_was_due_when_a_goal_ended_is_not_made_up_for_in_the_next():

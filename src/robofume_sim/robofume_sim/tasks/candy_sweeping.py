@@ -42,7 +42,6 @@ HOVER_HEIGHT = UP_HEIGHT + 0.012
 PAST = BRUSH_HALF_WIDTH + RADIUS + 0.004  # how far from the brush's middle a sweet is that it passes [m]
 BEHIND = 0.035  # how far behind the last sweet a stroke begins [m]
 STROKE_ENDS = (0.045, 0.075)  # how far beyond the middle [m]
-SCATTER_FROM, SCATTER_TO = 0.020, (0.030, 0.115)  # how far before and beyond the middle sweets are scattered [m]
 
 
 class CandySweeping(SweepingTask):
@@ -71,9 +70,6 @@ class CandySweeping(SweepingTask):
             low=SWEEP_HEIGHT,
             high=HOVER_HEIGHT,
         ),
-        # from right before the line, to anywhere on the side where the sweets are
-        scatter_forward=(0.200, 0.370, -SCATTER_FROM, *SCATTER_TO, SWEEP_HEIGHT, HOVER_HEIGHT),
-        scatter_backward=(0.200, 0.370, SCATTER_FROM, *(-y for y in reversed(SCATTER_TO)), SWEEP_HEIGHT, HOVER_HEIGHT),
         released_at_success=False,
     )
     object_names = SWEETS
@@ -85,7 +81,7 @@ class CandySweeping(SweepingTask):
             "demonstrations": 50,
             "failures": 400,
             "scenes": 240,
-            # filtered, imitation loses the long sweeps that only a scene from elsewhere needs (docs/results.md)
+            # filtered, imitation forgets how the demonstrations sweep (docs/results.md)
             "settings": {"reward_training": {"updates": 2400}, "agent": {"imitation_filter": False}},
         }
     )
