@@ -354,6 +354,7 @@ def test_a_pot_that_came_to_rest_leaning_on_the_divider_is_on_its_side(pot_world
     truth, pot = pot_world.truth(), pot_world.scene_state().objects["pot"]
     assert pot.tilt > 0.1 and np.linalg.norm(pot.velocity) < 1e-3
     assert (truth.forward_success, truth.backward_success) == (across > 0, across < 0)
+    assert (truth.forward_score == 1.0, truth.backward_score == 1.0) == (across > 0, across < 0)
 
 
 def test_what_is_arranged_without_settling_falls_only_when_time_goes_on(pot_world):

@@ -129,10 +129,10 @@ class PotPickAndPlace(CarryingTask):
         x, y, _ = pot.position
         resting = is_resting(pot, 0.0)
         released = is_off(state, POT, HEIGHT)
-        begin, end = (distance_to_rectangle(x, y, *zone) for zone in self.zones)
+        begin, end = (max(0.0, distance_to_rectangle(x, y, *zone) - self.leaning) for zone in self.zones)
         return Truth(
-            forward_success=end <= self.leaning and resting and released,
-            backward_success=begin <= self.leaning and resting and released,
+            forward_success=end == 0.0 and resting and released,
+            backward_success=begin == 0.0 and resting and released,
             forward_score=share_reached(end, 0.16, resting, released),
             backward_score=share_reached(begin, 0.16, resting, released),
         )
