@@ -87,7 +87,7 @@ class Conditions:
         episodes = sum(1 for _ in read_episodes(self.run(condition).bag_files("demos")))
         said = {"episodes": episodes, "updates": self.given.updates}
         self.call(
-            "adapt", condition, "--from", self.source.checkpoints, "--adaptation-updates", self.given.updates
+            "adapt", condition, "--from", self.source.policy("practised"), "--adaptation-updates", self.given.updates
         )
         self.note(condition, "source", self.evaluate(condition, "source", "source"))
         self.note(condition, "adapted", self.evaluate(condition, "adapted", "adapted"), **said)
@@ -103,7 +103,7 @@ class Conditions:
 
     def chain(self) -> None:
         """All conditions one after another; the last policy in each of them again."""
-        checkpoints = self.source.checkpoints
+        checkpoints = self.source.policy("practised")
         for number, condition in enumerate(CONDITIONS):
             name = f"chain_{number}_{condition}"
             self.begin(name, condition)

@@ -277,9 +277,10 @@ class OnlineLearner:
         if not math.isnan(self._stretch.highest):
             online["highest_share"] = self._stretch.highest
         state["online"] = online
+        newest = CheckpointStore(directory).save(self.updates, tensors, state)  # first: practice goes on from it
         if is_best:
             CheckpointStore(best, keep=1).save(self.updates, tensors, state)
-        return CheckpointStore(directory).save(self.updates, tensors, state)
+        return newest
 
     def restore(self, directory: Path | str) -> bool:
         """Continue from the newest whole checkpoint in `directory`; False if there is none.
