@@ -8,6 +8,7 @@ from random_episodes import random_episode
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages.adaptation import policy_named
 from robofume_common.files import write_atomically
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
@@ -68,6 +69,24 @@ def test_a_chain_of_adaptations_keeps_its_lineage(capsys, runs, tmp_path):
         settings = GraphSettings("pot_lid", "evaluate", run_directory=runs / "dark", weights=weights)
         nodes = {node.name: node for node in build_graph(settings)}
         assert nodes["policy"].parameters["checkpoint"] == runs / "dark" / weights
+
+
+def test_a_run_stands_for_what_it_made_last_of_its_policy(capsys, runs, tmp_path):
+    dark, shiny = bag(tmp_path / "dark", "dark"), bag(tmp_path / "shiny", "shiny")
+    assert adapt(capsys, runs, "dark", dark, "--from", runs / "lab")[0] == 0
+    assert read_lineage(runs / "dark" / "adapted")[0].checkpoint == str(runs / "lab" / "pretrained" / "000000002")
+    assert RunDirectory(runs / "dark").read_config()["task"] == "pot_lid"
+    assert adapt(capsys, runs, "dark", dark, "--from", runs / "lab")[0] == 0, "the same command goes on"
+    assert adapt(capsys, runs, "shiny", shiny, "--from", runs / "dark")[0] == 0
+    assert [entry.run for entry in read_lineage(runs / "shiny" / "adapted")] == ["lab", "dark", "shiny"]
+    pretrained = runs / "lab" / "pretrained" / "000000002"
+    for weights, number in (("checkpoints", 9), ("best", 7)):
+        shutil.copytree(pretrained, runs / "lab" / weights / f"{number:09d}")
+        assert policy_named(runs / "lab") == runs / "lab" / weights
+    assert policy_named(pretrained) == pretrained
+    shutil.copytree(runs / "lab", runs / "new", ignore=shutil.ignore_patterns("0000*"))
+    code, _, err = adapt(capsys, runs, "third", dark, "--from", runs / "new")
+    assert code == 1 and "The run new has no policy yet: run `robofume pretrain --run new` first." in err
 
 
 def test_prior_data_are_among_the_data_of_the_policy(capsys, runs, tmp_path):

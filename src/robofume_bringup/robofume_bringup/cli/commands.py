@@ -201,8 +201,10 @@ def retrain(options: Options, interruption: Interruption) -> None:
 
 def adapt(options: Options, interruption: Interruption) -> None:
     """Adapt a trained policy to this run's condition."""
-    from robofume_bringup.stages.adaptation import adapt_policy, checkpoint_to_take, settings_of_source
+    from robofume_bringup.stages.adaptation import adapt_policy, checkpoint_to_take, policy_named, settings_of_source
 
+    if options.checkpoint is not None:
+        options.checkpoint = policy_named(options.checkpoint)
     task, robot, image_size, network = settings_of_source(options.checkpoint)
     directory = RunDirectory(options.runs / options.run) if options.run else None
     if directory is not None and not directory.config_file.exists():

@@ -232,15 +232,16 @@ def build_parser() -> argparse.ArgumentParser:
         "adapt",
         commands.adapt,
         "adapt a trained policy to a new condition, on its own data and the new ones (Never Stop Learning)",
-        "robofume adapt --from runs/lid/checkpoints --run other_light",
+        "robofume adapt --from runs/lid --run other_light",
     )
     add_run_options(adapt, amounts=("adaptation_updates",), repeat=True)
     adapt.add_argument(
         "--from",
         dest="checkpoint",
-        metavar="CHECKPOINT",
+        metavar="POLICY",
         type=Path,
-        help="the trained policy: a folder of checkpoints or one of them; needed once for a run",
+        help="the trained policy: a run (what practice made of its policy at its best), a folder of checkpoints or one "
+        "of them; needed once for a run",
     )
     adapt.add_argument(
         "--base",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from robofume_policy.lineage import Generation
 
 STAGE = "adapt"
+LATEST = ("practised", "adapted", "pretrained")
+"""Policies of a run, the one that was made last first; a retrained one is another policy, and is to be named."""
 LARGER = "start the run with --set replay.offline_capacity=STEPS"
 
 
@@ -150,6 +152,18 @@ def adapt_policy(
     note_scores(context)
 
 
+def policy_named(path: Path) -> Path:
+    """Of a run the folder of what it made last of its policy: by practice, which comes after adaptation, at its best;
+    any other path as it is."""
+    run = RunDirectory(path)
+    if not run.config_file.is_file():
+        return path
+    for weights in LATEST:
+        if any(run.policy(weights).glob("[0-9]*")):
+            return run.policy(weights)
+    raise RobofumeError(f"The run {run.name} has no policy yet: run `robofume pretrain --run {run.name}` first.")
+
+
 def settings_of_source(checkpoint: Path | None) -> tuple[str | None, str | None, int | None, list[str]]:
     """Task, robot, image size and `network.NAME=VALUE` of the run that a checkpoint lies in; a new run takes them."""
     if checkpoint is None:
@@ -197,14 +211,16 @@ def checkpoint_to_take(directory: RunDirectory, checkpoint: Path | None, anew: b
     held = [] if anew and checkpoint is not None else read_lineage(directory.source)
     if checkpoint is None:
         if not held:
-            raise RobofumeError("--from names the policy that is adapted: a folder of checkpoints, or one of them.")
+            raise RobofumeError(
+                "--from names the policy that is adapted: a run, a folder of checkpoints, or one of them."
+            )
         return None
     if not (checkpoint / STATE).is_file():
         numbers = CheckpointStore(checkpoint).numbers()
         if not numbers:
             raise RobofumeError(
-                f"There is no policy in {checkpoint}: --from takes a folder of checkpoints, such as pretrained/, "
-                "checkpoints/ or adapted/ of a run, or one of them."
+                f"There is no policy in {checkpoint}: --from takes a run, a folder of checkpoints, such as its "
+                "pretrained/, best/, checkpoints/ or adapted/, or one of them."
             )
         checkpoint = checkpoint / f"{numbers[-1]:09d}"
     if held and checkpoint_hash(checkpoint) != held[-1].sha256:

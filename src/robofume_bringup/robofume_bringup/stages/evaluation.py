@@ -214,5 +214,5 @@ def _need(context: StageContext, weights: str) -> None:
     if weights in ("source", "adapted") and not any(directory.policy(weights).glob("[0-9]*")):
         raise RobofumeError(
             f"The run {directory.name} has no adapted policy yet: run `robofume adapt --run {directory.name} --from "
-            "CHECKPOINT` first."
+            "POLICY` first."
         )
