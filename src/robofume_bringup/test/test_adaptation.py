@@ -98,6 +98,10 @@ def test_prior_data_are_among_the_data_of_the_policy(capsys, runs, tmp_path):
     data = (str(bridge), str(runs / "lab" / "bags" / "demos" / "demos_000.mcap"))
     first, second = read_lineage(runs / "dark" / "adapted")
     assert first.target == second.base == data
+    assert first.prior == second.prior == (str(bridge),)
+    _, _, state = CheckpointStore(runs / "dark" / "adapted").load()
+    told = state["adaptation"]["data"]
+    assert (told["prior"], told["prior_share"]) == ([str(bridge)], 0.5)
     bridge.unlink()
     code, _, err = adapt(capsys, runs, "darker", dark, "--from", runs / "dark" / "adapted")
     assert code == 1 and f"gone, such as {bridge}" in err

@@ -12,7 +12,7 @@ would pull it back to the demonstrations that it has left behind (measured, docs
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,17 @@ def adapt(
     data: Mapping[str, Any] | None = None,
     caches: Mapping[str, ReplayCache] | None = None,
     earlier: Sequence[Iterable[Episode]] = (),
+    own: Collection[str] = (),
 ) -> tuple[TrainedAgent, dict[str, Any]]:
     """Adapt the newest policy in the folder `source` to the episodes of `target`, with checkpoints in `directory`.
 
     `base`: episodes that the source was trained on; `earlier`: those of each condition that it was adapted to since.
     Of a batch each of them has `config.base_fraction` to the target's 1 - `config.base_fraction`. `agent` replaces
     single settings of its learning rule, in the phase that it was in last; the step size is `config.learning_rate`.
-    `caches`: those of "base", "target" and "earlier_0" onwards, see `pretraining.fill_memory`. `network` is what the
-    new condition expects of the policy's shape.
+    `caches`: those of "base", "target" and "earlier_0" onwards. `own`: where there are prior data in `base`, the ids of
+    its other episodes; prior data have at most `replay.prior_share` of what is drawn from it. For both see
+    `pretraining.fill_memory`. `network` is what the new condition expects of the policy's shape.
+
     Returns the agent, and how far it agrees with the recorded actions: `base`, `target` and `earlier_0` onwards, each
     (before, after), the mean squared error per normalised action over successful episodes.
 
@@ -102,7 +105,13 @@ def adapt(
     ]
     memories = {
         name: fill_memory(
-            episodes, converter, replay.offline_capacity, name=f"data of the {said}", cache=(caches or {}).get(name)
+            episodes,
+            converter,
+            replay.offline_capacity,
+            name=f"data of the {said}",
+            cache=(caches or {}).get(name),
+            own=own if name == "base" else (),
+            prior_share=replay.prior_share,
         )
         for name, episodes, said in parts
     }

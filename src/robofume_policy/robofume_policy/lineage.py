@@ -17,7 +17,8 @@ class Generation:
     """One policy of a chain: the first was trained, each later one adapted from the one before it.
 
     `checkpoint`, `sha256`: its folder and the hash of its tensors. `base`, `target`: the bags that its batches came
-    from (the first has `target` alone). `settings`: of its training. `scores`: what was measured, by name.
+    from (the first has `target` alone). `prior`: those of them that are prior data, others' recordings of other tasks.
+    `settings`: of its training. `scores`: what was measured, by name.
     """
 
     run: str
@@ -25,6 +26,7 @@ class Generation:
     sha256: str
     base: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
 
@@ -37,9 +39,10 @@ def read_lineage(folder: Path | str) -> list[Generation]:
     path = Path(folder) / FILE
     try:
         entries = json.loads(path.read_text())
+        named = ("base", "target", "prior")
         return [
-            Generation(**{**entry, "base": tuple(entry["base"]), "target": tuple(entry["target"])}) for entry in entries
-        ]
+            Generation(**{**entry, **{name: tuple(entry.get(name, ())) for name in named}}) for entry in entries
+        ]  # files from before there was `prior` have none
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:

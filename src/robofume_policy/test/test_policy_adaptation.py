@@ -192,6 +192,18 @@ def test_what_was_adapted_to_before_is_rehearsed_as_much_as_the_first_data(sourc
         run(source, tmp_path / "other", earlier=[[]])
 
 
+def test_prior_data_do_not_drown_what_is_rehearsed(source, tmp_path, monkeypatch) -> None:
+    drawn = []
+    original = adaptation.sample_shares
+    monkeypatch.setattr(adaptation, "sample_shares", lambda *given: drawn.append(original(*given)) or drawn[-1])
+    own = BASE[:1]
+    base = [*own, *(episode for number in range(40, 100, 10) for episode in episodes(number, 0.0))]
+    config = replace(CONFIG, updates=4)
+    run(source, tmp_path, base, config=config, own={episode.episode_id for episode in own}, agent={"batch_size": 256})
+    actions = np.round(np.concatenate([batch.actions[:, 0] for batch in drawn]), 3).tolist()
+    assert len(base) > 12 and 0.4 < actions.count(0.5) / (actions.count(0.5) + actions.count(0.0)) < 0.6
+
+
 def test_the_data_of_a_line_are_told_by_condition() -> None:
     lab = Generation("lab", "", "", base=("prior.mcap",), target=("demos.mcap", "practice.mcap"))
     dark = Generation("dark", "", "", base=("demos.mcap", "extra.mcap"), target=("dark.mcap",))

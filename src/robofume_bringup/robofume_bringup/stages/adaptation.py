@@ -42,7 +42,7 @@ def adapt_policy(
     """
     from robofume_common.parameters import from_dict
     from robofume_data.bad_attempts import read_for_policy
-    from robofume_data.bag_reader import find_bags
+    from robofume_data.bag_reader import episode_ids, find_bags
     from robofume_policy.adaptation import adapt, check_shape
     from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
     from robofume_policy.config import AdaptationConfig, ReplayConfig
@@ -88,6 +88,8 @@ def adapt_policy(
     if chosen:
         _keep_source(directory, chosen, ancestors)
     source = read_lineage(directory.source)[-1]
+    known = {bag for generation in ancestors for bag in generation.prior}
+    prior = [bag for bag in own_data if bag in known]
     with (
         context.timed(STAGE),
         context.interruption.immediately(),
@@ -112,7 +114,8 @@ def adapt_policy(
             metrics_directory=directory.metrics,
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
             data={"source": source.sha256, "base": own_data, "target": target}
-            | ({"earlier": earlier} if earlier else {}),
+            | ({"earlier": earlier} if earlier else {})
+            | ({"prior": prior, "prior_share": replay.prior_share} if prior else {}),
             caches={
                 "base": ReplayCache(directory.replay, own_data),
                 "target": ReplayCache(directory.replay, target),
@@ -125,6 +128,7 @@ def adapt_policy(
                 )
                 for part in earlier
             ],
+            own=episode_ids([bag for bag in own_data if bag not in known]) if prior else (),
         )
     newest = directory.adapted / f"{CheckpointStore(directory.adapted).numbers()[-1]:09d}"
     adapted = Generation(
@@ -133,6 +137,7 @@ def adapt_policy(
         sha256=checkpoint_hash(newest),
         base=(*own_data, *(bag for part in earlier for bag in part)),
         target=tuple(target),
+        prior=tuple(prior),
         settings={
             "updates": options.updates, "learning_rate": options.learning_rate,
             "base_fraction": options.base_fraction, "seed": options.seed,
@@ -244,7 +249,8 @@ def _ancestors(checkpoint: Path, base: Sequence[Path]) -> list[Generation]:
     pretrained = checkpoint.parent == run.pretrained
     kinds = ("demos",) if pretrained else ("demos", "practice")
     recorded = [bag for kind in kinds for bag in run.bag_files(kind)]
-    data = [str(bag.resolve()) for bag in base] or [str(bag) for bag in (*_prior_bags(run), *recorded)]
+    prior = () if base else tuple(str(bag.resolve()) for bag in _prior_bags(run))
+    data = [str(bag.resolve()) for bag in base] or [*prior, *(str(bag) for bag in recorded)]
     names = {
         run.pretrained: ("before",), run.checkpoints: ("newest", "after"), run.best: ("after",),
         run.retrained: ("retrained",),
@@ -252,7 +258,7 @@ def _ancestors(checkpoint: Path, base: Sequence[Path]) -> list[Generation]:
     records = [read_evaluation(run, name) for name in names.get(checkpoint.parent, ())]
     record = next((record for record in records if record and record.get("sha256", digest) == digest), None)
     scores = {"success": {"after": _success(record)}} if record else {}
-    return [Generation(run.name, str(checkpoint), digest, target=tuple(data), scores=scores)]
+    return [Generation(run.name, str(checkpoint), digest, target=tuple(data), prior=prior, scores=scores)]
 
 
 def _prior_bags(run: RunDirectory) -> list[Path]:
