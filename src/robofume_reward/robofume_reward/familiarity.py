@@ -37,6 +37,7 @@ _MOST = 3000
 _LIGHTS = 2
 _FEWEST = 20
 _SIDE = 64
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,16 @@ def describe(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     Of large pictures every so many rows and columns are looked at: the shares hardly change.
     """
     step = max(1, min(images.shape[1:3]) // _SIDE)
-    looked = images[:, ::step, ::step]
-    count = looked.shape[1] * looked.shape[2]
-    places = looked.reshape(len(images), count, 3).astype(np.float32) * np.float32((BINS - 1) / 255)
+    described = np.zeros((len(images), 3 * BINS))
+    for first in range(0, len(images), _CHUNK):  # in one piece some thousand pictures would take gigabytes
+        described[first : first + _CHUNK] = _describe(images[first : first + _CHUNK, ::step, ::step])
+    return described
+
+
+def _describe(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """`describe` of a few images, all of each."""
+    count = images.shape[1] * images.shape[2]
+    places = images.reshape(len(images), count, 3).astype(np.float32) * np.float32((BINS - 1) / 255)
     lower = np.minimum(places.astype(np.int64), BINS - 2)
     upper_part = places - lower
     slots = 3 * BINS

@@ -10,7 +10,7 @@ from robofume_common.enums import RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.evaluation import evaluate_episodes, table
-from robofume_reward.familiarity import BINS, FAMILIARITY_FILE, Familiarity, describe, fit
+from robofume_reward.familiarity import _CHUNK, BINS, FAMILIARITY_FILE, Familiarity, describe, fit
 from robofume_reward.judge import JudgeConfig
 from robofume_reward.rescoring import answers, rescored
 from robofume_reward.saved import Calibration, View
@@ -112,3 +112,10 @@ def test_what_is_strange_is_unknown_everywhere() -> None:
     ]
     assert mining.agreed(practised, Sure(), 0.9) == {plain.key}
     assert Calibration().verdict(0.1, strange=True) == Verdict.UNKNOWN
+
+
+def test_many_pictures_are_described_as_each_of_them_is() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (_CHUNK + 3, 8, 8, 3), dtype=np.uint8)
+    alone = np.concatenate([describe(image[None]) for image in images])
+    np.testing.assert_array_equal(describe(images), alone)
+    assert describe(images[:0]).shape == (0, 3 * BINS)
