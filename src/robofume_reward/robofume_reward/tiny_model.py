@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from robofume_common.parameters import setting
 
 from . import questions
@@ -44,12 +42,6 @@ _PLACES = (
 )  # fmt: skip
 
 
-_PART = 16
-"""Pixels a side that become one image token: the stem and two reductions."""
-_FEWEST, _MOST = 4, 8
-"""Parts a side."""
-
-
 @dataclass(frozen=True)
 class TinyModelConfig:
     """Shape of the tiny vision-language model."""
@@ -63,15 +55,6 @@ class TinyModelConfig:
     vocabulary: int = setting(640, "Size of the tokenizer's vocabulary", minimum=320)
     # At this width the usual 0.02 leaves the signal too weak: training then stalls at chance.
     initializer_range: float = setting(0.08, "Standard deviation of the initial weights", minimum=0.001)
-
-
-def config_for(images: NDArray[np.uint8]) -> TinyModelConfig:
-    """The shape for pictures (F, H, W, 3): it sees them as they are, but for what its parts of 16 pixels leave over.
-
-    Smaller ones it sees enlarged to 64 pixels a side, larger ones reduced to 128: they take time with their area.
-    """
-    side = min(images.shape[1:3])
-    return TinyModelConfig(image_size=_PART * min(max(side // _PART, _FEWEST), _MOST))
 
 
 def corpus() -> list[str]:
@@ -176,7 +159,7 @@ def build(config: TinyModelConfig, seed: int) -> tuple[Any, Any]:
     processor = LlavaProcessor(
         image_processor=SiglipImageProcessorPil(size={"height": config.image_size, "width": config.image_size}),
         tokenizer=tokenizer,
-        patch_size=_PART,
+        patch_size=16,  # stem and two reductions: one image token for 16 x 16 pixels
         vision_feature_select_strategy="full",
         image_token=IMAGE_TOKEN,
         chat_template=CHAT_TEMPLATE,

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.files import replace_folder
@@ -233,7 +232,7 @@ def train_on_episodes(
     with written_to(output):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        judge = _classifier(options) if options.method == "film_cnn" else _base(options, partial, taken.images)
+        judge = _classifier(options) if options.method == "film_cnn" else _base(options, partial)
     judge.opposites |= dataset.opposites(episodes)
     if isinstance(judge, FilmCnn):
         judge.fit(training, options, augmentation, progress)
@@ -319,8 +318,7 @@ def _classifier(options: TrainingConfig) -> FilmCnn:
     return FilmCnn(FilmCnnConfig(updates=options.updates), seed=options.seed)
 
 
-def _base(options: TrainingConfig, directory: Path, images: NDArray[np.uint8]) -> RewardModel:
-    """The model to begin with; one that is built sees pictures of the size of `images` (F, H, W, 3)."""
+def _base(options: TrainingConfig, directory: Path) -> RewardModel:
     config = ModelConfig(
         device=options.device,
         dtype=options.dtype,
@@ -331,7 +329,7 @@ def _base(options: TrainingConfig, directory: Path, images: NDArray[np.uint8]) -
     if options.base:
         reward = RewardModel.load(options.base, config)
     else:
-        tiny_model.save(directory, tiny_model.config_for(images), options.seed)
+        tiny_model.save(directory, tiny_model.TinyModelConfig(), options.seed)
         reward = RewardModel.load(directory, config)
     reward.view = View(options.frames, options.frame_stride)
     if options.method == "lora":

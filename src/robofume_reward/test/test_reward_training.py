@@ -6,7 +6,6 @@ import resource
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import synthetic_episodes
@@ -127,23 +126,6 @@ def test_the_seed_decides_the_result(tmp_path: Path) -> None:
         training.train_on_episodes(EPISODES[:8], tmp_path / name, options)
     one, two = (RewardModel.load(tmp_path / name) for name in ("one", "two"))
     assert one.version.split("@")[1] == two.version.split("@")[1]
-
-
-@pytest.mark.parametrize(("side", "seen"), [(48, 64), (96, 96), (100, 96), (224, 128)])
-def test_a_model_that_is_built_sees_the_pictures_in_their_size(side: int, seen: int, tmp_path: Path) -> None:
-    larger = [
-        dataclasses.replace(
-            episode, images=np.stack([cv2.resize(image, (side, side)) for image in episode.images])
-        )
-        for episode in EPISODES[:4]
-    ]
-    training.train_on_episodes(larger, tmp_path / "reward", TrainingConfig(updates=1, batch_size=2, threads=1))
-    judge = RewardModel.load(tmp_path / "reward")
-    assert (judge.processor.image_processor.size["height"], judge.processor.image_processor.size["width"]) == (
-        seen, seen
-    )  # fmt: skip
-    odds = judge.log_odds(larger[0].images[:2], [larger[0].instruction] * 2)
-    assert odds.shape == (2,) and np.isfinite(odds).all()
 
 
 @pytest.fixture(scope="module")
