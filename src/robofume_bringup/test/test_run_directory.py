@@ -26,7 +26,9 @@ def test_amounts_may_grow_and_are_kept(tmp_path):
 
 def test_a_new_run_has_what_its_task_needs_and_what_is_asked_for_comes_first(tmp_path):
     candy = open_run(RunDirectory(tmp_path / "candy"), {"task": "candy_sweeping", "failures": 7})
-    assert (candy.demonstrations, candy.failures, candy.of("reward_training")) == (50, 7, {"updates": 2400})
+    assert (candy.demonstrations, candy.failures, candy.of("reward_training")) == (50, 7, {"updates": 4000})
+    assert candy.image_size == 96
+    assert open_run(RunDirectory(tmp_path / "small"), {"task": "candy_sweeping", "image_size": 64}).image_size == 64
     asked = parse_settings(["policy.exploration_std=0.1", "learner.batch_size=8"])
     cloth = open_run(RunDirectory(tmp_path / "cloth"), {"task": "cloth_folding", "settings": asked})
     assert cloth.of("policy") == {"exploration_std": 0.1} and cloth.of("reward_training") == {"updates": 1600}

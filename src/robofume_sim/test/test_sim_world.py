@@ -380,7 +380,10 @@ def test_arranged_sweets_are_swept_but_for_one_or_two(sweets_world):
     count, side = np.array(found).T
     assert all(np.sum(count == n) > 8 for n in (0, 1, 2)) and 20 < np.sum(side > 0) < 60
     assert (np.isfinite(where).sum(axis=0) > 8).all(), "each sweet is left over now and then"
-    assert np.nanmax(where) > -0.01 and np.nanmin(where) < -0.12, "just short of the line, and far from it"
+    assert np.nanmax(where) > -0.01, "just short of the line"
+    where = np.array(where)
+    at_wall = np.mean(where[np.isfinite(where)] < -0.118)
+    assert 0.15 < at_wall < 0.5, "and often at the wall opposite, where an even spread would have a tenth"
 
 
 def test_other_tasks_arrange_nothing(world):
