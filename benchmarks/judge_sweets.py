@@ -18,15 +18,13 @@ import numpy as np
 from judge_tables import DIRECTIONS, Table, ask
 from robofume_bringup.run_directory import RunDirectory
 from robofume_reward.model import RewardModel
-from robofume_sim.tasks.candy_sweeping import RADIUS, SWEETS
+from robofume_sim.tasks.candy_sweeping import AT_WALL, RADIUS, SWEETS
 from robofume_sim.world import World
 
 from robofume_sim import scene
 
 ALONG = np.linspace(0.190, 0.380, 9)
 ACROSS = np.array([0.02, 0.04, 0.06, 0.08, 0.10, 0.116, 0.122, 0.126, 0.130, 0.134])
-AT_WALL = 0.014
-"""So near [m] a sweet is at a wall."""
 OTHERS = (
     ((0.21, 0.05), (0.23, 0.05), (0.25, 0.05), (0.33, 0.05)),
     ((0.20, 0.10), (0.26, 0.07), (0.30, 0.03), (0.36, 0.11)),
