@@ -182,8 +182,8 @@ class InProcessSession:
 
 
 def _reward_model(config: Any) -> Any:
-    from robofume_reward.loading import load_judge, model_config
+    from robofume_reward.loading import load_practice_judge
 
     if not config.model:
         raise RobofumeError("The judge vlm needs a reward model: run `robofume reward train` first.")
-    return load_judge(config.model, model_config(config))
+    return load_practice_judge(config)

@@ -204,3 +204,23 @@ def test_the_tiny_model_is_trained_measured_and_rescores(capsys, tmp_path):
     assert run.stage_record("reward")["evaluated"]["model_version"].startswith("reward@")
     code, out, err = robofume(capsys, "reward", "rescore", *run.bag_files("practice"), *on(run))
     assert code == 0 and "4 episodes with 28 steps" in out, err
+
+
+def test_practice_refuses_a_model_that_has_learnt_nothing_and_changes_nothing(capsys, tmp_path):
+    settings = "in_process: true\npractice_steps: 100\nsettings: {reward: {%s}}\n"
+    run = make_run(tmp_path / "lid", settings=settings % "threads: 1")
+    for part in (run.reward, run.pretrained):
+        part.mkdir()
+    home = {"true_positives": 63, "false_positives": 36, "precision_interval": [0.54, 0.72]}
+    (run.reward / "training.json").write_text(json.dumps({"held_out": {"forward": {"from_home": home}}}))
+    before = sorted(run.path.rglob("*"))
+    code, out, err = robofume(capsys, "practice", *on(run))
+    assert code == 1 and "36 of the 99 scenes that it called a success from home were none" in err
+    assert "accept_unfit" in err and not out
+    assert [path for path in sorted(run.path.rglob("*")) if path not in before and path.is_file()] == []
+    run.config_file.write_text(f"task: pot_pick_and_place\n{settings % 'accept_unfit: true'}")
+    code, _, err = robofume(capsys, "practice", *on(run))
+    assert code == 1 and "36 of the 99" not in err, "what is refused then is that there is no model"
+    run.config_file.write_text(f"task: pot_pick_and_place\n{settings % 'judge: ground_truth'}")
+    code, _, err = robofume(capsys, "practice", *on(run))
+    assert code == 1 and "36 of the 99" not in err, "nobody asks the model"

@@ -32,6 +32,7 @@ from .loading import load_judge
 from .measures import measure, proportion
 from .model import ModelConfig
 from .saved import Calibration, View
+from .training_summary import find_summary
 
 EVALUATION_FILE = "evaluation.json"
 HOME_THRESHOLD = 0.5
@@ -85,7 +86,7 @@ def unseen(
     """The episodes in `bags` that a saved model was not trained on, each once, with what a person has said about the
     practice among them. RobofumeError where there is none.
     """
-    summary = _summary(Path(model_directory)) if only_held_out else {}
+    summary = find_summary(Path(model_directory)) if only_held_out else {}
     learnt = chosen_by(summary, "trained_on")
     episodes = [episode for episode in dataset.distinct(read_labelled(list(bags))) if not learnt(episode)]
     if not episodes:
@@ -252,17 +253,6 @@ def _by_direction(frames: Answers, at_home: Answers, episodes: NDArray[np.bool_]
             "from_home": at_home.measure(home),
         }
     return result
-
-
-def _summary(directory: Path) -> dict[str, Any]:
-    """What was saved about the training of a model; empty for one that was not trained here."""
-    path = directory / "training.json"
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise RobofumeError(f"{path} is damaged ({error}); train the reward model again.") from error
 
 
 def table(result: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .film_cnn import FilmCnn
+from .fitness import check_fitness
 from .model import ModelConfig, RewardModel
 from .reward_config import RewardNodeConfig
 from .saved import CLASSIFIER_FILE
@@ -25,3 +26,13 @@ def load_judge(source: str | Path, config: ModelConfig | None = None) -> RewardM
     if (Path(source) / CLASSIFIER_FILE).is_file():
         return FilmCnn.load(Path(source), config.threads if config else 0)
     return RewardModel.load(source, config)
+
+
+def load_practice_judge(config: RewardNodeConfig) -> RewardModel | FilmCnn:
+    """The judge that practice is to learn from.
+
+    Raises RobofumeError where there is no usable one, or `check_fitness` refuses it and `accept_unfit` is false.
+    """
+    if not config.accept_unfit:
+        check_fitness(config.model)
+    return load_judge(config.model, model_config(config))

@@ -16,6 +16,9 @@ class RewardNodeConfig(VerdictConfig):
 
     judge: str = setting("vlm", "Who judges", choices=("vlm", "ground_truth"))
     model: str = setting("", "Reward model: directory or hub name; needed by the judge vlm")
+    accept_unfit: bool = setting(
+        False, "Judge by the model although held-out pictures show that it does not tell success from failure"
+    )
     device: str = setting("cpu", "Torch device of the model")
     dtype: str = setting("float32", "Precision of the model", choices=("float32", "bfloat16"))
     threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0, maximum=256)

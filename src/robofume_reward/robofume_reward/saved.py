@@ -18,6 +18,7 @@ from robofume_common.errors import RobofumeError
 from safetensors import SafetensorError
 
 from .familiarity import FAMILIARITY_FILE, Familiarity
+from .training_summary import TRAINING_FILE
 
 CALIBRATION_FILE = "calibration.json"
 VIEW_FILE = "view.json"
@@ -30,7 +31,7 @@ CLASSIFIER_FILE = "film_cnn.json"
 _WEIGHTS = ".safetensors"
 _OF_A_MODEL = (".json", ".jinja", ".txt", ".model", _WEIGHTS)
 _BESIDE = (CALIBRATION_FILE, VIEW_FILE, OPPOSITES_FILE, FAMILIARITY_FILE)
-_RECORDS = (MANIFEST_FILE, "training.json", "evaluation.json")
+_RECORDS = (MANIFEST_FILE, TRAINING_FILE, "evaluation.json")
 
 
 @dataclass(frozen=True)

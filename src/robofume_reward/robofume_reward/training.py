@@ -49,10 +49,10 @@ from .model import ModelConfig, RewardModel, check_device
 from .pose_head import PoseHead
 from .sampling import Sampler
 from .saved import View, written_to
+from .training_summary import TRAINING_FILE
 
 logger = logging.getLogger(__name__)
 
-TRAINING_FILE = "training.json"
 _PREPARED_BYTES = 1_000_000_000
 _FEWEST_FROM_HOME = 4  # held-out pictures from home of each answer that training is judged by
 _FIRST_NEGATED = 1 / 3  # of the updates: from here on questions in negative form
@@ -299,17 +299,6 @@ def keep(judge: RewardModel | FilmCnn, summary: Mapping[str, Any], partial: Path
         judge.save(partial)
         (partial / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n")
         replace_folder(partial, output)
-
-
-def read_summary(directory: Path) -> dict[str, Any]:
-    """What was saved about the training of a model: options, split, calibration. RobofumeError where it is not."""
-    path = directory / TRAINING_FILE
-    if not path.is_file():
-        raise RobofumeError(f"{directory} does not say how its model was trained ({TRAINING_FILE}); train it again.")
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise RobofumeError(f"{path} is damaged ({error}); train the reward model again.") from error
 
 
 def _classifier(options: TrainingConfig) -> FilmCnn:

@@ -1,5 +1,6 @@
 """The reward node as a process of its own, over DDS."""
 
+import json
 import math
 import shutil
 import signal
@@ -24,6 +25,7 @@ from robofume_reward.film_cnn import FilmCnn, FilmCnnConfig
 from robofume_reward.model import ModelConfig, RewardModel
 from robofume_reward.saved import Calibration, View, write_opposites
 from robofume_reward.tiny_model import TinyModelConfig
+from robofume_reward.training_summary import TRAINING_FILE
 
 from robofume_common import qos
 from robofume_interfaces.msg import GroundTruth, Label, Reward, Step
@@ -35,6 +37,8 @@ DEADLINE = 200.0
 INSTRUCTION = "put the pot into the tray"
 OPPOSITE = "take the pot out of the tray"
 NODE = ("-m", "robofume_reward.nodes.reward")
+UNFIT = {"true_positives": 63, "false_positives": 36, "precision_interval": [0.54, 0.72]}
+"""Answers about held-out pictures from home of a model that has learnt nothing of one direction."""
 TROUBLED_NODE = Path(__file__).parent / "troubled_reward_node.py"
 
 
@@ -331,8 +335,14 @@ def test_a_newer_model_takes_over_and_a_broken_one_does_not(loop: Loop, start: C
     weights.write_bytes(whole[:1000])
     loop.wait(lambda: any("newer reward model is not used" in line for line in loop.logged), "the warning")
     assert version_of(1) == old
+    record = tmp_path / "model" / TRAINING_FILE
+    record.write_text(json.dumps({"held_out": {"forward": {"from_home": UNFIT}}}))
     weights.write_bytes((tmp_path / "1" / "model.safetensors").read_bytes())
-    end, index = time.monotonic() + PATIENCE, 2
+    loop.wait(lambda: any("36 of the 99" in line for line in loop.logged), "the refusal of one that has learnt nothing")
+    assert version_of(2) == old
+    record.unlink()
+    weights.touch()
+    end, index = time.monotonic() + PATIENCE, 3
     while version_of(index) != new:
         assert time.monotonic() < end, "the newer model was not taken"
         time.sleep(0.2)
@@ -432,6 +442,15 @@ def test_an_answer_that_comes_too_late_is_unknown_and_not_said_again(
         loop.step(index, 100 * (index + 1))
         loop.wait(lambda: len(loop.rewards) > index, "a reward")  # noqa: B023  called in this turn alone
     assert sorted(reward.index for reward in loop.rewards) == list(range(index + 1))
+
+
+def test_an_unfit_model_ends_the_node_with_what_to_do(loop: Loop, start: Callable, tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(), seed=0)
+    (tmp_path / "tiny" / TRAINING_FILE).write_text(json.dumps({"held_out": {"forward": {"from_home": UNFIT}}}))
+    process = start(judge="vlm", model=tmp_path / "tiny")
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "does not tell success from failure" in errors and "--again" in errors and "Traceback" not in errors
 
 
 def test_a_missing_model_ends_the_node_with_one_sentence(loop: Loop, start: Callable, tmp_path: Path) -> None:

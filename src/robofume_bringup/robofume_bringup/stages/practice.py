@@ -9,6 +9,7 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.episodes import read_summaries
+from robofume_bringup.graph import PRACTICE_JUDGE
 from robofume_bringup.stages.context import StageContext, percent
 
 STAGE = "practice"
@@ -25,6 +26,7 @@ def practise(context: StageContext) -> None:
             )
     done = sum(summary.num_steps for summary in read_summaries(directory.bag_files("practice")))
     if done < config.practice_steps:
+        _check_judge(context)
         directory.forget("evaluate_after")  # it was of the policy before these steps
         with context.timed(STAGE):
             _practise(context, done)
@@ -42,6 +44,15 @@ def practise(context: StageContext) -> None:
     directory.note(
         STAGE, finished=True, episodes=len(summaries), undecided_episodes=undecided, assisted_resets=resets
     )
+
+
+def _check_judge(context: StageContext) -> None:
+    """Raises RobofumeError, before anything is started, where the reward node would refuse the model."""
+    from robofume_reward.fitness import check_fitness
+
+    rule = {**PRACTICE_JUDGE, **context.config.of("reward")}
+    if rule["judge"] == "vlm" and not rule.get("accept_unfit"):
+        check_fitness(context.directory.reward)
 
 
 def _practise(context: StageContext, done: int) -> None:

@@ -39,6 +39,7 @@ def train_reward(
     from robofume_common.parameters import from_dict
     from robofume_reward.dataset import DatasetConfig
     from robofume_reward.evaluation import table
+    from robofume_reward.fitness import unfitness
     from robofume_reward.loading import load_judge, model_config
     from robofume_reward.training import train
 
@@ -78,6 +79,8 @@ def train_reward(
         f"{len(summary['held_out_episodes'])} "
         f"held-out episodes:\n{table(summary['held_out'])}"
     )
+    if sentence := unfitness(output or context.directory.reward):
+        context.say(f"Warning: practice will refuse this model: {sentence}.")
     if output is not None:
         context.say(f"It is in {output}.")
         return
@@ -155,7 +158,7 @@ def _evaluate_baselines(
     from robofume_data.labels import read_labelled
     from robofume_reward.dataset import DatasetConfig, distinct
     from robofume_reward.evaluation import chosen_by, evaluate_episodes, table, unseen
-    from robofume_reward.training import read_summary
+    from robofume_reward.training_summary import read_summary
 
     from robofume_reward import baselines
 

@@ -105,9 +105,9 @@ class RewardNode(GraphNode):
 
     def _read_model(self) -> Any:
         # Importing torch and transformers takes seconds, which the other judge does not need.
-        from ..loading import load_judge, model_config
+        from ..loading import load_practice_judge
 
-        model = load_judge(self.config.model, model_config(self.config))
+        model = load_practice_judge(self.config)
         _ = model.version  # takes a moment, and is kept
         return model
 
