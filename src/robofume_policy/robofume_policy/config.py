@@ -164,6 +164,13 @@ class AgentConfig:
         minimum=0.0,
         maximum=1.0,
     )
+    exploration_still: float = setting(
+        0.3,
+        "share of the largest step below which, in each component, the arm hardly moves. Where it was guided more "
+        "slowly than that, the gripper is tried on the way, and lets go of what it carries",
+        minimum=0.0,
+        maximum=1.0,
+    )
     random_shift: int = setting(4, "largest random shift of the training images", unit="px", minimum=0, maximum=32)
     batch_size: int = setting(64, "transitions per update", minimum=2)
     mixed_precision: bool = setting(True, "compute in bfloat16 where the processor has it (weights stay float32)")

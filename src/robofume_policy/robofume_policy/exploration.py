@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-STILL = 0.3
-"""A commanded translation below this share of the largest step, in each component, is hardly a motion."""
 FLIP_STEPS = 3
 """Control steps that a flipped gripper stays flipped: long enough to grasp, or to be seen to have let go."""
 
@@ -21,12 +19,14 @@ class Exploration:
     moves the arm: a gripper is open or closed, small noise never tries the other, and a policy that waits over an
     object for a grasp that it never dares would wait for ever. `gripper`: index of the gripper in the action, -1 for
     none; the components before it move the arm.
+    `still`: a commanded translation below this share of the largest step, in each component, is hardly a motion.
     """
 
     std: float = 0.0
     correlation: float = 0.0
     gripper_flip: float = 0.0
     gripper: int = -1
+    still: float = 0.3
 
 
 class Spread(NamedTuple):
@@ -57,7 +57,7 @@ class Explorer:
             action = np.clip(mean + self._noise, -1.0, 1.0).astype(np.float32)
         gripper = settings.gripper
         if gripper >= 0 and settings.gripper_flip > 0.0:
-            still = bool((np.abs(mean[:gripper]) < STILL).all())
+            still = bool((np.abs(mean[:gripper]) < settings.still).all())
             if self._flipped_for == 0 and still and random.random() < settings.gripper_flip:
                 self._flipped_for, self._flipped_to = FLIP_STEPS, -1.0 if mean[gripper] > 0.0 else 1.0
             if self._flipped_for > 0:

@@ -32,6 +32,7 @@ class TrainedAgent:
             config.exploration_correlation,
             config.exploration_gripper_flip,
             sum(mask[:GRIPPER]) if mask and mask[GRIPPER] else -1,
+            config.exploration_still,
         )
 
     def weights(self) -> tuple[bytes, str]:

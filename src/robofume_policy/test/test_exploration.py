@@ -1,5 +1,7 @@
 """What a policy adds to its actions while it practises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from robofume_common.action import ActionSpace
@@ -40,6 +42,14 @@ def test_it_is_left_alone_while_the_arm_moves_and_where_there_is_none() -> None:
     assert (actions(Exploration(gripper_flip=1.0), WAITING, 300) == WAITING).all()
 
 
+def test_what_counts_as_waiting_can_be_less_than_a_slow_way() -> None:
+    slow = np.array([0.0, -0.2, 0.05, 1.0], np.float32)  # as someone guides the arm who takes a fifth of its step
+    settings = Exploration(gripper_flip=1.0, gripper=3, still=0.1)
+    assert (actions(settings, slow, 300) == slow).all()
+    assert (actions(replace(settings, still=0.3), slow, 300)[:, 3] == -1.0).all()
+    assert (actions(settings, slow * 0.4, 300)[:, 3] == -1.0).all(), "hardly a motion"
+
+
 @pytest.mark.parametrize(
     ("mask", "index"),
     [((True, True, True, False, False, False, True), 3), ((True,) * 7, 6), ((True,) * 6 + (False,), -1)],
@@ -47,5 +57,6 @@ def test_it_is_left_alone_while_the_arm_moves_and_where_there_is_none() -> None:
 def test_the_grippers_place_follows_from_the_action_mask(mask: tuple[bool, ...], index: int) -> None:
     space = ActionSpace(mask=mask)
     network = NetworkConfig(image_size=40, hidden_size=16, image_features=8, action_dimension=space.dimension)
-    trained = TrainedAgent(create_agent(network, AgentConfig(exploration_gripper_flip=0.2), 0), space, "minilm")
-    assert (trained.exploration.gripper, trained.exploration.gripper_flip) == (index, 0.2)
+    config = AgentConfig(exploration_gripper_flip=0.2, exploration_still=0.1)
+    trained = TrainedAgent(create_agent(network, config, 0), space, "minilm")
+    assert trained.exploration == Exploration(0.06, 0.9, 0.2, index, 0.1)
