@@ -19,6 +19,7 @@ from robofume_reward.familiarity import Familiarity
 from robofume_reward.loading import load_judge
 from robofume_reward.saved import Calibration, View
 from robofume_reward.training import TrainingConfig
+from robofume_reward.training_summary import read_summary
 
 from robofume_reward import evaluation, training, worst_frames
 
@@ -103,7 +104,7 @@ def test_a_precision_that_was_not_reached_is_told(calibration: Calibration, said
 
 
 def test_another_runs_episodes_are_unseen_although_their_ids_are_known(bags: dict[int, Path], model: Path) -> None:
-    summary = training.read_summary(model)
+    summary = read_summary(model)
     assert len(summary["trained_on_keys"]) == len(summary["trained_on"]) < 8
     assert summary["bags"] == [str(bags[1].resolve())]
     assert len(evaluation.unseen(model, [bags[2]])) == 8
@@ -114,7 +115,7 @@ def test_another_runs_episodes_are_unseen_although_their_ids_are_known(bags: dic
 
 
 def test_a_model_that_was_saved_without_keys_goes_by_the_ids(bags: dict[int, Path], model: Path, tmp_path) -> None:
-    summary = training.read_summary(model)
+    summary = read_summary(model)
     old = {name: value for name, value in summary.items() if not name.endswith("_keys")}
     (tmp_path / "training.json").write_text(json.dumps(old))
     assert len(evaluation.unseen(tmp_path, [bags[1]])) == len(summary["held_out_episodes"])
