@@ -83,8 +83,13 @@ class CandySweeping(SweepingTask):
             "demonstrations": 50,
             "failures": 400,
             "scenes": 900,
-            # filtered, imitation forgets how the demonstrations sweep (docs/results.md)
-            "settings": {"reward_training": {"updates": 4000}, "agent": {"imitation_filter": False}},
+            # Filtered, imitation forgets how the demonstrations sweep. A goal is reached by several strokes, of which
+            # each is progress: without that signal practice learns little (docs/results.md).
+            "settings": {
+                "reward_training": {"updates": 4000},
+                "agent": {"imitation_filter": False},
+                "learner": {"progress_weight": 10.0},
+            },
         }
     )
 
