@@ -16,7 +16,7 @@ from robofume_common.errors import RobofumeError
 from .training_summary import find_summary
 
 LEAST_PRECISION = 0.8
-"""Share of the called successes that are ones; refused is what lies below it with its whole 95% interval. Of 310
+"""Share of the called successes that are ones; refused is what lies below it with its whole 95% interval. Of 128
 judgements of either direction that runs here practised with, the least upper end was 0.90 (docs/results.md)."""
 LEAST_RECALL = 0.5
 """Share of the successes that are called ones, in the same way."""
