@@ -17,7 +17,7 @@ from .training_summary import find_summary
 
 LEAST_PRECISION = 0.8
 """Share of the called successes that are ones; refused is what lies below it with its whole 95% interval. Of 128
-judgements of either direction that runs here practised with, the least upper end was 0.90 (docs/results.md)."""
+judgements of either direction that runs here practised with, the least upper end was 0.90."""
 LEAST_RECALL = 0.5
 """Share of the successes that are called ones, in the same way."""
 FEWEST = 20
@@ -39,8 +39,8 @@ def check_fitness(model: str | Path) -> None:
     if sentence := unfitness(model):
         raise RobofumeError(
             f"The reward model {model} does not tell success from failure: {sentence}. Practice would learn "
-            "from wrong verdicts. Train it for more updates (`robofume reward train --again --set "
-            "reward_training.updates=4000`), record or label more episodes, or judge by it all the same (parameter "
+            "from wrong verdicts. Train it for twice as many updates (`robofume reward train --again --set "
+            "reward_training.updates=N`), record or label more episodes, or judge by it all the same (parameter "
             "accept_unfit of the reward node; in a run's config.yaml `reward: {accept_unfit: true}` under settings)."
         )
 
