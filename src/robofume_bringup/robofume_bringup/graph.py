@@ -134,7 +134,7 @@ is forgotten, or the real arm may have lost its torque and needs a person."""
 PRACTICE_JUDGE = {"judge": "vlm", "home_threshold": 0.5, "enough": 0.8}
 """Parameters of the reward node in practice. The model's threshold was chosen on frames in motion; of what is seen from
 home, P(yes) > P(no) is enough, or what the model saved for such pictures where that is more. A call in motion only ends
-the episode, and what is seen from home decides (docs/results.md, "On practice")."""
+the episode, and what is seen from home decides (docs/trials.md, "On practice")."""
 
 
 LANES = {"sim": 0, "reward": 0, "switcher": 0, "camera": 1, "policy": 1, "arm": 1}

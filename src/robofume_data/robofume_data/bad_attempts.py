@@ -2,7 +2,7 @@
 
 The judge gains by many of them, near misses above all. Of what the policy learns from they would be most: 400 of them
 left one step in seven to the successes that it is to imitate, and practice then lost what these had shown
-(docs/results.md, candy sweeping). So it takes as many as there are successful demonstrations, at most.
+(docs/trials.md, candy sweeping). So it takes as many as there are successful demonstrations, at most.
 """
 
 from __future__ import annotations

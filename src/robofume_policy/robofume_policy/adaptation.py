@@ -5,10 +5,10 @@ frozen, and it learns on with a small step size from batches that are half its o
 
 A policy that was adapted before also rehearses the conditions that it was adapted to, each as much as its first data:
 drawn in proportion to what there is of them, a few hundred demonstrations beside thousands of steps of practice, they
-were forgotten (measured, docs/results.md).
+were forgotten (measured, docs/trials.md).
 
 A policy that has practised goes on with the weights of its loss in practice. Those of pre-training mostly imitate: they
-would pull it back to the demonstrations that it has left behind (measured, docs/results.md).
+would pull it back to the demonstrations that it has left behind (measured, docs/trials.md).
 """
 
 import logging

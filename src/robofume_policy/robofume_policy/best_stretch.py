@@ -1,7 +1,7 @@
 """Which state of a policy in practice is kept as its best, by what practice itself knows: the judge's outcomes.
 
 Practice without resets rises and falls: a policy that had folded a cloth in nine of ten attempts did so in one of three
-4,000 steps later, and the last weights were kept (docs/results.md). The truth that would tell is nowhere in the loop;
+4,000 steps later, and the last weights were kept (docs/trials.md). The truth that would tell is nowhere in the loop;
 the judge's outcomes of the newest episodes are.
 """
 

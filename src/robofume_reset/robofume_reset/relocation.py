@@ -2,7 +2,7 @@
 
 A policy that practises alone puts things where its shortest way ends, begins the other direction there, and forgets
 the rest of the table: of one that moves a pot, 82% of the starts lay in the nearest third and none in the farthest,
-from where it then succeeded 5 times in 25 (docs/results.md, "Where practice starts"). Practice without resets needs
+from where it then succeeded 5 times in 25 (docs/trials.md, "Where practice starts"). Practice without resets needs
 something that spreads its starts (the perturbation controller of Zhu et al., The Ingredients of Real-World Robotic
 Reinforcement Learning, arXiv 2004.12570). Here that is a script: the hand goes back to where it let go, closes, and
 carries what is there to a place drawn at random.

@@ -79,12 +79,12 @@ class CandySweeping(SweepingTask):
     in_gazebo = False
     run_settings = MappingProxyType(  # its judge has to know a single sweet that is left over, anywhere
         {
-            "image_size": 96,  # with 64 a sweet is two pixels wide, and overlooked (docs/results.md)
+            "image_size": 96,  # with 64 a sweet is two pixels wide, and overlooked (docs/trials.md)
             "demonstrations": 50,
             "failures": 400,
             "scenes": 900,
             # Filtered, imitation forgets how the demonstrations sweep. A goal is reached by several strokes, of which
-            # each is progress: without that signal practice learns little (docs/results.md).
+            # each is progress: without that signal practice learns little (docs/trials.md).
             "settings": {
                 "reward_training": {"updates": 4000},
                 "agent": {"imitation_filter": False},

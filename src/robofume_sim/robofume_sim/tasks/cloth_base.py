@@ -45,7 +45,7 @@ class ClothTask(CarryingTask):
     has_cloth = True
     arena_minimum, arena_maximum = (0.12, -0.22), (0.45, 0.22)
     settling = 0.4
-    run_settings = MappingProxyType(  # more noise in practice misses the corner of a cloth (docs/results.md)
+    run_settings = MappingProxyType(  # more noise in practice misses the corner of a cloth (docs/trials.md)
         {
             "demonstrations": 50,
             "failures": 160,

@@ -52,7 +52,7 @@ class ClothCovering(ClothTask):
                 **ClothTask.run_settings["settings"],
                 # slower than what practice holds for waiting, so that it would open on the way
                 "agent": {"exploration_still": 0.1},
-                "learner": {"progress_weight": 10.0},  # fewer resets with it (docs/results.md)
+                "learner": {"progress_weight": 10.0},  # fewer resets with it (docs/trials.md)
             },
         }
     )

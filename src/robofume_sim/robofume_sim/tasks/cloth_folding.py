@@ -47,7 +47,7 @@ class ClothFolding(ClothTask):
         backward_instruction="unfold the cloth and lay it flat",
     )
     hand = Hand(action_noise=0.10, grasp_offset=0.009, speed=0.3)
-    run_settings = MappingProxyType(  # filtered, it forgets the corner again (docs/results.md)
+    run_settings = MappingProxyType(  # filtered, it forgets the corner again (docs/trials.md)
         {
             **ClothTask.run_settings,
             "settings": {**ClothTask.run_settings["settings"], "agent": {"imitation_filter": False}},

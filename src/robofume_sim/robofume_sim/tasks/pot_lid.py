@@ -62,7 +62,7 @@ class PotLid(CarryingTask):
         ),
     )
     object_names = (LID,)
-    run_settings = MappingProxyType(  # on few pictures near a border the held-out loss is no guide (docs/results.md)
+    run_settings = MappingProxyType(  # on few pictures near a border the held-out loss is no guide (docs/trials.md)
         {"scenes": 200, "settings": {"reward_training": {"updates": 2000, "check_every": 2000}}}
     )
 
