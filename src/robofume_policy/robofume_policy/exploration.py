@@ -29,6 +29,18 @@ class Exploration:
     still: float = 0.3
 
 
+def tried_on_the_way(actions: np.ndarray, settings: Exploration) -> float:
+    """The median demonstrated speed, if it is so slow that the gripper would be tried on the way; else 0.
+
+    `actions` (N, A) in [-1, 1], those that the policy imitates. The speed of one is the largest of the components that
+    move the arm, as a share of the largest step.
+    """
+    if settings.gripper <= 0 or settings.gripper_flip == 0.0 or not len(actions):
+        return 0.0
+    speed = float(np.median(np.abs(actions[:, : settings.gripper]).max(axis=1)))
+    return speed if speed < settings.still else 0.0
+
+
 class Spread(NamedTuple):
     """Of a policy that has learnt its deviation: tanh(N(centre, deviation^2)), both (A,)."""
 

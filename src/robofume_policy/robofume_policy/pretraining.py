@@ -18,6 +18,7 @@ from robofume_policy.agents import Agent, create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, PretrainingConfig, ReplayConfig
 from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided
+from robofume_policy.exploration import tried_on_the_way
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.metrics import UPDATES_PER_SECOND, MetricsWriter, check_finite, update_rate
 from robofume_policy.replay import Batch, ReplayMemory
@@ -117,6 +118,14 @@ def pretrain(
         fresh = create_agent(network, agent, config.seed, device)
         trained = TrainedAgent(fresh, action_space, encoder.model_name)
         trained.agent.fit_inputs(*memory.statistics())
+        speed = tried_on_the_way(memory.imitated_actions(), trained.exploration)
+        if speed:
+            logger.warning(
+                "Half of the demonstrated steps are slower than %.2f of the largest one, and below %.2f practice tries "
+                "the gripper, as where the arm waits: it may let go on the way. In a new run, set "
+                "agent.exploration_still to about %.2f.",
+                speed, agent.exploration_still, speed / 2.0,
+            )  # fmt: skip
     else:
         _, tensors, state = checkpoint
         if with_defaults(state.get("pretraining")) != settings:

@@ -282,6 +282,12 @@ class ReplayMemory:
         with self._lock:
             return self._storage["proprioception"][self._starts], self._instructions.copy()
 
+    def imitated_actions(self) -> Array:
+        """Actions (N, A) of the transitions that behaviour cloning may copy, as often as they are drawn."""
+        with self._lock:
+            copied = self._starts[self._storage["imitation"][self._starts] > 0.0] if self._storage else self._starts
+            return self._storage["actions"][copied] if len(copied) else np.zeros((0, 0), np.float32)
+
     def _empty_storage(self, episode: EpisodeTransitions) -> dict[str, Array]:
         """Arrays of zeros by the names in STORED, for episodes like this one."""
         storage: dict[str, Array] = {}

@@ -7,7 +7,7 @@ import pytest
 from robofume_common.action import ActionSpace
 from robofume_policy.agents import create_agent
 from robofume_policy.config import AgentConfig, NetworkConfig
-from robofume_policy.exploration import FLIP_STEPS, Exploration, Explorer
+from robofume_policy.exploration import FLIP_STEPS, Exploration, Explorer, tried_on_the_way
 from robofume_policy.trained_agent import TrainedAgent
 
 WAITING = np.array([0.1, -0.1, 0.2, 1.0], np.float32)
@@ -48,6 +48,18 @@ def test_what_counts_as_waiting_can_be_less_than_a_slow_way() -> None:
     assert (actions(settings, slow, 300) == slow).all()
     assert (actions(replace(settings, still=0.3), slow, 300)[:, 3] == -1.0).all()
     assert (actions(settings, slow * 0.4, 300)[:, 3] == -1.0).all(), "hardly a motion"
+
+
+def test_demonstrations_that_are_slower_than_waiting_are_told() -> None:
+    slow = np.tile(np.array([0.0, -0.2, 0.05, 1.0], np.float32), (5, 1))
+    fast = np.tile(MOVING, (4, 1))
+    settings = Exploration(gripper_flip=0.15, gripper=3)
+    assert tried_on_the_way(np.concatenate([slow, fast]), settings) == pytest.approx(0.2)
+    assert tried_on_the_way(np.concatenate([slow[:3], fast]), settings) == 0.0, "most of them are faster"
+    assert tried_on_the_way(slow, replace(settings, still=0.1)) == 0.0
+    assert tried_on_the_way(slow, replace(settings, gripper_flip=0.0)) == 0.0
+    assert tried_on_the_way(slow, replace(settings, gripper=-1)) == 0.0, "a brush cannot let go"
+    assert tried_on_the_way(np.zeros((0, 0), np.float32), settings) == 0.0, "nothing is imitated"
 
 
 @pytest.mark.parametrize(

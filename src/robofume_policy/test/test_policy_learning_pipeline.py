@@ -204,6 +204,15 @@ def test_pretraining_seeds_and_settings(tmp_path) -> None:
         run(tmp_path / "d", data=[make_episode(outcome=Outcome.ABORTED)])
 
 
+def test_demonstrations_slower_than_what_counts_as_waiting_are_warned_of(tmp_path, caplog) -> None:
+    slow = [replace(episode, actions=SPACE.to_physical(np.full((8, 4), 0.2))) for episode in episodes()]
+    run(tmp_path / "slow", data=slow, updates=2)
+    assert "slower than 0.20" in caplog.text and "exploration_still to about 0.10" in caplog.text
+    caplog.clear()
+    run(tmp_path / "usual", updates=2)
+    assert "exploration_still" not in caplog.text
+
+
 def test_a_training_with_other_actions_or_sentences_is_not_continued(tmp_path) -> None:
     run(tmp_path, updates=2)
     smaller = ActionSpace(translation_limit=0.02)
