@@ -292,14 +292,18 @@ class Arm:
         return self._send_one(command.stamp, keep(self._situation, self.limits))
 
     def _hold(self, stamp: int, keep_target: bool = False) -> Motion | None:
-        """Hold the measured pose. None where it is outside the box: a position-controlled arm then stays as
-        it is.
+        """Hold the measured pose. None where the arm rests outside the box: a position-controlled arm then stays as
+        it is. One that is on its way there, home or back from an overload, is stopped where it is, in the box or
+        not: its backend has the whole way, and would go on.
 
         In lockstep the watchdog keeps the commanded target for the next delta, because the world does not
         move while it waits, and its course must not depend on who was slow."""
         assert self._situation is not None
         assert self.limits is not None
-        motion = self._send_one(stamp, hold(self._situation, self.limits), keep_target)
+        target = hold(self._situation, self.limits)
+        if isinstance(target, Refusal) and self.state in (ArmState.HOMING, ArmState.RECOVERING):
+            target = self._at_rest()
+        motion = self._send_one(stamp, target, keep_target)
         self._holds = motion is not None
         return motion
 

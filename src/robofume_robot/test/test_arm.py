@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arm_bench import DOWN, HOME, PERIOD, STILL, Bench
-from robofume_common.enums import Actor, ArmMode, ArmState
+from robofume_common.enums import Actor, ArmMode, ArmState, BackendState
 from robofume_robot.envelope import is_safe
 
 from robofume_robot import kinematics
@@ -257,6 +257,27 @@ def test_an_arm_outside_its_box_cannot_be_held_and_stays_as_it_is():
     silent.now += 3.0
     assert silent.send(DOWN) is None and silent.arm.counters.refused_stale == 1, "before any tick has seen it"
     assert bench.arm.emergency_stop() is None and bench.arm.state is ArmState.STOPPED
+
+
+@pytest.mark.parametrize("end", ["stop", "halt", "hold", "fault"])
+def test_an_arm_outside_its_box_that_is_on_its_way_home_is_stopped_where_it_is(end):
+    """Its backend has the whole way, and would go on."""
+    bench = Bench(lockstep=False)
+    bench.positions[:6] = kinematics.SLEEP_JOINT_POSITIONS
+    bench.observe()
+    way = bench.send(mode=ArmMode.HOME)
+    bench.positions[:6] += 0.1 * (way.points[0].positions[:6] - bench.positions[:6])
+    bench.observe()
+    motion = {
+        "stop": bench.arm.emergency_stop,
+        "halt": lambda: bench.arm.halt("the node ends"),
+        "hold": lambda: bench.send(mode=ArmMode.HOLD),
+        "fault": lambda: bench.arm.backend_status(BackendState.RECOVERING, "elbow: overload"),
+    }[end]()
+    assert motion is not None and len(motion.points) == 1
+    np.testing.assert_allclose(motion.points[0].positions[:6], bench.positions[:6])
+    if end == "stop":
+        assert bench.arm.emergency_stop() is None, "once"
 
 
 def test_homing_ignores_deltas_and_ends_with_a_hold(bench):
