@@ -101,3 +101,12 @@ def graph(tmp_path, ros_domain) -> Iterator[Graph]:
     graph = Graph(ros_domain, tmp_path)
     yield graph
     graph.close()
+
+
+@pytest.fixture
+def driver(graph, monkeypatch):
+    """Interbotix' driver, and its library for the nodes that the test starts."""
+    from interbotix_bench import Driver
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_interbotix"), prepend=":")
+    return Driver(graph)

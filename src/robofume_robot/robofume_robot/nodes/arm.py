@@ -11,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from robofume_common.conversion import to_nanoseconds, to_time
 from robofume_common.diagnostics import ERROR, OK, Diagnostics
 from robofume_common.enums import ArmState, BackendState
+from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare
 from sensor_msgs.msg import JointState
@@ -22,6 +23,7 @@ from robofume_interfaces.msg import ArmCommand, ArmStatus, BackendStatus
 from robofume_robot.arm import Arm
 from robofume_robot.arm_config import ArmConfig
 from robofume_robot.backend import Backend
+from robofume_robot.interbotix_config import InterbotixConfig
 from robofume_robot.kinematics import JOINT_NAMES, PROPRIOCEPTION_NAMES
 from robofume_robot.motion import Command, Motion
 from robofume_robot.nodes.trajectory_controller import TrajectoryController
@@ -30,6 +32,14 @@ NOT_ALONE = (
     "The arm will not move while another arm node {name} is in this ROS domain, perhaps with another policy: end "
     "that graph, or give this one a ROS_DOMAIN_ID or a namespace of its own. One that was killed is forgotten after "
     "some 20 s."
+)
+
+LAST_HOLD_DEADLINE = InterbotixConfig().arm_timeout
+"""s until the last hold must have arrived; after so long a silence the interbotix node holds the arm by itself."""
+NOT_HELD = (
+    f"The arm's driver has not acknowledged the last hold within {LAST_HOLD_DEADLINE:g} s: the arm may still be on its "
+    "way. Look at it. The interbotix node stops it by itself, since it hears nothing more from this one; where it "
+    "moves all the same, press space in `robofume teleop`, or support the arm and cut its power."
 )
 
 
@@ -145,9 +155,12 @@ class ArmNode(GraphNode):
         self._diagnostics.report(ERROR if wrong else OK, arm.message)
 
     def close(self) -> None:
-        """Hold the pose at the end."""
-        self._send(self._arm.halt("the arm node ends"))
-        self._controller.settle()
+        """Hold the pose at the end. Raises RobofumeError where the hold may not have arrived and the arm may move."""
+        motion = self._arm.halt("the arm node ends")
+        if motion is None or self._controller.deliver(motion, LAST_HOLD_DEADLINE):
+            return
+        if not self._lockstep:  # where the world stands still without an answer
+            raise RobofumeError(NOT_HELD)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import time
 
 from builtin_interfaces.msg import Duration
 from rclpy.duration import Duration as Timeout
@@ -13,6 +14,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from robofume_common import qos
 from robofume_robot.kinematics import JOINT_NAMES
 from robofume_robot.motion import SECOND, Motion
+
+_REPEAT = 0.1  # s
 
 
 class TrajectoryController:
@@ -33,6 +36,18 @@ class TrajectoryController:
             message.points.append(JointTrajectoryPoint(positions=positions, time_from_start=duration))
         self._publisher.publish(message)
 
-    def settle(self) -> None:
-        """Wait for what was sent to arrive: a publisher that is destroyed takes along what has not."""
-        self._publisher.wait_for_all_acked(Timeout(seconds=1.0))
+    def deliver(self, motion: Motion, deadline: float) -> bool:
+        """Send `motion` again and again until all who listen have acknowledged it; False where they have not within
+        `deadline` s of wall time. For a motion that changes nothing when it comes twice, such as a hold.
+
+        To send it once and wait would not do. A publisher that is destroyed takes along what has not arrived, and Fast
+        DDS finds out what was lost, as at a driver that stood still until its buffers were full, only every 3 s; or
+        with each message once it has sent as many as it keeps (`qos.COMMAND`), after ten of these at the latest.
+        """
+        ends = time.monotonic() + deadline
+        self.send(motion)
+        while not self._publisher.wait_for_all_acked(Timeout(seconds=_REPEAT)):
+            if time.monotonic() > ends:
+                return False
+            self.send(motion)
+        return True
