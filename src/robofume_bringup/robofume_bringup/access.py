@@ -88,7 +88,9 @@ CLIENT = Access(
     calls=("arm/release", "help/done"),
     calls_actions=ACTIONS,
 )  # fmt: skip
-"""What a person's tools open: the `robofume` command itself, teleop, verdict, snapshot, workspace."""
+"""What a person's tools open: the `robofume` command itself, and TOOLS."""
+TOOLS = ("teleop", "verdict", "snapshot", "workspace")
+"""Their nodes, each with its parameter services; the command's own nodes serve nothing (`CLIENT_ARGUMENTS`)."""
 
 
 def access_of(node: NodeDescription) -> Access | None:

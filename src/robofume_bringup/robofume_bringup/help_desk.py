@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from robofume_common.errors import RobofumeError
@@ -17,7 +18,7 @@ from robofume_reset.calling import ring
 from std_srvs.srv import Trigger
 
 from robofume_bringup.interruption import Interruption
-from robofume_bringup.runner import QUIET
+from robofume_bringup.runner import CLIENT_ARGUMENTS
 from robofume_common import qos
 from robofume_interfaces.msg import HelpRequest
 
@@ -60,14 +61,18 @@ class HelpDesk:
 def say_done(namespace: str, interruption: Interruption) -> str:
     """Call `help/done` from a node of its own, in the domain of the environment; the switcher's answer.
 
-    Raises RobofumeError where nobody answers, or nobody was waited for.
+    Raises RobofumeError where the graph cannot be joined, nobody answers, or nobody was waited for.
     """
     context = rclpy.Context()
-    rclpy.init(args=["--ros-args", *QUIET], context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node(
-        f"robofume_helped_{os.getpid()}", context=context, namespace=namespace or None, enable_rosout=False,
-        start_parameter_services=False,
-    )  # fmt: skip
+    arguments = ["--ros-args", *CLIENT_ARGUMENTS]
+    try:
+        rclpy.init(args=arguments, context=context, signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node(
+            f"robofume_helped_{os.getpid()}", context=context, namespace=namespace or None, enable_rosout=False,
+            start_parameter_services=False,
+        )  # fmt: skip
+    except RCLError as error:  # such as security that the middleware was built without
+        raise RobofumeError(f"The graph cannot be joined: {str(error).splitlines()[0]}") from error
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     try:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from robofume_bringup.help_desk import HelpDesk
 from robofume_bringup.interruption import Interruption, Stopped
-from robofume_bringup.runner import QUIET, GraphRunner, dds_environment
+from robofume_bringup.runner import CLIENT_ARGUMENTS, GraphRunner, dds_environment
 from robofume_bringup.security import CLIENT_NAME, PREFIX
 from robofume_common import qos
 from robofume_interfaces.action import Evaluate, Practice
@@ -62,7 +62,9 @@ class RobotSession:
         enclave = ("--enclave", f"{PREFIX}/{CLIENT_NAME}") if self.runner.security else ()
         self._context = rclpy.Context()
         rclpy.init(
-            args=["--ros-args", *enclave, *QUIET], context=self._context, signal_handler_options=SignalHandlerOptions.NO
+            args=["--ros-args", *enclave, *CLIENT_ARGUMENTS],
+            context=self._context,
+            signal_handler_options=SignalHandlerOptions.NO,
         )
         try:
             self._node = rclpy.create_node(

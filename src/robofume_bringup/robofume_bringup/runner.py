@@ -33,6 +33,8 @@ EXIT_REFUSED = 1
 """Exit code of a node that says in its last line why it ended (`robofume_common.node`)."""
 QUIET = ("--disable-external-lib-logs",)
 """The nodes' logs are in the run directory; none beside them in the home directory."""
+CLIENT_ARGUMENTS = (*QUIET, "-p", "start_type_description_service:=false")
+"""Of nodes that only ask: in a secured graph they may serve nothing, since their names have their process' number."""
 
 
 class NodeDied(RobofumeError):

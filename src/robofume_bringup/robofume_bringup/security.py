@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
-from robofume_bringup.access import CLIENT, Access, access_of
+from robofume_bringup.access import CLIENT, TOOLS, Access, access_of
 from robofume_bringup.node_table import NodeDescription
 
 PREFIX = "/robofume"
@@ -63,8 +63,10 @@ class Permissions:
     reads: frozenset[str]
 
 
-def permissions_of(name: str, access: Access, namespace: str = "") -> Permissions:
-    """What follows in DDS from what a node opens: topics, both halves of services, and what every node has."""
+def permissions_of(name: str, access: Access, namespace: str = "", nodes: Iterable[str] | None = None) -> Permissions:
+    """What follows in DDS from what a node opens: topics, both halves of services, and what every node has. `nodes`:
+    names of the nodes that use the enclave, where there are several.
+    """
     space = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
 
     def full(item: str) -> str:
@@ -72,7 +74,8 @@ def permissions_of(name: str, access: Access, namespace: str = "") -> Permission
 
     writes = {"ros_discovery_info", "rt/rosout", "rt/parameter_events"} | {f"rt{full(t)}" for t in access.publishes}
     reads = {"ros_discovery_info", "rt/clock"} | {f"rt{full(t)}" for t in access.subscribes}
-    serves = [*access.serves, *(f"{name}/{service}" for service in _PARAMETER_SERVICES)]
+    own = [f"{node}/{service}" for node in ((name,) if nodes is None else nodes) for service in _PARAMETER_SERVICES]
+    serves = [*access.serves, *own]
     calls = [*access.calls]
     for actions, services, topics in (
         (access.serves_actions, serves, writes),
@@ -98,8 +101,8 @@ def graph_permissions(nodes: Iterable[NodeDescription], namespace: str = "") -> 
         access = access_of(node)
         if access is not None:
             merged[node.name] = _union(merged.get(node.name, Access()), access)
-    merged[CLIENT_NAME] = CLIENT
-    return [permissions_of(name, access, namespace) for name, access in merged.items()]
+    person = permissions_of(CLIENT_NAME, CLIENT, namespace, TOOLS)
+    return [*(permissions_of(name, access, namespace) for name, access in merged.items()), person]
 
 
 def _union(one: Access, other: Access) -> Access:
@@ -191,6 +194,11 @@ def security_environment(keystore: Path) -> Mapping[str, str]:
         "ROS_SECURITY_ENABLE": "true",
         "ROS_SECURITY_STRATEGY": "Enforce",
     }
+
+
+def client_environment(keystore: Path) -> Mapping[str, str]:
+    """What the processes of a person's tools need in a secured graph: the one key that is for all of them."""
+    return {**security_environment(keystore), "ROS_SECURITY_ENCLAVE_OVERRIDE": f"{PREFIX}/{CLIENT_NAME}"}
 
 
 def _new_key(path: Path) -> tuple[str | Path, ...]:

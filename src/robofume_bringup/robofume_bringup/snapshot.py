@@ -14,16 +14,19 @@ from robofume_common.errors import RobofumeError
 from robofume_robot.crop_picture import read_picture
 
 
-def snapshot(topic: str, environment: Mapping[str, str] | None = None) -> Any:
+def snapshot(topic: str, environment: Mapping[str, str] | None = None, namespace: str = "") -> Any:
     """The next RGB picture (h, w, 3) of an image topic, taken by a node of its own.
 
-    `environment`: variables besides those of this process, such as the ROS domain. RobofumeError where none comes.
+    `environment`: variables besides those of this process, such as the ROS domain; `namespace`: ROS namespace of the
+    node, and of a relative topic. RobofumeError where none comes.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
-        remap, output = f"image:={topic}", f"output:={file}"
+        arguments = ["-r", f"image:={topic}", "-p", f"output:={file}"]
+        if namespace.strip("/"):
+            arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
         done = subprocess.run(
-            [sys.executable, "-m", "robofume_robot.nodes.snapshot", "--ros-args", "-r", remap, "-p", output],
+            [sys.executable, "-m", "robofume_robot.nodes.snapshot", "--ros-args", *arguments],
             capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})},
         )  # fmt: skip
         if done.returncode != 0:

@@ -158,14 +158,14 @@ def test_the_picture_is_that_of_the_running_camera(tmp_path, ros_domain):
 
 def test_the_graph_is_that_of_the_option_of_the_run_or_of_the_environment(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(person, "snapshot", lambda topic, environment: asked.append((topic, environment)))
+    monkeypatch.setattr(person, "snapshot", lambda *arguments: asked.append(arguments))
     monkeypatch.setenv("ROS_DOMAIN_ID", "44")
     directory = context_of(tmp_path / "lid", robot="widowx").directory
-    given = {"runs": tmp_path, "namespace": "/left/", "domain": None}
+    given = {"runs": tmp_path, "namespace": "/left/", "domain": None, "secure": False}
     person.picture_of(SimpleNamespace(**given), "lid")()
     directory.logs.mkdir(exist_ok=True)
     (directory.logs / DOMAIN_FILE).write_text("9\n")
     person.picture_of(SimpleNamespace(**given), "lid")()
     person.picture_of(SimpleNamespace(**given | {"domain": 7}), "lid")()
-    assert {topic for topic, _ in asked} == {"left/observation/image"}
-    assert [environment["ROS_DOMAIN_ID"] for _, environment in asked] == ["44", "9", "7"]
+    assert {(topic, namespace) for topic, _, namespace in asked} == {("observation/image", "/left/")}
+    assert [environment["ROS_DOMAIN_ID"] for _, environment, _ in asked] == ["44", "9", "7"]

@@ -27,6 +27,8 @@ examples:
 
 A command that was stopped or killed continues when it is given again."""
 
+JOIN_SECURELY = "join a graph that is up with --secure, with a person's key from the run's keystore"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each command sets `run_command`."""
@@ -113,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_run_options(scenes, amounts=("scenes",))
     scenes.add_argument("--domain", type=int, help="the ROS domain of the graph, instead of the run's")
     scenes.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
+    scenes.add_argument("--secure", action="store_true", help=JOIN_SECURELY)
 
     reward = subparsers.add_parser(
         "reward", help="train, evaluate or rescore with the reward model", description="The reward model."
@@ -404,8 +407,9 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)"
     )
-    parser.add_argument("--domain", type=int, help="the ROS domain, instead of a run")
+    parser.add_argument("--domain", type=int, help="the ROS domain, instead of a run's that is up")
     parser.add_argument("--namespace", default="", help="ROS namespace of the nodes, for a second robot")
+    parser.add_argument("--secure", action="store_true", help=JOIN_SECURELY)
 
 
 def add_prior(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from robofume_common.errors import RobofumeError
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import QUIET, dds_environment
+from robofume_bringup.security import client_environment
 from robofume_bringup.snapshot import snapshot
 
 END_DEADLINE = 10.0
@@ -32,7 +33,10 @@ def domain_of(runs: Path, run: str | None, domain: int | None) -> int:
     if run is not None:
         found = RunDirectory(runs / run).running_domain()
         if found is None:
-            raise RobofumeError(f"The run {run} is not up: start it with `robofume up --run {run}`.")
+            raise RobofumeError(
+                f"The run {run} is not up: start it with `robofume up --run {run}`, or give the ROS domain of one that "
+                "`ros2 launch` started with --domain."
+            )
         return found
     text = os.environ.get("ROS_DOMAIN_ID", "0")
     if not text.isdigit():
@@ -40,18 +44,35 @@ def domain_of(runs: Path, run: str | None, domain: int | None) -> int:
     return int(text)
 
 
-def run_node(
-    name: str, parameters: Mapping[str, Any], domain: int, namespace: str, interruption: Interruption
-) -> int:
-    """Run a node of robofume_robot in the foreground, with this terminal, until it ends or the person does; its exit
-    code."""
+def joining(options: Any) -> dict[str, str]:
+    """Environment of a tool that joins the graph which the options name.
+
+    Raises RobofumeError where the named run is not up, or has no key for it."""
+    domain = domain_of(options.runs, options.run, options.domain)
+    return _environment(options, options.run, domain)
+
+
+def _environment(options: Any, run: str | None, domain: int) -> dict[str, str]:
+    """The ROS domain, and with `options.secure` a person's key from the run."""
+    environment = dds_environment(domain)
+    if options.secure:
+        if run is None:
+            raise RobofumeError("The keys of a secured graph are with its run: name it with --run.")
+        environment.update(client_environment(RunDirectory(options.runs / run).keystore))
+    return environment
+
+
+def run_node(name: str, parameters: Mapping[str, Any], options: Any, interruption: Interruption) -> int:
+    """Run a node of robofume_robot in the foreground, with this terminal, in the graph that the options name, until it
+    ends or the person does; its exit code."""
+    environment = {**os.environ, **joining(options)}
     arguments = ["-r", f"__node:={name}"]
-    if namespace:
-        arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    if options.namespace:
+        arguments += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
     for key, value in parameters.items():
         arguments += ["-p", f"{key}:={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"]
     command = [sys.executable, "-m", f"robofume_robot.nodes.{name}", "--ros-args", *arguments, *QUIET]
-    process = subprocess.Popen(command, env={**os.environ, **dds_environment(domain)})
+    process = subprocess.Popen(command, env=environment)
     try:
         while process.poll() is None and not interruption.requests:
             time.sleep(0.05)
@@ -69,13 +90,12 @@ def run_node(
 
 def teleop(options: Any, interruption: Interruption) -> int:
     """Drive the arm by keys and joystick."""
-    domain = domain_of(options.runs, options.run, options.domain)
-    return run_node("teleop", {}, domain, options.namespace, interruption)
+    return run_node("teleop", {}, options, interruption)
 
 
 def helped(options: Any, interruption: Interruption) -> None:
     """Tell the switcher that the scene is as it asked for. Raises RobofumeError where it had not asked."""
-    os.environ.update(dds_environment(domain_of(options.runs, options.run, options.domain)))
+    os.environ.update(joining(options))
     from robofume_bringup.help_desk import say_done
 
     print(say_done(options.namespace, interruption))
@@ -86,13 +106,11 @@ def picture_of(options: Any, run: str) -> Callable[[], Any]:
     of the run where it is up, or else of the environment's domain, where `ros2 launch` may have started one.
     """
     domain = options.domain if options.domain is not None else RunDirectory(options.runs / run).running_domain()
-    environment = dds_environment(domain_of(options.runs, None, domain))
-    topic = f"{options.namespace.strip('/')}/observation/image".strip("/")
-    return lambda: snapshot(topic, environment)
+    environment = _environment(options, run, domain_of(options.runs, None, domain))
+    return lambda: snapshot("observation/image", environment, options.namespace)
 
 
 def workspace_record(options: Any, interruption: Interruption) -> int:
     """Write the workspace box from an arm that is guided by hand."""
-    domain = domain_of(options.runs, options.run, options.domain)
     parameters = {"output": str(options.output), "margin": options.margin, "overwrite": options.overwrite}
-    return run_node("workspace", parameters, domain, options.namespace, interruption)
+    return run_node("workspace", parameters, options, interruption)

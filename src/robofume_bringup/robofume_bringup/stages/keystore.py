@@ -31,5 +31,6 @@ def make_run_keystore(context: StageContext, namespace: str) -> None:
     context.say(
         f"Keys and permissions for {', '.join(entry.name for entry in permissions)} are in {directory.keystore}: keep "
         f"its folder private/ to yourself. `robofume up --run {directory.name} --secure` uses them, and so does "
-        "`security:=true` in the launch files."
+        "`security:=true` in the launch files. A person joins with `robofume teleop`, `helped`, `scenes` or "
+        f"`workspace record`, each with --run {directory.name} --secure."
     )

@@ -24,6 +24,8 @@ def keep_up(
                 f"The graph is up: {', '.join(runner.names)} in ROS domain {runner.domain}. Ctrl+C stops it. "
                 f"Logs: {runner.log_directory}."
             )
+            if secure:  # whoever forgets it is not heard, an emergency stop neither
+                context.say("It is secured: who joins it, with `robofume teleop` or another command, needs --secure.")
             if idle or mode == "evaluate":
                 while True:
                     session.wait_idle(1.0)
