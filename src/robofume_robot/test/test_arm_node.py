@@ -253,8 +253,9 @@ def test_the_watchdog_and_the_end_hold_the_measured_pose(graph, robot):
             assert graph.until(robot.is_seen)
             assert graph.stop(process, signal.SIGTERM)[0] == 0
         # The first time the arm has not stirred: whenever the watchdog strikes, the one pose that was measured is held.
-        # The last hold comes until it is acknowledged.
+        # The last hold is said until it is acknowledged.
         assert graph.until(lambda number=number: len(robot.motions) >= number), cause
+        assert all(motion == robot.motions[number - 1] for motion in robot.motions[number:]), cause
         assert len(robot.motions) == number or cause == "end"
         held = robot.motions[-1]
         assert to_nanoseconds(held.header.stamp) == 0 and len(held.points) == 1
