@@ -24,6 +24,7 @@ class _Open:
 class EpisodeInbox:
     """Gives each episode once: when its steps and verdicts are there, or `deadline` seconds after its end.
 
+    What is said of one again afterwards is ignored: a switcher that was killed says again how its last episodes ended.
     After the deadline missing verdicts are unknown, and an episode with a missing step is given up. Aborted episodes
     are dropped. Takes messages, or anything with their fields. Not thread-safe.
 
@@ -32,29 +33,41 @@ class EpisodeInbox:
 
     def __init__(self, deadline: float, cameras: Sequence[str] = ()) -> None:
         self.deadline = deadline
-        self.given_up: list[str] = []
-        """Sentences about the episodes that were not whole."""
+        self.given_up: dict[str, str] = {}
+        """A sentence about each episode that was not whole, by its id."""
+        self._known: set[str] = set()  # given, or from elsewhere
         self._assembler = EpisodeAssembler(cameras=cameras)
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
+    def know(self, episode_id: str) -> None:
+        """This episode is there already, from elsewhere. May be called from any thread."""
+        self._known.add(episode_id)
+        self.given_up.pop(episode_id, None)
+
     def add_step(self, step: Any) -> None:
         """Take a Step."""
+        if step.episode_id in self._known:
+            return
         self._of(step.episode_id)
         self._assembler.add_step(step)
 
     def add_view(self, camera: str, step: Any) -> None:
         """Take a Step as a further camera saw it."""
+        if step.episode_id in self._known:
+            return
         self._of(step.episode_id)
         self._assembler.add_view(camera, step)
 
     def add_reward(self, reward: Any) -> None:
-        """Take a Reward; one about an episode that is unknown, or was given already, is dropped at `REMEMBERED`."""
+        """Take a Reward; one about an episode that never comes is dropped at `REMEMBERED`."""
+        if reward.episode_id in self._known:
+            return
         self._of(reward.episode_id).judged.add(int(reward.index))
         self._assembler.add_reward(reward)
 
     def add_end(self, end: Any, now: float) -> None:
         """Take an Episode; `now` monotonic seconds."""
-        if end.outcome == Outcome.ABORTED:
+        if end.outcome == Outcome.ABORTED or end.episode_id in self._known:
             self._forget(end.episode_id)
             return
         entry = self._of(end.episode_id)
@@ -65,6 +78,9 @@ class EpisodeInbox:
         """The episodes that are ready now."""
         ready = []
         for episode_id, entry in list(self._open.items()):
+            if episode_id in self._known:
+                self._forget(episode_id)
+                continue
             if entry.num_steps < 0:
                 continue
             whole = self._assembler.is_whole(episode_id)
@@ -75,8 +91,9 @@ class EpisodeInbox:
             try:
                 ready.append(self._assembler.take(episode_id))
                 del self._open[episode_id]
+                self._known.add(episode_id)
             except RobofumeError as error:
-                self.given_up.append(str(error))
+                self.given_up[episode_id] = str(error)
                 self._forget(episode_id)
         return ready
 

@@ -41,13 +41,13 @@ class Practice:
             PolicyWeights, "policy/weights", lambda message: self.versions.append(message.version), qos.LATCHED
         )
 
-    def start(self) -> None:
+    def start(self, **more) -> None:
         self.statuses.clear()
         settings = {
             "pretrained": self.folder / "pretrained", "demonstrations": json.dumps([str(self.folder / "demos")]),
             "checkpoints": self.folder / "checkpoints", "metrics": self.folder / "metrics", "updates_per_step": 1.0,
             "warm_up_steps": 0, "checkpoint_every": EVERY, "publish_every": EVERY, "update_block": 2,
-            "metrics_every": 2,
+            "metrics_every": 2, **more,
         }  # fmt: skip
         arguments = [word for name, value in settings.items() for word in ("-p", f"{name}:={value}")]
         self.process = subprocess.Popen(

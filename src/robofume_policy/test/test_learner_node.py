@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from robofume_common.enums import Outcome, Verdict
 from robofume_data.episode_writer import write_episodes
 from robofume_data.labels import write_labels
-from robofume_policy.episode_inbox import StepCount
+from robofume_policy.episode_inbox import EpisodeInbox, StepCount
+from robofume_policy.episode_search import EpisodeSearch
 from robofume_policy.nodes.learner import LearnerNode
 from test_policy_replay_cache import episode
 
@@ -37,7 +38,8 @@ def ending_node(tmp_path) -> LearnerNode:
     )  # fmt: skip
     node._learner, node._failure, node._episodes = Learner(), None, queue.SimpleQueue()
     node._count, node._lock = SimpleNamespace(total=3), threading.Lock()
-    node._ending, node._news, node._incomplete = threading.Event(), threading.Event(), threading.Event()
+    node._ending, node._news, node._inbox = threading.Event(), threading.Event(), EpisodeInbox(10.0)
+    node._search = EpisodeSearch(node._find_in_bags, node._take_found, print)
     node._thread = threading.Thread(target=lambda: None)
     node._thread.start()
     return node
@@ -45,9 +47,19 @@ def ending_node(tmp_path) -> LearnerNode:
 
 def test_an_episode_that_is_still_looked_for_does_not_cost_the_last_checkpoint(tmp_path, monkeypatch):
     node = ending_node(tmp_path)
-    monkeypatch.setattr("robofume_policy.nodes.learner.read_labelled", lambda *_args, **_named: iter(["an episode"]))
-    node._incomplete.set()
+    looked = threading.Event()
+
+    def looks_for_long(_bags):
+        looked.set()
+        node._ending.wait(60.0)
+        return {"an episode"}
+
+    monkeypatch.setattr("robofume_policy.nodes.learner.episode_ids", looks_for_long)
+    monkeypatch.setattr("robofume_policy.nodes.learner.read_labelled", lambda *_args, **_named: iter([episode(0)]))
+    node._search.add("an episode")
+    assert looked.wait(60.0)
     node.close()
+    assert not node._search._thread.is_alive()
     assert node._learner.saved == [("checkpoints", "best")]
 
 

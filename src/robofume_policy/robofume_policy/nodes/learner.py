@@ -4,6 +4,7 @@ It never runs ahead: updates are limited to `updates_per_step` for each control 
 continues from its newest checkpoint and reads the episodes since then from the run's bags.
 """
 
+import contextlib
 import hashlib
 import queue
 import sys
@@ -34,6 +35,7 @@ from robofume_interfaces.msg import Episode, LearnerStatus, PolicyWeights, Rewar
 from robofume_policy.checkpoint import read_version, write_version
 from robofume_policy.config import NoveltyConfig, OnlineConfig, ProgressConfig, ReplayConfig
 from robofume_policy.episode_inbox import EpisodeInbox, StepCount
+from robofume_policy.episode_search import EpisodeSearch
 from robofume_policy.metrics import MetricsMean, MetricsWriter, check_finite, update_rate
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.write_patience import WritePatience
@@ -87,7 +89,6 @@ class LearnerNode(GraphNode):
         self._episodes: queue.SimpleQueue[EpisodeData] = queue.SimpleQueue()
         self._news = threading.Event()
         self._ending = threading.Event()
-        self._incomplete = threading.Event()  # an episode began before this process listened
         self._lock = threading.Lock()  # of the step count and of the status message
         self._failure: BaseException | None = None  # of the training thread
         self._status = LearnerStatus(state=LearnerStatus.STATE_LOADING, message="loading")
@@ -96,6 +97,7 @@ class LearnerNode(GraphNode):
         self._due_every = (self._config.publish_every, self._config.checkpoint_every)
         self._patience = WritePatience((self._config.checkpoint_failures - 1) * self._config.checkpoint_every)
         self._trouble = ""  # what cannot be written, for the node's thread
+        self._search = EpisodeSearch(self._find_in_bags, self._take_found, self.get_logger().warning)
         self._diagnostics = Diagnostics(self, self._counters)
         self._weights_publisher = self.create_publisher(PolicyWeights, "policy/weights", qos.LATCHED)
         self._status_publisher = self.create_publisher(LearnerStatus, "learner/status", qos.STATUS)
@@ -140,10 +142,12 @@ class LearnerNode(GraphNode):
         for episode in self._inbox.take(time.monotonic()):
             self._episodes.put(episode)
             self._news.set()
-        while self._inbox.given_up:
-            self.get_logger().warning(f"{self._inbox.given_up.pop()} It is looked for in the newest bag.")
-            self._incomplete.set()
-            self._news.set()
+        if self._learner is None:  # it may be among those that are being read back
+            return
+        for episode_id, sentence in dict(self._inbox.given_up).items():  # as one that began before this node listened
+            self._inbox.given_up.pop(episode_id, None)
+            self.get_logger().warning(f"{sentence} It is looked for in the bags.")
+            self._search.add(episode_id)
 
     def _look(self) -> None:
         self._hand_over()
@@ -165,11 +169,11 @@ class LearnerNode(GraphNode):
         """Let the training end its block, and keep what was learnt."""
         self._ending.set()
         self._news.set()
+        self._search.close()  # what it did not find is read at the next start
         self._thread.join(timeout=20.0)
         if self._thread.is_alive() or self._failure is not None:
             return
         if self._learner is not None and self._config.checkpoints:
-            self._incomplete.clear()  # what is still looked for in a bag is found there at the next start
             self._take_in()
             self._learner.save(self._config.checkpoints, self._config.best)
 
@@ -233,6 +237,7 @@ class LearnerNode(GraphNode):
         """The episodes that this run has recorded already; each one's number of steps is appended to `steps`."""
         for episode in self._read(self._practice_bags()):
             steps.append(episode.length)
+            self._inbox.know(episode.episode_id)
             with self._lock:
                 self._count.saw(episode.episode_id, episode.length)
             yield episode
@@ -245,10 +250,6 @@ class LearnerNode(GraphNode):
 
     def _take_in(self) -> None:
         """What has come since the last look."""
-        if self._incomplete.is_set():
-            self._incomplete.clear()
-            for episode in self._read(self._practice_bags()[-1:]):
-                self._learner.add_episode(episode)
         with self._lock:
             total = self._count.total
         self._learner.note_steps(total - self._learner.steps)
@@ -323,7 +324,26 @@ class LearnerNode(GraphNode):
         )
         self._weights_publisher.publish(message)
 
-    # In both.
+    # In the thread of the search.
+
+    def _find_in_bags(self, wanted: set[str]) -> Iterator[EpisodeData]:
+        """Those of these episodes that are whole in the newest bag, or in the one before, which a recorder that was
+        started again, or the graph, has left.
+        """
+        bags = self._practice_bags()[-2:]
+        if wanted.isdisjoint(episode_ids(bags)):  # quickly told
+            return
+        with contextlib.suppress(_EndedError):
+            yield from (episode for episode in self._read(bags) if episode.episode_id in wanted)
+
+    def _take_found(self, episode: EpisodeData) -> None:
+        self._inbox.know(episode.episode_id)
+        with self._lock:
+            self._count.saw(episode.episode_id, episode.length)
+        self._episodes.put(episode)
+        self._news.set()
+
+    # In all of them.
 
     def _set_status(self, state: int, message: str, metrics: dict[str, float] | None = None, rate: float = 0.0) -> None:
         with self._lock:
