@@ -43,11 +43,16 @@ class Scoreboard:
     outcomes: dict[Direction, deque[bool]] = field(default_factory=dict)
     undecided: int = 0
     """Episodes whose end the judge could not tell."""
+    ended: set[str] = field(default_factory=set)
+    """Ids of all episodes: a switcher that was killed says again how its last ones ended."""
 
-    def episode(self, direction: Direction, outcome: Outcome) -> None:
-        """Take note of an episode that ended; one that was aborted or cut short counts for nothing, one of unknown
-        outcome neither as a success nor as a failure.
+    def episode(self, episode_id: str, direction: Direction, outcome: Outcome) -> None:
+        """Take note, once, of an episode that ended; one that was aborted or cut short counts for nothing, one of
+        unknown outcome neither as a success nor as a failure.
         """
+        if episode_id in self.ended:
+            return
+        self.ended.add(episode_id)
         self.undecided += outcome == Outcome.UNKNOWN
         if outcome in (Outcome.SUCCESS, Outcome.TIMEOUT):
             results = self.outcomes.setdefault(direction, deque(maxlen=self.window))

@@ -19,12 +19,13 @@ def test_success_rates_count_what_was_not_cut_short():
     board = Scoreboard(window=4)
     assert board.rate_text() == "forward -, backward -"
     for outcome in (Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.ABORTED, Outcome.INTERVENTION):
-        board.episode(Direction.FORWARD, outcome)
+        for _ in range(2):  # it may be said again
+            board.episode(outcome.name, Direction.FORWARD, outcome)
     assert board.rate_text() == "forward 50% of 2, backward -"
-    for _ in range(10):
-        board.episode(Direction.FORWARD, Outcome.SUCCESS)
+    for number in range(10):
+        board.episode(f"{number}", Direction.FORWARD, Outcome.SUCCESS)
     assert board.rate_text() == "forward 100% of 4, backward -"
-    board.episode(Direction.BACKWARD, Outcome.UNKNOWN)
+    board.episode("last", Direction.BACKWARD, Outcome.UNKNOWN)
     assert board.rate_text() == "forward 100% of 4, backward -, 1 unknown"
 
 

@@ -118,9 +118,10 @@ class EpisodeAssembler:
         self._truths.setdefault(nanoseconds(truth.stamp), []).append(entry)
 
     def add_end(self, end: Any, closed: int = 0) -> None:
-        """An Episode. closed: wall time ns at which it was seen."""
+        """An Episode. closed: wall time ns at which it was seen. It may be said again; the first time counts."""
         pending = self._of(end.episode_id)
-        pending.end, pending.closed = end, closed
+        if pending.end is None:
+            pending.end, pending.closed = end, closed
 
     @property
     def ends(self) -> dict[str, Any]:

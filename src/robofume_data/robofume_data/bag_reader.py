@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -42,6 +43,17 @@ def find_bags(paths: Paths) -> list[Path]:
     return bags
 
 
+def later_bags(path: Path) -> list[Path]:
+    """The bags that the recorder began after this one, in order; see `bag_writer.next_path`."""
+    name, _, index = path.stem.rpartition("_")
+    found = []
+    for other in path.parent.glob(f"{glob.escape(name)}_*.mcap") if index.isdecimal() else ():
+        other_name, _, other_index = other.stem.rpartition("_")
+        if other_name == name and other_index.isdecimal() and int(other_index) > int(index):
+            found.append((int(other_index), other))
+    return [other for _, other in sorted(found)]
+
+
 def episode_ids(paths: Paths) -> set[str]:
     """The ids of all episodes that bags hold the ends of; nothing else of them is decoded. Raises as `find_bags`."""
     return {message.episode_id for bag in find_bags(paths) for _, message in Bag(bag).messages(("episode",))}
@@ -66,6 +78,9 @@ def read_episodes(
 
 class Bag:
     """One bag of this suite.
+
+    A switcher that was killed says again, when it is started again, how the episodes ended of which perhaps nobody has
+    heard. Where the whole graph was, that is in the next bag, before its first step, and of an episode of this one.
 
     After `episodes()` has run to its end, `incomplete` names the episodes that were skipped and why,
     `malformed_labels` counts the labels that were left out because they say nothing, and `truncated` says whether the
@@ -107,9 +122,12 @@ class Bag:
         self.incomplete = {}
         views = {view_topic(camera): camera for camera in cameras}
         seen: set[tuple[str, str]] = set()
+        said_again: set[str] = set()
+        quiet = True  # nothing of an episode of this bag was seen yet
         assembler = EpisodeAssembler(cameras=cameras)
         for raw, message in self.messages(("reward", "label", "episode", "ground_truth", *views)):
             kind = _kind(raw)
+            quiet = quiet and kind not in ("reward", *views)
             if kind in views:
                 seen.add((message.episode_id, views[kind]))
             elif kind == "reward":
@@ -118,27 +136,32 @@ class Bag:
                 assembler.add_label(message)
             elif kind == "episode":
                 assembler.add_end(message, raw.log_time)
+                if quiet:
+                    said_again.add(message.episode_id)
             else:
                 assembler.add_ground_truth(message, raw.log_time)
+        for raw, end in self._said_later():
+            said_again.add(end.episode_id)
+            assembler.add_end(end, raw.log_time)
         self.malformed_labels = assembler.malformed_labels
         if self.malformed_labels:
             log.warning("%s: %d labels name no step or no verdict and were left out.", self.path, self.malformed_labels)
         ends = assembler.ends
         for episode_id, end in ends.items():
-            for camera in cameras:
-                if (phases is None or end.phase in phases) and (episode_id, camera) not in seen:
-                    raise RobofumeError(
-                        f"Episode {episode_id} in {self.path} was recorded without the camera {camera}: leave out its "
-                        "bag, or do without the camera."
-                    )
+            if (phases is None or end.phase in phases) and episode_id not in said_again:
+                self._refuse_without(cameras, seen, episode_id)
+        begun: set[str] = set()
         done: set[str] = set()
         for raw, step in self.messages(("step", *views)):
             episode_id = step.episode_id
+            begun.add(episode_id)
             if episode_id in done:
                 continue
             if episode_id not in ends:
                 self.incomplete[episode_id] = "it was never closed"
                 continue
+            if episode_id in said_again and (phases is None or ends[episode_id].phase in phases):
+                self._refuse_without(cameras, seen, episode_id)  # so it is of this bag
             kind = _kind(raw)
             if kind in views:
                 assembler.add_view(views[kind], step)
@@ -159,11 +182,32 @@ class Bag:
             if outcomes is None or episode.outcome in outcomes:
                 yield episode
         for episode_id in ends:
+            if episode_id in said_again - begun:
+                continue  # it is of another bag
             camera = assembler.blind_camera(episode_id)
             missing = f"pictures of the camera {camera}" if camera else "steps"
             self.incomplete[episode_id] = f"{missing} are missing"
         if self.incomplete:
             log.warning("%s: %d episodes are not whole and were skipped.", self.path, len(self.incomplete))
+
+    def _refuse_without(self, cameras: Sequence[str], seen: set[tuple[str, str]], episode_id: str) -> None:
+        for camera in cameras:
+            if (episode_id, camera) not in seen:
+                raise RobofumeError(
+                    f"Episode {episode_id} in {self.path} was recorded without the camera {camera}: leave out its bag, "
+                    "or do without the camera."
+                )
+
+    def _said_later(self) -> Iterator[tuple[RawMessage, Any]]:
+        """The ends in later bags, up to the first step of the next start; what cannot be read says nothing here."""
+        for path in later_bags(self.path):
+            try:
+                for raw, message in Bag(path).messages(("episode", "step")):
+                    if _kind(raw) == "step":
+                        return
+                    yield raw, message
+            except RobofumeError:
+                return
 
 
 def decode(raw: RawMessage) -> Any:

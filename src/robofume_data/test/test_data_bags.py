@@ -112,6 +112,62 @@ def test_episodes_that_were_not_closed_are_skipped_and_counted(tmp_path, caplog)
     assert not bag.truncated
 
 
+def end_of(episode: EpisodeData, path) -> bytes:
+    """Its Episode, as it is in a bag."""
+    write_episodes(path, [episode])
+    return next(bytes(raw.data) for raw, _ in Bag(path).messages(["episode"]))
+
+
+def write_without_its_end(path, said_before: bytes | None, whole: list[EpisodeData], cut: EpisodeData | None) -> None:
+    """A start of the graph, which ended before the last episode was closed; at its beginning an end is said again."""
+    with BagWriter(path) as writer:
+        episodes, write = EpisodeWriter(writer), writer.write
+        if said_before:
+            write("/episode", said_before)
+        for episode in whole:
+            episodes.add(episode)
+        if cut:
+            writer.write = lambda topic, *rest: None if topic == "/episode" else write(topic, *rest)
+            episodes.add(cut)
+            writer.write = write
+
+
+def test_an_end_that_is_said_again_at_the_next_start_closes_the_episode(tmp_path):
+    run, end = tmp_path / "run", end_of(EPISODES[1], tmp_path / "other.mcap")
+    run.mkdir()
+    write_without_its_end(run / "practice_0000.mcap", None, EPISODES[:1], EPISODES[1])
+    write_without_its_end(run / "practice_0001.mcap", None, [], None)  # one that ended before it began
+    write_without_its_end(run / "practice_0002.mcap", end, EPISODES[2:], None)
+    (run / "practice_other_0001.mcap").write_text("no bag, and none of these")
+    assert [episode.episode_id for episode in Bag(run / "practice_0000.mcap").episodes()] == [
+        "practice-00000", "practice-00001"
+    ]  # fmt: skip
+    (run / "practice_other_0001.mcap").unlink()
+    read = [dataclasses.replace(episode, closed=0) for episode in read_episodes(run)]
+    assert_same(read, [dataclasses.replace(episode, closed=0) for episode in EPISODES])
+    assert all(report.is_sound and not report.warnings for report in check_bags(run)), "it is missed nowhere"
+    (run / "practice_0001.mcap").write_text("a bag that cannot be read")
+    assert len(list(Bag(run / "practice_0000.mcap").episodes())) == 1, "costs none of the one before"
+
+
+def test_an_end_that_is_said_twice_closes_the_episode_once(tmp_path):
+    end, path = end_of(EPISODES[0], tmp_path / "other.mcap"), tmp_path / "practice_0000.mcap"
+    with BagWriter(path) as writer:
+        episodes = EpisodeWriter(writer)
+        episodes.add(EPISODES[0])
+        writer.write("/episode", end)  # as a switcher that was killed does, at any time
+        episodes.add(EPISODES[1])
+    assert_same(list(read_episodes(path)), EPISODES[:2])
+    with BagWriter(tmp_path / "practice_0001.mcap") as writer:
+        episodes = EpisodeWriter(writer)
+        writer.write("/episode", end)
+        episodes.add(EPISODES[2])
+    assert_same(list(read_episodes(tmp_path / "practice_0001.mcap")), EPISODES[2:3])
+    assert not check_bags(tmp_path / "practice_0001.mcap")[0].warnings
+    (tmp_path / "other.mcap").unlink()
+    assert_same(list(read_episodes(tmp_path)), EPISODES[:3])
+
+
 def add_label(writer: BagWriter, episode_id: str, index: int, verdict: int) -> None:
     typestore = get_typestore(Stores.EMPTY)
     typestore.register(get_types_from_msg(definition(TOPICS["label"]), TOPICS["label"]))

@@ -83,6 +83,20 @@ def test_a_camera_that_was_not_recorded_is_named_with_the_episode(tmp_path) -> N
     assert [episode.episode_id for episode in forward] == ["practice-00000"]
 
 
+def test_an_end_that_is_said_again_at_the_next_start_asks_for_no_pictures(tmp_path) -> None:
+    write_episodes(tmp_path / "demos_0000.mcap", EPISODES[:1])
+    end = next(bytes(raw.data) for raw, _ in Bag(tmp_path / "demos_0000.mcap").messages(["episode"]))
+    with BagWriter(tmp_path / "demos_0001.mcap") as writer:
+        episodes = EpisodeWriter(writer)
+        writer.write("/episode", end)
+        episodes.add(EPISODES[1])
+    assert len(list(read_episodes(tmp_path, cameras=CAMERAS))) == 2
+    alone = dataclasses.replace(EPISODES[2], sources=np.zeros_like(EPISODES[2].sources), further_images={})
+    write_episodes(tmp_path / "demos_0002.mcap", [alone])  # nothing stands before its end but its steps
+    with pytest.raises(RobofumeError, match=r"practice-00002 .* was recorded without the camera wrist"):
+        list(read_episodes(tmp_path / "demos_0002.mcap", cameras=CAMERAS))
+
+
 def test_an_episode_that_lost_a_picture_is_skipped_and_told(tmp_path) -> None:
     path = tmp_path / "demos_0000.mcap"
     with BagWriter(path) as writer:

@@ -54,7 +54,7 @@ class EpisodeLoop:
         task: gives instructions and step limit.
         session: prefix of the episode ids.
         episodes_started: how many ids were used up before (from the state file).
-        abandoned: episodes left open by the last process; closed as aborted if their last step still comes.
+        abandoned: episodes left undecided by the last process; closed as aborted if their last step still comes.
         nudge: actions of the task's nudge, seven values each; empty: a nudge only brings the arm home.
         relocating: settings of the relocation after a success; without zones there is none.
     """
@@ -112,8 +112,13 @@ class EpisodeLoop:
 
     @property
     def open_episodes(self) -> list[Episode]:
-        """Episodes that were started and not yet closed."""
-        return [*self._closing, *([self._current] if self._current else [])]
+        """Episodes that were started and are not decided yet."""
+        return [self._current] if self._current else []
+
+    @property
+    def unclosed(self) -> list[PublishEpisode]:
+        """What is to be said of the episodes that are decided, and counted, were nothing more to come of them."""
+        return [_closed(episode, episode.num_steps) for episode in self._closing if episode.num_steps >= 0]
 
     # Inputs.
 
@@ -545,15 +550,11 @@ class EpisodeLoop:
                 overdue = now - max(episode.step_time, episode.ended_at) >= self.pacing.verdict_deadline
                 if not (judged or overdue or not self.pacing.expect_verdicts):
                     continue
-                num_steps = episode.steps
-            elif now - episode.ended_at >= self.config.close_deadline:
-                # Without a last step, the newest one shows where the episode ended and its action is left out.
-                num_steps = episode.steps - 1
-            else:
+            elif now - episode.ended_at < self.config.close_deadline:
                 continue
             self._closing.remove(episode)
-            if num_steps >= 0:
-                events.append(_closed(episode, num_steps))
+            if episode.num_steps >= 0:
+                events.append(_closed(episode, episode.num_steps))
         return events
 
     def _follow_stamp(self, stamp: int) -> None:

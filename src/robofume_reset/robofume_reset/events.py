@@ -145,6 +145,12 @@ class Episode:
     success_index: int = -1
     ended_at: float = 0.0
 
+    @property
+    def num_steps(self) -> int:
+        """Its number of actions, were nothing more to come: without a last step, the newest one shows where it ended
+        and its action is left out; -1 where there is none."""
+        return self.steps if self.last_seen else self.steps - 1
+
     def is_newest(self, index: int, has_action: bool) -> bool:
         """Whether this is the step that arrived last."""
         if has_action:

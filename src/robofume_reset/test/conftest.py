@@ -54,7 +54,7 @@ class Graph:
             self.node.create_subscription(
                 Reward, "reward", lambda m: self.rewards[m.episode_id].add((m.index, m.verdict)), qos.REWARD
             ),
-            self.node.create_subscription(Episode, "episode", self.episodes.append, qos.EPISODE),
+            self.node.create_subscription(Episode, "episode", self._on_episode, qos.EPISODE),
         ]
         self.node.create_subscription(Task, "task", self.tasks.append, qos.LATCHED)
         self.node.create_subscription(LearnerStatus, "learner/status", self.learner.append, qos.STATUS)
@@ -66,6 +66,15 @@ class Graph:
         known = self.steps[message.episode_id]
         if not known or known[-1] != message:  # the newest one may be given again, as it was
             known.append(message)
+
+    def _on_episode(self, message: Episode) -> None:
+        """Each once: after a restart the switcher says again what may not have been heard, at another time."""
+        known = next((episode for episode in self.episodes if episode.episode_id == message.episode_id), None)
+        if known is None:
+            self.episodes.append(message)
+        else:
+            message.stamp = known.stamp
+            assert message == known, "closed twice, and differently"
 
     def start(self, node: str, command: list[str], **parameters: object) -> None:
         arguments = ["--ros-args"]
@@ -86,7 +95,8 @@ class Graph:
         settings = {"lockstep": True, "source": "override", "step_listeners": 3, **parameters}
         self.start("policy", ["-m", "robofume_policy.nodes.policy"], **settings)
 
-    def start_switcher(self, probe_time: float = 2.5, **parameters: object) -> None:
+    def start_switcher(self, probe_time: float = 2.5, killed_after: int = 0, **parameters: object) -> None:
+        """killed_after: it dies when it has noted so many episodes, before it says that the last of them ended."""
         deadlines = ("start", "step", "close", "verdict", "reset", "learner")
         settings = {
             **{f"{name}_deadline": DEADLINE for name in deadlines},
@@ -99,7 +109,8 @@ class Graph:
             "session": "test",
             **parameters,
         }
-        command = [str(Path(__file__).with_name("patient_switcher.py")), str(probe_time)]
+        script, argument = ("killed", killed_after) if killed_after else ("patient", probe_time)
+        command = [str(Path(__file__).with_name(f"{script}_switcher.py")), str(argument)]
         self.start("switcher", command, **settings)
 
     def run_goal(self, kind, name: str, goal, meanwhile=lambda: None, cancel_when=lambda: False):

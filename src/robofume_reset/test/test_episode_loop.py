@@ -477,7 +477,7 @@ def test_what_is_followed_and_what_is_open_is_told():
     bench.both(0)
     bench.both(1, S)
     assert bench.loop.instruction == "go left"
-    assert [episode.episode_id for episode in bench.loop.open_episodes] == ["s-000001", "s-000002"]
+    assert [episode.episode_id for episode in bench.loop.open_episodes] == ["s-000002"]
 
 
 def test_the_first_reason_to_end_counts_and_without_a_goal_nothing_ends():
@@ -574,15 +574,19 @@ def test_a_restarted_switcher_goes_on_counting_and_closes_what_it_left_open():
     assert bench.task.episode_id == "s-000042"
 
 
-def test_open_episodes_are_those_started_and_not_closed():
+def test_an_episode_is_open_until_it_is_decided_and_what_is_to_be_said_of_it_is_known_from_then_on():
     bench = Bench()
     bench.practice(episodes=2)
     bench.both(0)
     bench.both(1, S)
-    assert [episode.episode_id for episode in bench.loop.open_episodes] == ["s-000001", "s-000002"]
-    bench.step(2, last=True, episode="s-000001")
-    bench.verdict(2, S, "s-000001")
     assert [episode.episode_id for episode in bench.loop.open_episodes] == ["s-000002"]
+    (end,) = bench.loop.unclosed
+    assert (end.episode_id, end.outcome, end.success_index, end.num_steps) == ("s-000001", Outcome.SUCCESS, 1, 1)
+    bench.step(2, last=True, episode="s-000001")
+    (end,) = bench.loop.unclosed
+    assert end.num_steps == 2, "its last step is there"
+    assert bench.verdict(2, S, "s-000001") == [end]
+    assert bench.loop.unclosed == [] and len(bench.loop.open_episodes) == 1
 
 
 # Resets

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rclpy.action import ActionClient
 from robofume_common.enums import Actor, Outcome, Phase
+from robofume_data.bag_reader import read_episodes
+from robofume_data.check import check_bags
 from robofume_reset.relocation import RELOCATE
 from robofume_reset.state import load_state
 from robofume_reset.switching import SwitchingConfig
@@ -199,15 +201,81 @@ def test_a_killed_switcher_goes_on_with_new_ids_and_the_next_direction(graph, tm
     assert len(fresh()) == 4
     assert len({episode.episode_id for episode in graph.episodes}) == len(graph.episodes)
     assert fresh()[0].direction == kept.alternation.direction
+    # What it had counted and was killed before saying is said by the second one.
     before = [episode for episode in graph.episodes if number(episode) <= kept.episodes_started]
     said = [episode.direction for episode in before if episode.outcome == Outcome.SUCCESS]
     total = kept.alternation.total
-    # A success that it had kept and was killed before saying changes the direction too.
-    unsaid = total.forward_successes + total.backward_successes - len(said)
-    assert len(said) >= 4 and unsaid in (0, 1)
-    assert (fresh()[0].direction != said[-1]) == (unsaid == 0)
+    assert len(said) >= 4 and len(said) == total.forward_successes + total.backward_successes
+    assert fresh()[0].direction != said[-1]
+    for episode in graph.episodes:  # the one that was cut by the kill too
+        assert_whole_but_for_what_came_later(graph, episode)
+
+
+def assert_whole_but_for_what_came_later(graph, episode):
+    """As `Graph.assert_whole`; of an episode that was decided before the kill, the last step that the killed switcher
+    has heard is the last that counts, and its action does not."""
+    cut = len(graph.last_step(episode).action) > 0
+    if cut:
+        known, rewards = graph.steps[episode.episode_id], graph.rewards[episode.episode_id]
+        del known[episode.num_steps + 1 :]
+        rewards -= {(index, verdict) for index, verdict in rewards if index > episode.num_steps}
+    graph.assert_whole(episode, cut)
+
+
+@pytest.mark.parametrize("confirm", [True, False], ids=["decided at its last step", "decided before it"])
+def test_an_episode_that_was_counted_is_said_after_a_kill(graph, tmp_path, confirm):
+    state = tmp_path / "state.json"
+    graph.start_robot()
+    graph.start_policy()
+    graph.start_switcher(state_file=state, confirm=confirm, killed_after=2)
+    client = ActionClient(graph.node, Practice, "practice")
+    graph.wait_for_server(client)
+    graph.send_goal(client, Practice.Goal(episodes=10**6))
+    assert graph.processes["switcher"].wait(timeout=100.0) == -signal.SIGKILL
+    client.destroy()
+    graph.wait(lambda: graph.episodes)
+    assert load_state(state, SwitchingConfig()).alternation.total.backward_successes == 1
+    graph.spin(2.0)
+    assert len(graph.episodes) == 1, "it was killed before it said so"
+
+    graph.start_switcher(state_file=state, confirm=confirm)
+    result = graph.run_goal(Practice, "practice", Practice.Goal(episodes=1))
+    assert result.error_code == 0, result.message
+    _, late, next_one = graph.episodes
+    assert late.episode_id == "test-000002" and next_one.direction == Phase.FORWARD
+    assert (late.outcome, late.phase, late.instruction) == (Outcome.SUCCESS, Phase.BACKWARD, "go left")
+    assert 0 < late.success_index <= late.num_steps
     for episode in graph.episodes:
-        graph.assert_whole(episode)  # the one that was cut by the kill too
+        assert_whole_but_for_what_came_later(graph, episode)
+
+
+def test_an_episode_that_was_counted_is_in_the_bags_when_the_whole_graph_is_started_again(graph, tmp_path):
+    def start(**settings):
+        graph.start_robot(reward_listeners=3)
+        graph.start("recorder", ["-m", "robofume_data.nodes.recorder"], directory=tmp_path / "bags", name="practice")
+        graph.start_policy(step_listeners=4)
+        graph.start_switcher(state_file=tmp_path / "state.json", confirm=True, episode_listeners=2, **settings)
+
+    start(killed_after=2)
+    client = ActionClient(graph.node, Practice, "practice")
+    graph.wait_for_server(client)
+    graph.send_goal(client, Practice.Goal(episodes=10**6))
+    assert graph.processes["switcher"].wait(timeout=100.0) == -signal.SIGKILL
+    client.destroy()
+    for name in ("policy", "recorder", "robot"):
+        assert graph.stop(name) == 0
+    first = tmp_path / "bags" / "practice_0000.mcap"
+    assert [episode.episode_id for episode in read_episodes(first)] == ["test-000001"]
+
+    start()
+    assert graph.run_goal(Practice, "practice", Practice.Goal(episodes=1)).error_code == 0
+    for name in ("switcher", "policy", "recorder", "robot"):
+        assert graph.stop(name) == 0
+    assert [episode.episode_id for episode in read_episodes(first)] == ["test-000001", "test-000002"]
+    for report, episodes in zip(check_bags(tmp_path / "bags"), (2, 1), strict=True):
+        assert (report.episodes, report.errors) == (episodes, [])
+        assert not [warning for warning in report.warnings if "is skipped" in warning]
+    assert load_state(tmp_path / "state.json", SwitchingConfig()).unheard == [], "all have heard: noted at the end"
 
 
 def test_a_switcher_that_is_stopped_closes_its_episode(graph):

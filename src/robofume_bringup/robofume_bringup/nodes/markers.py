@@ -53,7 +53,7 @@ class MarkersNode(GraphNode):
         self._board.judged = time.monotonic()
 
     def _on_episode(self, message: Episode) -> None:
-        self._board.episode(Direction(message.direction), Outcome(message.outcome))
+        self._board.episode(message.episode_id, Direction(message.direction), Outcome(message.outcome))
 
     def _on_state(self, message: JointState) -> None:
         x, y, z = message.position[:3]

@@ -69,6 +69,8 @@ DISCOVERY_PATIENCE = 30.0
 """s to wait for the listeners of `episode`."""
 SERVICE_PATIENCE = 10.0
 """s to wait for `scene/reset` to appear."""
+MOST_UNHEARD = 50
+"""Ends of episodes that are kept to be said again; a listener that hangs acknowledges none."""
 GOODBYE = 2.0
 """s at the end for the last step of the episode in progress."""
 
@@ -146,6 +148,9 @@ class SwitcherNode(GraphNode):
         self._probe: Probe | None = None
         self._arm_refuses = ""
         self._waits_for_listeners = self._nobody_resets = False
+        self._unheard = list(self._state.unheard)
+        """Ends that were said, or are said again as soon as somebody listens; see `SwitcherState.unheard`."""
+        self._started, self._says_again = time.monotonic(), bool(self._unheard)
 
         self._task_publisher = self.create_publisher(Task, "task", qos.LATCHED)
         self._permit_publisher = self.create_publisher(StepPermit, "step_permit", qos.COMMAND)
@@ -226,7 +231,7 @@ class SwitcherNode(GraphNode):
         """Begin the goal once those who must not miss an episode listen."""
         if not self._waits_for_listeners or self._plan is None:
             return
-        listeners = self._episode_publisher.get_subscription_count()
+        listeners = self._listeners()
         if listeners < self._config.episode_listeners and now - self._began < DISCOVERY_PATIENCE:
             if self._goal is not None and self._goal.is_cancel_requested:
                 self._finish(Finished(ERROR_CANCELED, "The goal was cancelled."))
@@ -238,6 +243,9 @@ class SwitcherNode(GraphNode):
             )
         self._waits_for_listeners = False
         self._handle(self._loop.begin(self._plan, now))
+
+    def _listeners(self) -> int:
+        return self._episode_publisher.get_subscription_count()
 
     # Messages in.
 
@@ -290,6 +298,7 @@ class SwitcherNode(GraphNode):
 
     def _tick(self) -> None:
         now = time.monotonic()
+        self._look_who_heard(now)
         self._begin_when_heard(now)
         if self._goal is not None and self._goal.is_cancel_requested:
             self._handle(self._loop.cancel(now))
@@ -306,7 +315,22 @@ class SwitcherNode(GraphNode):
 
     # Events out.
 
+    def _look_who_heard(self, now: float) -> None:
+        """Say again what a former process may not have said; forget the ends that all who listen have acknowledged,
+        for which Fast DDS asks every 3 s."""
+        if self._says_again:
+            enough = max(1, self._config.episode_listeners)
+            if self._listeners() < enough and now - self._started < DISCOVERY_PATIENCE:
+                return
+            self._says_again = False
+            for event in self._unheard:
+                self._publish_episode(event)
+        elif self._unheard and self._episode_publisher.wait_for_all_acked(Duration()):
+            self._unheard.clear()  # on the disk with the next state: to say it once more does no harm
+
     def _handle(self, events: list[Event]) -> None:
+        self._unheard += [event for event in events if isinstance(event, PublishEpisode)]
+        del self._unheard[:-MOST_UNHEARD]
         if any(isinstance(event, PublishTask | PublishEpisode | Finished) for event in events):
             self._save()
         for event in events:
@@ -315,9 +339,7 @@ class SwitcherNode(GraphNode):
             elif isinstance(event, PublishPermit):
                 self._permit_publisher.publish(StepPermit(episode_id=event.episode_id, index=event.index))
             elif isinstance(event, PublishEpisode):
-                self._episode_publisher.publish(
-                    episode_message(event, self._config.task, self.get_clock().now().to_msg())
-                )
+                self._publish_episode(event)
             elif isinstance(event, ResetScene):
                 self._reset = (event, time.monotonic() + SERVICE_PATIENCE)
                 self._try_reset(time.monotonic())
@@ -332,10 +354,17 @@ class SwitcherNode(GraphNode):
             elif isinstance(event, Note):
                 self.get_logger().warning(event.sentence)
 
+    def _publish_episode(self, event: PublishEpisode) -> None:
+        message = episode_message(event, self._config.task, self.get_clock().now().to_msg())
+        self._episode_publisher.publish(message)
+
     def _save(self) -> None:
-        """Before anything is published: an episode id is never used twice, whenever the process is killed."""
+        """Before anything is published: an episode id is never used twice, and no end that is counted is left unsaid,
+        whenever the process is killed.
+        """
         self._state.episodes_started = self._loop.episodes_started
         self._state.open_episodes = self._loop.open_episodes
+        self._state.unheard = [*self._unheard, *self._loop.unclosed]
         if self._config.state_file:
             save_state(self._config.state_file, self._state)
 
@@ -402,9 +431,15 @@ class SwitcherNode(GraphNode):
         return practice
 
     def close(self) -> None:
-        """Asked to stop: end the episode in progress as aborted, so that what was recorded of it is closed."""
-        if not self._loop.busy:
-            return
+        """Asked to stop: end the goal, and note that what was to say has been said."""
+        if self._loop.busy:
+            self._end_goal()
+        if self._unheard and not self._says_again:
+            self._unheard.clear()
+            self._save()
+
+    def _end_goal(self) -> None:
+        """End the episode in progress as aborted, so that what was recorded of it is closed."""
         end = time.monotonic() + GOODBYE
         executor = SingleThreadedExecutor()  # a second events executor gets no events of this node
         executor.add_node(self)
