@@ -200,7 +200,8 @@ def plan(action: Sequence[float] | Array, situation: Situation, limits: Limits) 
 
 
 def hold(situation: Situation, limits: Limits) -> JointTarget | Refusal:
-    """The target that keeps the measured pose, brought into the box where it is a little outside.
+    """The target that keeps the measured pose, brought into the box where it is a little outside and the joints may go
+    there in one control period; near a singular pose a few millimetres can be a radian. Where they may not, it stays.
 
     The gripper keeps its last target, not its measured opening: a held object must stay held.
     """
@@ -215,6 +216,8 @@ def hold(situation: Situation, limits: Limits) -> JointTarget | Refusal:
     solution = _solve(pose, joints)
     if not solution.converged or not is_safe(solution.joint_positions, limits):
         return Refusal(Reason.UNREACHABLE, _unreachable(pose))
+    if (np.abs(solution.joint_positions - joints) > limits.joint_steps()).any():
+        return JointTarget(joints, kinematics.forward_kinematics(joints), opening)
     return JointTarget(solution.joint_positions, pose, opening, clamped_box=True)
 
 

@@ -191,6 +191,21 @@ def test_hold_brings_a_sagging_arm_back_into_the_box():
     assert result.clamped_box and is_safe(result.joint_positions, LIMITS)
 
 
+def test_a_hold_moves_no_joint_faster_than_a_command_may():
+    """With the forearm and the last joint nearly in line a few millimetres back into the box are a radian of both."""
+    bent = HOME.copy()
+    bent[:5] = 0.0, -0.6, 0.7, 0.0, 0.02
+    rest = Situation.at_rest(np.append(bent, OPEN))
+    outside = rest.target.pose[:3, 3] + (0.0, 0.02, 0.0)
+    limits = dataclasses.replace(
+        LIMITS, box_min=tuple(outside - (0.2, 0.0, 0.2)), box_max=tuple(outside + (0.2, 0.2, 0.2)), floor=0.0
+    )
+    target = hold(rest, limits)
+    assert isinstance(target, JointTarget)
+    assert (np.abs(target.joint_positions - bent) <= limits.joint_steps()).all()
+    np.testing.assert_allclose(target.joint_positions, bent, err_msg="it stays where it is")
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_ten_thousand_random_steps_never_leave_the_limits(seed):
     """A quarter each: a random walk in wild actions, with lag, disturbance, and every scale of number."""
