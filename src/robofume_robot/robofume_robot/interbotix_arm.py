@@ -316,7 +316,6 @@ class InterbotixArm:
         while self._stream.active:
             goal, _finger = self._stream.next(self._clock())
             if not self._comes_near(goal, MAX_LEAD):
-                self._measured = self._position()
                 self._hold("something is in its way")
                 break
             if self._emergency or not self._move(goal):
@@ -358,5 +357,7 @@ class InterbotixArm:
 
     def _position(self) -> Array:
         measured = self._driver.measured()
-        assert measured is not None
-        return measured[1]
+        if measured is not None:  # else the last one that could be believed
+            self._measured = measured[1]
+        assert self._measured is not None
+        return self._measured

@@ -48,7 +48,8 @@ class ServoDriver(Protocol):
     seconds, and raise RobofumeError where the driver does not answer."""
 
     def measured(self) -> tuple[int, Array] | None:
-        """Stamp (ns) and positions (8,) of the newest joint state, in the order of `kinematics.JOINT_NAMES`."""
+        """Stamp (ns) and positions (8,) of the newest joint state, in the order of `kinematics.JOINT_NAMES`; None where
+        it cannot be believed."""
 
     def move(self, joints: Array) -> bool:
         """Send one goal (6,) in rad; False where the library refused it."""

@@ -22,6 +22,9 @@ _XL430_LOAD = 1.5 / 1000.0 / 2.69
 were a current of 2.69 mA."""
 TORQUE_FACTORS = np.append(SERVOS_PER_JOINT[:5] * TORQUE_PER_CURRENT, _XL430_LOAD)
 SWAPPED_FINGER = "right_finger"
+READING_TOLERANCE = 0.3
+"""rad outside of its limits at which a joint is not believed to be. Where a servo does not answer, or the cable is out,
+the driver goes on with zeros from the bus, which are joints at -pi."""
 CONTROLLERS = {"arm_controller": kinematics.ARM_JOINT_NAMES, "gripper_controller": kinematics.FINGER_JOINT_NAMES}
 """Of the arm in Gazebo, each with its joints."""
 
@@ -43,11 +46,11 @@ class JointReader:
         self._order: list[int] = []
 
     def positions(self, names: Sequence[str], positions: Sequence[float]) -> Array | None:
-        """Positions (8,) in rad and m; None where a joint is missing or a value is not finite."""
+        """Positions (8,) in rad and m; None where a joint is missing, a value is not finite, or no arm can be there."""
         if not self._learn(names) or len(positions) != len(names):
             return None
         values = np.asarray(positions, dtype=np.float64)[self._order]
-        if not np.isfinite(values).all():
+        if not np.isfinite(values).all() or not kinematics.within_joint_limits(values[:6], READING_TOLERANCE):
             return None
         values[7] = abs(values[7])
         return values

@@ -333,6 +333,14 @@ def test_an_arm_that_does_not_reach_its_sleep_pose_keeps_its_torque(bench):
     np.testing.assert_allclose(bench.servos.goals[-1], HOME, atol=1e-9)
 
 
+def test_readings_that_are_not_believed_do_not_end_the_way_to_sleep(bench):
+    def measured(measured=bench.servos.measured):
+        return None if bench.servos.stamp in (7, 8, 9) and measured() else measured()
+
+    bench.servos.measured = measured
+    assert "torque is off" in bench.arm.end()
+
+
 def test_what_held_the_arm_up_is_not_made_up_for_on_the_way_to_sleep(bench):
     """An arm that was stuck for a while goes on as slowly as before, and by the same way."""
     stuck = {5: 3.5, 25: 2.0}  # after so many goals, for so long [s]

@@ -29,6 +29,17 @@ def test_what_is_not_whole_is_not_believed(positions):
     assert JointReader().positions(NAMES[:5], positions[:5]) is None
 
 
+@pytest.mark.parametrize("silent", [0, 4])
+def test_zeros_of_servos_that_do_not_answer_are_not_believed(silent):
+    """The driver reads one servo after the other, and fills up with zeros, which are -pi, from where it fails."""
+    positions = [*POSITIONS[:silent], *[-np.pi] * (7 - silent), 0.033, -0.033]
+    assert JointReader().positions(NAMES, positions) is None
+
+
+def test_an_arm_at_its_stops_is_believed():
+    assert JointReader().positions(NAMES, [0.0, -1.92, 1.65, 0.0, 0.8, 0.0, 1.1, 0.03, -0.03]) is not None
+
+
 def test_currents_become_torques():
     torques = JointReader().efforts(NAMES, [1000.0] * 9)
     assert torques[0] == pytest.approx(1.78, abs=0.01) and torques[1] == pytest.approx(3.57, abs=0.01)

@@ -137,7 +137,10 @@ class InterbotixNode(GraphNode):
     def _on_joint_states(self, message: JointState) -> None:
         positions = self._reader.positions(message.name, message.position)
         if positions is None:
-            self._warn("The driver's joint states lack joints of the arm, or are not finite: they are ignored.")
+            self._warn(
+                "The driver's joint states lack joints of the arm, are not finite, or are where no arm can be, as when a "
+                "servo does not answer: they are ignored."
+            )
             return
         self._arm.joint_state(positions)
         self._stamp = message.header.stamp
