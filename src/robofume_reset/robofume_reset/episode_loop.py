@@ -261,6 +261,10 @@ class EpisodeLoop:
         """The answer to FindSilent; without effect when a step came meanwhile."""
         if not self._looking_for_silent:
             return []
+        if self._current is not None and self._current.going_home:
+            # A policy that was started again on the way home knows nothing of the episode whose end is awaited. Where
+            # somebody else is silent, the next episode ends the goal.
+            return [Note(f"{sentence} The episode is aborted."), *self._abort_current(now)]
         return self._fail(ERROR_NO_OBSERVATIONS, sentence, now)
 
     def tick(self, now: float) -> list[Event]:

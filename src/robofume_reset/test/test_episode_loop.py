@@ -906,6 +906,33 @@ def test_a_policy_that_starts_again_on_the_way_home_homes_again():
     assert bench.task.home and bench.task.episode_id != name
 
 
+def test_a_policy_that_is_started_again_on_the_way_home_costs_one_episode():
+    bench = Bench(loop={"confirm": True, "step_deadline": 20.0, "close_deadline": 5.0})
+    bench.practice(episodes=2)
+    name = candidate(bench)  # the new policy finds an idle task, and has no episode to end
+    assert [type(event) for event in bench.tick(21.0)] == [FindSilent]
+    note, task = bench.take(bench.loop.on_silence("the policy node acts on none of them.", bench.now))
+    assert isinstance(note, Note) and bench.of(Finished) == []
+    assert task.home and task.direction == Direction.FORWARD and task.episode_id != name
+    (closed,) = bench.tick(5.1)
+    assert (closed.episode_id, closed.outcome, closed.num_steps) == (name, Outcome.ABORTED, 1)
+    bench.step(2, True, candidate(bench))
+    assert bench.verdict(2, S, "s-000002")[0].outcome == Outcome.SUCCESS
+
+
+def test_silence_on_the_way_home_that_goes_on_ends_the_goal():
+    bench = Bench(loop={"confirm": True, "step_deadline": 20.0})
+    bench.practice(episodes=2)
+    candidate(bench)
+    bench.tick(21.0)
+    bench.take(bench.loop.on_silence("the camera is silent", bench.now))
+    assert [type(event) for event in bench.tick(6.0)] == [PublishEpisode]
+    assert [type(event) for event in bench.tick(15.0)] == [FindSilent]
+    bench.take(bench.loop.on_silence("the camera is silent", bench.now))
+    bench.tick(6.0)
+    assert bench.of(Finished) == [Finished(el.ERROR_NO_OBSERVATIONS, "the camera is silent")]
+
+
 def test_a_cancelled_goal_homes_again():
     bench = Bench(loop={"confirm": True})
     bench.practice(episodes=5)
