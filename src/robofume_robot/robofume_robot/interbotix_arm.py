@@ -26,7 +26,7 @@ from robofume_robot.streaming import Stream
 
 RESTART_DEADLINE = 15.0  # s
 CATCH_UP = 4.0  # s for which the way to the sleep pose waits for the arm
-MAX_LEAD = 0.6  # rad; a goal further ahead of the arm is forgotten, as in the envelope
+MAX_LEAD = 0.6  # rad; no goal is further ahead of the arm, as in the envelope
 OPEN_ABOVE, CLOSED_BELOW = 0.6, 0.4
 """Opening of the gripper, which knows open and closed alone; in between it stays as it is."""
 _STOPPED = "The arm was stopped: it stays where it is, held by its servos. Support it before the power goes."
@@ -72,6 +72,8 @@ class InterbotixArm:
         self._driver, self._clock, self._sleep, self._on_status, self._warn = driver, clock, sleep, on_status, warn
         self._recovery = Recovery(config.recovery_attempts, config.recovery_window, RESTART_DEADLINE)
         self._stream = Stream(config.velocity_scale, config.stream_period)
+        # The library refuses a goal that its last one is too far from for the moving time, the goal of a hold too.
+        self._lead = min(MAX_LEAD, 0.95 * float(kinematics.VELOCITY_LIMITS.min()) * config.moving_time)
         self._measured: Array | None = None
         self._joint_state_time = clock()
         self._silent = False
@@ -115,7 +117,7 @@ class InterbotixArm:
             return
         assert self._measured is not None
         goal = self._stream.goal
-        if np.abs(goal - self._measured[:6]).max() > MAX_LEAD:
+        if np.abs(goal - self._measured[:6]).max() > self._lead:
             goal = self._measured[:6]
         self._stream.start(motion, goal, self._clock())
 
@@ -151,7 +153,8 @@ class InterbotixArm:
                 self._send_next(now)
 
     def _send_next(self, now: float) -> None:
-        goal, finger = self._stream.next(now)
+        assert self._measured is not None
+        goal, finger = self._stream.next(now, self._measured[:6], self._lead)
         if not self._move(goal):
             return
         opening = kinematics.opening_from_finger(finger)
@@ -315,7 +318,7 @@ class InterbotixArm:
         self._stream.start(path, measured[:6], self._clock())
         while self._stream.active:
             goal, _finger = self._stream.next(self._clock())
-            if not self._comes_near(goal, MAX_LEAD):
+            if not self._comes_near(goal, self._lead):
                 self._hold("something is in its way")
                 break
             if self._emergency or not self._move(goal):

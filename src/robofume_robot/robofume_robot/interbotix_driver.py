@@ -137,8 +137,13 @@ class InterbotixLibrary:
         self._ask(core.srv_reboot, cmd_type="group", name="all", enable=False, smart_reboot=True)
         time.sleep(RESTART_TIME)
         self.prepare()
-        # A servo whose torque comes on takes the place where it is as its goal.
+        # A servo whose torque comes on takes the place where it is as its goal. The library remembers the one before,
+        # and would refuse every goal that is far from it.
         self.torque(True)
+        measured = self.measured()
+        if measured is None:
+            raise RobofumeError("The servos do not say where they are.")
+        self._bot.arm.joint_commands = measured[1][:6].tolist()
 
     def torque(self, on: bool) -> None:
         """See ServoDriver."""

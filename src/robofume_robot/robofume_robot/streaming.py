@@ -4,6 +4,8 @@ Pure: time is given to every call."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from robofume_robot import kinematics
@@ -30,6 +32,7 @@ class Stream:
         self._times: Array = np.zeros(0)
         self._points: Array = np.zeros((0, 6))
         self._fingers: Array = np.zeros(0)
+        self._finger = 0.0
         self._time = self._last = 0.0
 
     @property
@@ -48,6 +51,7 @@ class Stream:
         self._times = np.array([0.0, *(point.time_from_start for point in motion.points)])
         self._points = np.vstack([self._goal, *(point.positions[:6] for point in motion.points)])
         self._fingers = np.array([point.positions[6:8].mean() for point in motion.points])
+        self._finger = float(self._fingers[0])
         self._time, self._last = 0.0, now
 
     def stop(self, goal: Array | None = None) -> None:
@@ -56,19 +60,24 @@ class Stream:
         if goal is not None:
             self._goal = np.array(goal, dtype=np.float64)
 
-    def next(self, now: float) -> tuple[Array, float]:
+    def next(self, now: float, measured: Array | None = None, lead: float = math.inf) -> tuple[Array, float]:
         """The next goal (6,) in rad, and where the fingers shall be (m). Only while active.
 
         A goal is where the motion will be one period later; a motion that asks for more than the velocity limits,
         or a tick that comes late, makes the stream take longer, and no goal jumps: what is late is not made up for at a
-        higher speed than was planned, nor by a straight line past the points between."""
-        self._time += min(now - self._last, _CATCH_UP * self._period)
-        self._last = now
-        time = self._time + self._period + _ROUNDING
+        higher speed than was planned, nor by a straight line past the points between. It waits, with the goal that it
+        has, for an arm at `measured` (6,) that a further one would leave behind by more than `lead` rad."""
+        passed, self._last = min(now - self._last, _CATCH_UP * self._period), now
+        time = self._time + passed + self._period + _ROUNDING
         wanted = np.array([np.interp(time, self._times, self._points[:, joint]) for joint in range(6)])
-        self._goal = self._goal + np.clip(wanted - self._goal, -self._step, self._step)
+        goal = self._goal + np.clip(wanted - self._goal, -self._step, self._step)
+        if measured is not None:
+            before, after = (float(np.abs(each - measured).max()) for each in (self._goal, goal))
+            if after > max(before, lead):
+                return self._goal, self._finger
+        self._time, self._goal = self._time + passed, goal
         index = min(max(int(np.searchsorted(self._times[1:], time)), 0), len(self._fingers) - 1)
-        fingers = float(self._fingers[index])
+        self._finger = float(self._fingers[index])
         if time >= self._times[-1] and np.array_equal(self._goal, wanted):
             self._times = np.zeros(0)
-        return self._goal, fingers
+        return self._goal, self._finger

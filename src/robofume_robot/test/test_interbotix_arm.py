@@ -21,6 +21,7 @@ class Servos:
 
     def __init__(self, joints=HOME):
         self.joints = np.array(joints)
+        self.told = self.joints
         self.goals, self.grips, self.torques = [], [], []
         self.errors = [0] * 7
         self.restarts = self.cured_by = self.fails_until = 0
@@ -35,8 +36,9 @@ class Servos:
 
     def move(self, joints):
         assert np.isfinite(joints).all() and ((joints >= JOINT_LOWER) & (joints <= JOINT_UPPER)).all()
-        if self.refusing:
+        if self.refusing or (np.abs(joints - self.told) > np.pi * 0.2).any():  # the library's own limit of speed
             return False
+        self.told = joints.copy()
         self.goals.append(joints.copy())
         if not self.blocked and not any(self.errors):
             self.joints = joints.copy()
@@ -56,6 +58,7 @@ class Servos:
 
     def restart(self):
         self.restarts += 1
+        self.told = self.joints
         if self.restarts < self.fails_until:
             raise RobofumeError("The servos have not taken Profile_Velocity 200")
         if self.restarts >= self.cured_by:
@@ -238,6 +241,24 @@ def test_the_emergency_stop_holds_until_it_is_released(bench):
     bench.send(HOME)
     bench.run(0.5)
     assert len(bench.servos.goals) > sent
+
+
+def test_an_arm_that_is_held_up_is_waited_for_and_can_still_be_stopped(bench):
+    places = [np.append(HOME + (x, 0, 0, 0, 0, 0), (0.037, 0.037)) for x in (1.0, 2.0)]
+    way = Motion(0, (MotionPoint(places[0], 2.0), MotionPoint(places[1], 4.0)))
+    bench.arm.send(way)
+    bench.servos.blocked = True
+    bench.run(5.0)
+    assert 0.4 < np.abs(bench.servos.goals[-1] - HOME).max() <= 0.6, "not harder and harder"
+    bench.arm.emergency_stop()
+    np.testing.assert_allclose(bench.servos.goals[-1], HOME)
+    bench.arm.release()
+    bench.arm.send(way)
+    bench.run(1.0)
+    bench.servos.blocked, sent = False, len(bench.servos.goals)
+    bench.run(5.0)
+    np.testing.assert_allclose(bench.servos.goals[-1], HOME + (2.0, 0, 0, 0, 0, 0))
+    assert np.abs(np.diff(bench.servos.goals[sent:], axis=0)).max() < 0.06, "as fast as planned"
 
 
 def test_an_emergency_stop_that_is_pressed_for_long_does_not_let_the_arm_sink(bench):

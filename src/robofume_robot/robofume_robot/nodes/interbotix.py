@@ -138,8 +138,8 @@ class InterbotixNode(GraphNode):
         positions = self._reader.positions(message.name, message.position)
         if positions is None:
             self._warn(
-                "The driver's joint states lack joints of the arm, are not finite, or are where no arm can be, as when a "
-                "servo does not answer: they are ignored."
+                "The driver's joint states lack joints of the arm, are not finite, or are where no arm can be, as when "
+                "a servo does not answer: they are ignored."
             )
             return
         self._arm.joint_state(positions)
