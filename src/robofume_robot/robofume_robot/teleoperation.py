@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,6 +34,8 @@ HELP = (
 )
 GRIPPER, HOLD, HOME, STOP, RELEASE, FASTER, SLOWER = "g", "p", "h", " ", "x", "+", "-"
 SPEEDS = (0.1, 4.0)
+_SEQUENCE = re.compile(r"\x1b(?:\[{1,2}[0-9;]*[A-Za-z~]|O[A-Za-z])")
+_BEGUN = re.compile(r"\x1b(?:\[{1,2}[0-9;]*|O)?$")
 GRIPPER_TIME = 1.0  # s for which the arm is the person's while the fingers move
 
 
@@ -42,6 +45,22 @@ class Request(enum.Enum):
     HOME = "home"
     STOP = "emergency stop"
     RELEASE = "release"
+
+
+class Keyboard:
+    """Leaves out what arrows and function keys send: sequences whose letters are keys here, so that the Home key would
+    send the arm home, and the arrow to the left move it to the right."""
+
+    def __init__(self) -> None:
+        self._begun = ""
+
+    def keys(self, typed: str) -> str:
+        """The keys in what was typed since the last call; a sequence may come in parts. The space bar is never left
+        out."""
+        typed = _SEQUENCE.sub("", self._begun + typed)
+        begun = _BEGUN.search(typed)
+        self._begun = begun.group() if begun else ""
+        return typed.removesuffix(self._begun).lower()
 
 
 class Teleoperator:

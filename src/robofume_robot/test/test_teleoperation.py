@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from robofume_common.enums import ArmMode
 from robofume_robot.teleop_config import TeleopConfig
-from robofume_robot.teleoperation import DIRECTIONS, Request, Teleoperator
+from robofume_robot.teleoperation import DIRECTIONS, Keyboard, Request, Teleoperator
 
 AXES = [0.0] * 8
 NO_BUTTONS = [0] * 11
@@ -35,6 +35,23 @@ def test_a_key_moves_for_as_long_as_it_is_held(person, key):
     assert mode is ArmMode.DELTA
     np.testing.assert_allclose(action, expected)
     assert person.command(0.9, 10.5) is None
+
+
+ARROWS_AND_SO_ON = ["\x1b[A", "\x1b[D", "\x1b[H", "\x1b[F", "\x1bOP", "\x1bOH", "\x1b[1;5C", "\x1b[3~", "\x1b[[A"]
+
+
+@pytest.mark.parametrize("sequence", ARROWS_AND_SO_ON)
+def test_arrows_and_function_keys_are_no_letters(sequence):
+    assert Keyboard().keys(f"w{sequence}S") == "ws"
+    for cut in range(1, len(sequence)):
+        parts = Keyboard()
+        assert parts.keys(sequence[:cut]) + parts.keys(sequence[cut:] + "d") == "d"
+
+
+@pytest.mark.parametrize("begun", ["", "\x1b", "\x1b[", "\x1bO", "\x1b[1;"])
+def test_the_space_bar_is_heard_whatever_was_typed_before_it(begun):
+    keyboard = Keyboard()
+    assert " " in keyboard.keys(begun) + keyboard.keys(" ") and " " in Keyboard().keys(begun + " ")
 
 
 def test_two_keys_add_and_opposite_ones_cancel(person):

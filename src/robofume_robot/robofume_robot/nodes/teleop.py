@@ -26,7 +26,7 @@ from robofume_common import qos
 from robofume_interfaces.msg import ArmCommand, ArmStatus
 from robofume_robot.kinematics import PROPRIOCEPTION_NAMES
 from robofume_robot.teleop_config import TeleopConfig
-from robofume_robot.teleoperation import HELP, Request, Teleoperator
+from robofume_robot.teleoperation import HELP, Keyboard, Request, Teleoperator
 
 
 class Terminal:
@@ -34,6 +34,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self._file = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else -1
+        self._keyboard = Keyboard()
         self._before = termios.tcgetattr(self._file) if self._file >= 0 else []
         if self._file >= 0:
             tty.setcbreak(self._file)
@@ -47,7 +48,7 @@ class Terminal:
         """What was typed since the last call."""
         if self._file < 0 or not select.select([self._file], [], [], 0.0)[0]:
             return ""
-        return os.read(self._file, 64).decode(errors="ignore").lower()
+        return self._keyboard.keys(os.read(self._file, 64).decode(errors="ignore"))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
