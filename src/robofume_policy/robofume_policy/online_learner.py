@@ -28,6 +28,9 @@ NOVELTY = "novelty."
 """Before the names of the bonus's tensors in a checkpoint."""
 PROGRESS = "progress."
 """Before those of the dense signal."""
+MOST_HELD = 100
+"""Episodes that wait, while practice is read back, for one that entered before them and is not there yet: then it is
+in no bag, as one that was heard while the recorder was killed. Otherwise all of practice would be in memory at once."""
 
 
 class OnlineLearner:
@@ -193,9 +196,10 @@ class OnlineLearner:
                 self._take(transitions)
                 continue
             held[transitions.episode_id] = transitions
-            while order and order[0] in held:  # bags are mostly in this order, so that little is held
-                self._take(held[order[0]], known[order[0]])
-                del held[order.popleft()]
+            while order and (order[0] in held or len(held) > MOST_HELD):  # bags are mostly in this order
+                episode_id = order.popleft()
+                if episode_id in held:  # else it is in no bag
+                    self._take(held.pop(episode_id), known[episode_id])
         last = max(known.values(), default=0)
         for episode_id in sorted(held, key=lambda name: known.get(name, last)):
             self._take(held[episode_id], known.get(episode_id, last))

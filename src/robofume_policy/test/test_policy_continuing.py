@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from robofume_policy import online_learner
 from robofume_policy.config import NoveltyConfig
 from robofume_policy.entry_journal import FILE, EntryJournal
 from robofume_policy.online_learner import OnlineLearner
@@ -98,6 +99,24 @@ def test_what_the_journal_does_not_know_comes_after_it_and_what_is_not_recorded_
     assert again.online.episodes == 1
     again.train(1)
     assert again.online.episodes == 3 and list(again._journal.entries)[-1] == "episode-107"
+
+
+def test_one_that_is_in_no_bag_does_not_keep_all_after_it_in_memory(folder, monkeypatch) -> None:
+    monkeypatch.setattr(online_learner, "MOST_HELD", 2)
+    journal = EntryJournal(folder / "checkpoints")
+    for number in range(100, 112):
+        journal.note(f"episode-{number}", 0)
+    again, entered = begun(folder), []
+
+    def recorded():
+        for number in (*range(101, 106), *range(107, 109), 106, *range(109, 112)):  # 100 is gone
+            entered.append(again.online.episodes)
+            yield make_episode(number)
+
+    again.read_back(recorded())
+    assert entered == [0, 0, 0, 3, 4, 5, 5, 5, 8, 9, 10], "three wait for one that is gone, and no more"
+    held = [name for name, *_ in again.online.contents()[0]]
+    assert held == [f"episode-{number}" for number in range(101, 112)]
 
 
 def test_a_run_without_a_journal_takes_all_at_once(folder) -> None:
