@@ -60,6 +60,11 @@ class EpisodeSummary:
         return self.outcome in (Outcome.SUCCESS, Outcome.TIMEOUT)
 
     @property
+    def scripted(self) -> bool:
+        """Whether it was a nudge or a relocation: robot time and steps of practice, but no attempt."""
+        return self.outcome == Outcome.INTERVENTION
+
+    @property
     def undecided(self) -> bool:
         """Whether it went on to its end, and the judge could not say how it ended."""
         return self.outcome == Outcome.UNKNOWN

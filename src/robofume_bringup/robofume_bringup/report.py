@@ -272,11 +272,12 @@ def most_wrong(directory: RunDirectory) -> list[dict[str, Any]]:
 
 
 def practice_facts(results: RunResults) -> dict[str, Any]:
-    """Counts and rates of practice."""
-    episodes = results.practice
+    """Counts and rates of practice. Nudges and relocations are no episodes here; what they took is."""
+    everything = results.practice
+    episodes = [episode for episode in everything if not episode.scripted]
     record = results.stages.get("practice", {})
     seconds = float(record.get("seconds") or 0.0)
-    steps = sum(episode.num_steps for episode in episodes)
+    steps = sum(episode.num_steps for episode in everything)
     recent = [episode for episode in episodes if episode.judged][-50:]
     known = [episode for episode in recent if episode.true_success is not None]
     resets = sum(episode.assisted_reset_before for episode in episodes)
@@ -285,12 +286,12 @@ def practice_facts(results: RunResults) -> dict[str, Any]:
         "episodes": len(episodes),
         "updates": results.updates,
         "seconds": seconds,
-        "robot_time": robot_time(episodes),
+        "robot_time": robot_time(everything),
         "steps_per_second": steps / seconds if seconds else None,
         "assisted_resets": resets,
         "episodes_per_reset": len(episodes) / resets if resets else None,
-        "interventions": sum(episode.takeovers for episode in episodes),
-        "person_share": sum(episode.person_steps for episode in episodes) / steps if steps else None,
+        "interventions": sum(episode.takeovers for episode in everything),
+        "person_share": sum(episode.person_steps for episode in everything) / steps if steps else None,
         "help": results.totals,
         "person_minutes": person_minutes(results),
         "aborted": sum(episode.outcome == Outcome.ABORTED for episode in episodes),

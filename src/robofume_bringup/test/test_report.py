@@ -128,6 +128,18 @@ def test_practice_facts(tmp_path):
     assert facts["steps_per_second"] == pytest.approx(facts["steps"] / 700)
 
 
+def test_nudges_and_relocations_are_steps_and_time_but_no_episodes(tmp_path):
+    results = synthetic_run(RunDirectory(tmp_path))
+    before = practice_facts(results)
+    scripted = replace(results.practice[0], direction=0, outcome=int(Outcome.INTERVENTION), num_steps=9, unknown=10)
+    results.practice[:] = [each for episode in results.practice for each in (episode, scripted)]
+    results = replace(results, pairs=(TaskPair("", "go there", "come back"),))
+    facts = practice_facts(results)
+    for name in ("episodes", "episodes_per_reset", "assisted_resets", "unknown", "recent_judged", "aborted"):
+        assert facts[name] == before[name], name
+    assert facts["steps"] == before["steps"] + 300 * 9 and facts["pairs"][0]["episodes"] == 300
+
+
 def test_the_robots_own_time_has_the_ways_home_and_no_pauses(tmp_path):
     first, second = Path("practice_0000.mcap"), Path("practice_0001.mcap")
     begun = [(first, 10.0), (first, 20.0), (first, 400.0), (second, 1.0), (second, 0.5)]  # the last: another clock

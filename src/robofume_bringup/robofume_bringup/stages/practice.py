@@ -36,13 +36,14 @@ def practise(context: StageContext) -> None:
     share = sum(summary.success for summary in recent) / max(1, len(recent))
     resets = sum(summary.assisted_reset_before for summary in summaries)
     undecided = sum(summary.undecided for summary in summaries)
+    episodes = sum(not summary.scripted for summary in summaries)
     context.say(
-        f"Practice: {sum(s.num_steps for s in summaries)} control steps in {len(summaries)} episodes; "
+        f"Practice: {sum(s.num_steps for s in summaries)} control steps in {episodes} episodes; "
         f"{percent(share)} of the last {len(recent)} judged successful; {resets} assisted resets"
         + (f"; of {undecided} episodes the judge could not say how they ended." if undecided else ".")
     )
     directory.note(
-        STAGE, finished=True, episodes=len(summaries), undecided_episodes=undecided, assisted_resets=resets
+        STAGE, finished=True, episodes=episodes, undecided_episodes=undecided, assisted_resets=resets
     )
 
 
