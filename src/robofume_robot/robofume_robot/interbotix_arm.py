@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from robofume_common.enums import BackendState
+from robofume_common.enums import ArmState, BackendState
 from robofume_common.errors import RobofumeError
 
 from robofume_robot import kinematics
@@ -79,7 +79,7 @@ class InterbotixArm:
         self._silent = False
         self._opened: bool | None = None
         self._arm_time: float | None = None
-        self._arm_silent = False
+        self._arm_silent = self._arm_stopped = False
         self._emergency = False
         self._ending = ""
         self._read: Call[list[int]] | None = None
@@ -121,9 +121,15 @@ class InterbotixArm:
             goal = self._measured[:6]
         self._stream.start(motion, goal, self._clock())
 
-    def arm_status(self) -> None:
-        """Take a sign of life of the arm node."""
+    def arm_status(self, state: ArmState) -> None:
+        """Take a sign of life of the arm node. One that does not know where the arm is, as after it was started again,
+        follows no way that it sent before."""
         self._arm_time, self._arm_silent = self._clock(), False
+        if self._ending:
+            return
+        self._arm_stopped = state is ArmState.STOPPED
+        if state is ArmState.REFUSING and self._stream.active:
+            self._hold("the arm node does not know where it is")
 
     def emergency_stop(self) -> None:
         """Hold the measured pose now; nothing moves until `release`. Once, however long it is pressed: what is measured
@@ -296,7 +302,7 @@ class InterbotixArm:
         Where the arm does not come there, the torque stays on: without it the arm would fall."""
         if self._ending:
             return self._ending
-        blocked = self._emergency or self.state is not BackendState.READY
+        blocked = self._emergency or self._arm_stopped or self.state is not BackendState.READY
         self._ending = "ending"
         self._tell()
         try:

@@ -40,10 +40,7 @@ class WayHome:
         self.driver.joints = np.array(joints)
         self.interbotix = self.graph.start("interbotix", **{**QUICK, **settings})
         self.driver.ready(self.interbotix)
-        self.arm = self.graph.start(
-            "arm", home_joint_positions=HOME.tolist(), home_velocity_scale=0.02,
-            watchdog=30.0, joint_state_timeout=30.0, max_command_age=10.0, **BOX,
-        )  # fmt: skip
+        self.start_arm_node()
         assert self.graph.until(lambda: self._commands.get_subscription_count() and self.is_in(ArmStatus.STATE_HOLDING))
         assert self.graph.until(self.stop.service_is_ready)
 
@@ -56,6 +53,12 @@ class WayHome:
         assert self.graph.until(is_asked)
         count = len(self.driver.goals)
         assert self.graph.until(lambda: len(self.driver.goals) > count + 5), "it moves"
+
+    def start_arm_node(self) -> None:
+        self.arm = self.graph.start(
+            "arm", home_joint_positions=HOME.tolist(), home_velocity_scale=0.02,
+            watchdog=30.0, joint_state_timeout=30.0, max_command_age=10.0, **BOX,
+        )  # fmt: skip
 
     def is_in(self, state: int) -> bool:
         return bool(self.statuses) and self.statuses[-1].state == state
@@ -93,6 +96,18 @@ def test_an_arm_outside_its_box_is_stopped_on_its_way_home(graph, way_home, caus
     else:
         assert graph.stop(way_home.arm)[0] == 0
     graph.settle(0.5)  # goals from before it
+    assert way_home.rests()
+    if cause == "the service":
+        count = len(way_home.driver.goals)
+        assert "was stopped" in graph.stop(way_home.interbotix)[1] and len(way_home.driver.goals) == count
+
+
+def test_an_arm_node_that_is_started_again_does_not_let_the_arm_go_on(graph, way_home):
+    way_home.begin(ASIDE)
+    way_home.arm.kill()
+    way_home.start_arm_node()
+    assert graph.until(lambda: way_home.is_in(ArmStatus.STATE_HOLDING))
+    graph.settle(0.5)
     assert way_home.rests()
 
 

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from robofume_common.enums import BackendState
+from robofume_common.enums import ArmState, BackendState
 from robofume_common.errors import RobofumeError
 from robofume_robot.interbotix_arm import InterbotixArm
 from robofume_robot.interbotix_config import InterbotixConfig
@@ -100,7 +100,7 @@ class Bench:
             if self.speaking:
                 self.observe()
             if heartbeat:
-                self.arm.arm_status()
+                self.arm.arm_status(ArmState.MOVING)
             self.arm.tick()
             for call in (self.arm._read, self.arm._restart):
                 end = time.monotonic() + 10.0
@@ -221,6 +221,39 @@ def test_a_silent_arm_node_is_answered_by_a_hold_and_then_by_the_end(bench):
     assert bench.arm.counters.holds == 1 and len(bench.servos.goals) == sent
     bench.run(12.0, heartbeat=False)
     assert "arm node" in str(bench.arm.failure)
+
+
+def test_the_way_of_an_arm_node_that_was_started_again_is_not_followed(bench):
+    bench.run(0.5)
+    bench.send(HOME + 0.5, 30.0)
+    bench.run(1.0)
+    bench.arm.arm_status(ArmState.REFUSING)
+    np.testing.assert_allclose(bench.servos.goals[-1], bench.servos.joints)
+    sent = len(bench.servos.goals)
+    bench.arm.arm_status(ArmState.REFUSING)
+    bench.run(2.0)
+    assert len(bench.servos.goals) == sent and bench.arm.counters.holds == 1, "once"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_arm_that_its_arm_node_has_stopped_is_not_moved_by_the_end(bench, lost):
+    bench.run(0.5)
+    bench.arm.arm_status(ArmState.STOPPED)
+    if lost:
+        bench.run(20.0, heartbeat=False)
+        assert "arm node has been silent" in str(bench.arm.failure)
+    sent = len(bench.servos.goals)
+    assert "Support it" in bench.arm.end()
+    assert len(bench.servos.goals) == sent and bench.servos.torques == []
+
+
+def test_what_the_arm_node_says_of_the_end_does_not_stop_it(bench):
+    def pass_time(seconds):
+        bench.now += seconds
+        bench.arm.arm_status(ArmState.STOPPED)
+
+    bench.arm._sleep = pass_time
+    assert "torque is off" in bench.arm.end()
 
 
 def test_before_the_first_sign_of_life_nobody_is_missed(bench):

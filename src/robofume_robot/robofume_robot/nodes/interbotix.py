@@ -18,7 +18,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from robofume_common.conversion import to_nanoseconds
 from robofume_common.diagnostics import ERROR, OK, WARN, Diagnostics
-from robofume_common.enums import BackendState
+from robofume_common.enums import ArmState, BackendState
 from robofume_common.errors import RobofumeError
 from robofume_common.node import EXIT_REFUSED, GraphNode, run
 from robofume_common.parameters import declare
@@ -70,7 +70,7 @@ class InterbotixNode(GraphNode):
         source = f"/{config.namespace}/joint_states"
         self.create_subscription(JointState, source, self._on_joint_states, qos.SENSOR_INPUT)
         self.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND)
-        self.create_subscription(ArmStatus, "arm/status", lambda _message: self._arm.arm_status(), qos.LATCHED)
+        self.create_subscription(ArmStatus, "arm/status", self._on_arm_status, qos.LATCHED)
         self.create_subscription(Bool, "arm/emergency_stop", self._on_emergency_stop, qos.COMMAND)
         self.create_subscription(Empty, "arm/released", lambda _message: self._arm.release(), qos.COMMAND)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -164,6 +164,9 @@ class InterbotixNode(GraphNode):
             seconds = point.time_from_start.sec + point.time_from_start.nanosec / SECOND
             points.append(MotionPoint(values, seconds))
         self._arm.send(Motion(to_nanoseconds(message.header.stamp), tuple(points)))
+
+    def _on_arm_status(self, message: ArmStatus) -> None:
+        self._arm.arm_status(ArmState(message.state))
 
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:
