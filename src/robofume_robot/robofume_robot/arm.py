@@ -22,6 +22,8 @@ from robofume_robot.homing import TimedTarget, plan_home
 from robofume_robot.kinematics import Array
 from robofume_robot.motion import SECOND, Command, Counters, Motion, MotionPoint
 
+_OWN_WAY = (ArmState.HOMING, ArmState.RECOVERING)
+"""Where the backend has a way to follow, and not one target."""
 PENDING_GAP = 60 * SECOND
 """Lockstep: how far ahead of its joint state a command may arrive; the longest homing is shorter."""
 
@@ -64,6 +66,9 @@ class Arm:
         self._holds = False
         """The motion sent last holds a measured pose. In real time it is not sent again: servos sag, and to hold what
         is measured again and again would let the arm sink."""
+        self._loose = False
+        """In real time: the backend may be on a way that nobody follows any more, or was to stop when it was not known
+        where the arm is. It is held with the next joint state."""
 
     @property
     def stamp(self) -> int:
@@ -111,6 +116,8 @@ class Arm:
             motion = self._heed_backend()
             if self.state is not ArmState.HOLDING:
                 return motion
+        if self._loose:
+            return self._hold(0)
         overload = self._backing_off.feel(efforts, stamp)
         if overload and self.state in (ArmState.HOLDING, ArmState.MOVING, ArmState.HOMING):
             self._pending = None
@@ -139,8 +146,9 @@ class Arm:
         now = self.clock()
         if self.config.lockstep or self._situation is None:
             pass
-        elif self.limits is not None and now - self._joint_state_time > self.config.joint_state_timeout:
+        elif self.limits is not None and self._is_silent():
             if self.state not in (ArmState.REFUSING, ArmState.STOPPED):
+                self._loose |= self.state in _OWN_WAY
                 self._drop_own_motion()
                 self._become(ArmState.REFUSING, "no joint states arrive: is the robot's driver running?")
             return None
@@ -210,6 +218,7 @@ class Arm:
         self._situation, self._holds = Situation.at_rest(measured), False
         self._answered, self._pending, self._homing, self.home_command = None, None, None, 0
         self._backing_off.restart()
+        self._loose |= self.state in _OWN_WAY and not self.config.lockstep
         if self.state in (ArmState.MOVING, ArmState.HOMING, ArmState.RECOVERING):
             self._become(ArmState.HOLDING, "the source of the joint states was started again")
 
@@ -242,8 +251,7 @@ class Arm:
         if not self._fresh(command.stamp):
             self.counters.refused_stale += 1
             return None
-        silent = self.clock() - self._joint_state_time > self.config.joint_state_timeout
-        if self.state is ArmState.REFUSING or (silent and not self.config.lockstep):
+        if self.state is ArmState.REFUSING or self._is_silent():
             self.counters.refused_stale += 1
             return None
         if self.state is ArmState.RECOVERING:
@@ -270,6 +278,10 @@ class Arm:
         self._command_time = self.clock()
         self._become(ArmState.MOVING, "following commands")
         return self._send(command.stamp, [TimedTarget(result, self.config.control_period)])
+
+    def _is_silent(self) -> bool:
+        """True where it is not known any more where the arm is; never in lockstep."""
+        return not self.config.lockstep and self.clock() - self._joint_state_time > self.config.joint_state_timeout
 
     def _fresh(self, stamp: int) -> bool:
         if self._answered is not None and stamp < self._answered.stamp:
@@ -301,7 +313,7 @@ class Arm:
         assert self._situation is not None
         assert self.limits is not None
         target = hold(self._situation, self.limits)
-        if isinstance(target, Refusal) and self.state in (ArmState.HOMING, ArmState.RECOVERING):
+        if isinstance(target, Refusal) and (self._loose or self.state in _OWN_WAY):
             target = self._at_rest()
         motion = self._send_one(stamp, target, keep_target)
         self._holds = motion is not None
@@ -316,7 +328,7 @@ class Arm:
     def _send(self, stamp: int, targets: list[TimedTarget], keep_target: bool = False) -> Motion:
         assert self._situation is not None
         points = tuple(MotionPoint(t.target.positions(), t.time_from_start) for t in targets)
-        motion, self._holds = Motion(stamp, points), False
+        motion, self._holds, self._loose = Motion(stamp, points), False, False
         if stamp:
             self._answered = motion
         if not keep_target:
@@ -353,10 +365,10 @@ class Arm:
 
     def _stop(self, sentence: str, request: str = "a person has to clear the arm and send it home") -> Motion | None:
         self._drop_own_motion()
-        if self.limits is None or self._situation is None:
-            self._become(ArmState.STOPPED, "; ".join(filter(None, (sentence, request))))
-            return None
-        motion = self._hold(self._own_stamp())
+        motion = None
+        if self.limits is not None and self._situation is not None:
+            self._loose |= self._is_silent()  # to hold where it was would move it
+            motion = None if self._is_silent() else self._hold(self._own_stamp())
         self._become(ArmState.STOPPED, "; ".join(filter(None, (sentence, request))))
         return motion
 

@@ -366,18 +366,39 @@ def test_a_source_that_starts_again_is_followed(bench):
     assert bench.send(DOWN).stamp == PERIOD
 
 
-@pytest.mark.parametrize("moved", [0.0, 1.5], ids=["held", "put elsewhere"])
-def test_joint_states_that_come_back_find_the_arm_without_a_motion_of_its_own(moved):
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("lost", ["joint states", "their source"])
+def test_a_way_home_that_is_not_followed_any_more_is_not_left_to_the_backend(lost, outside):
     bench = Bench(lockstep=False)
+    bench.positions[:6] = kinematics.SLEEP_JOINT_POSITIONS if outside else HOME + np.array([0.6, 0, 0, 0, 0, 0])
     bench.observe()
-    bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
-    bench.send(mode=ArmMode.HOME)
-    bench.now += 3.0
-    bench.arm.tick()
-    assert bench.arm.state is ArmState.REFUSING
-    assert bench.send(mode=ArmMode.HOME) is None and bench.arm.halt("the node ends") is None
-    bench.positions[0] += moved
+    way = bench.send(mode=ArmMode.HOME)
+    if lost == "joint states":
+        bench.now += 3.0
+        bench.arm.tick()
+        assert bench.arm.state is ArmState.REFUSING
+        assert bench.send(mode=ArmMode.HOME) is None and bench.arm.halt("the node ends") is None
+    else:
+        bench.stamp = 0
+    bench.positions[:6] += 0.1 * (way.points[0].positions[:6] - bench.positions[:6])
+    held = bench.observe()
+    assert len(held.points) == 1 and bench.arm.state is ArmState.HOLDING
+    np.testing.assert_allclose(held.points[0].positions[:6], bench.positions[:6])
     assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
+
+
+def test_a_stop_while_joint_states_are_silent_does_not_move_the_arm_back_to_where_it_was():
+    bench = Bench(lockstep=False)
+    bench.positions[0] += 0.8
+    bench.observe()
+    bench.send(mode=ArmMode.HOME)
+    bench.now += 0.6
+    assert bench.arm.emergency_stop() is None and bench.arm.state is ArmState.STOPPED
+    assert bench.arm.tick() is None
+    bench.positions[0] -= 0.4
+    held = bench.observe()
+    np.testing.assert_allclose(held.points[0].positions[:6], bench.positions[:6])
+    assert bench.observe() is None and bench.arm.emergency_stop() is None and bench.arm.state is ArmState.STOPPED
 
 
 def test_a_pose_that_was_held_is_held_anew_where_the_arm_was_put():
@@ -416,7 +437,7 @@ def test_a_source_that_starts_again_ends_homing_and_what_was_acknowledged():
     bench.obey(bench.send([0.05, 0.05, -0.05, 0, 0, 0, 1]))
     bench.send(mode=ArmMode.HOME)
     bench.stamp = 0
-    bench.observe()
+    assert bench.observe() is not None, "it is held"
     assert bench.arm.state is ArmState.HOLDING and bench.arm.home_command == 0
     assert all(bench.observe() is None for _ in range(50)) and bench.arm.state is ArmState.HOLDING
 
