@@ -120,7 +120,7 @@ NODES: dict[str, NodeDescription] = {
         NodeDescription("robofume_reward", "reward", "robofume_reward.nodes.reward",
                         "robofume_reward.reward_config:RewardNodeConfig", stop_order=2, stop_deadline=20.0),
         NodeDescription("robofume_reset", "switcher", "robofume_reset.nodes.switcher",
-                        "robofume_reset.nodes.switcher:SwitcherConfig"),
+                        "robofume_reset.nodes.switcher:SwitcherConfig", stop_deadline=20.0),
         NodeDescription("robofume_robot", "replay", "robofume_robot.nodes.replay",
                         "robofume_robot.replay:ReplayConfig", part="replay", stop_order=5),
         NodeDescription("robofume_data", "recorder", "robofume_data.nodes.recorder",

@@ -278,6 +278,27 @@ def test_an_episode_that_was_counted_is_in_the_bags_when_the_whole_graph_is_star
     assert load_state(tmp_path / "state.json", SwitchingConfig()).unheard == [], "all have heard: noted at the end"
 
 
+def test_what_a_listener_has_not_heard_when_the_switcher_is_stopped_is_said_at_its_next_start(graph, tmp_path):
+    def start_recorder():
+        graph.start("recorder", ["-m", "robofume_data.nodes.recorder"], directory=tmp_path / "bags", name="practice")
+
+    state = tmp_path / "state.json"
+    graph.start_robot(reward_listeners=3)
+    start_recorder()
+    graph.start_policy(step_listeners=4)
+    graph.start_switcher(state_file=state, episode_listeners=2)
+
+    def freeze():
+        if graph.episodes:
+            graph.processes["recorder"].send_signal(signal.SIGSTOP)
+
+    assert graph.run_goal(Practice, "practice", Practice.Goal(episodes=4), freeze).error_code == 0
+    assert graph.stop("switcher") == 0
+    unheard = [end.episode_id for end in load_state(state, SwitchingConfig()).unheard]
+    assert unheard and unheard[-1] == graph.episodes[-1].episode_id == "test-000004"
+    assert graph.stop("recorder", signal.SIGKILL) == -signal.SIGKILL
+
+
 def test_a_switcher_that_is_stopped_closes_its_episode(graph):
     graph.start_robot(fail_every=1)
     graph.start_policy()

@@ -73,6 +73,8 @@ MOST_UNHEARD = 50
 """Ends of episodes that are kept to be said again; a listener that hangs acknowledges none."""
 GOODBYE = 2.0
 """s at the end for the last step of the episode in progress."""
+HEARD = Duration(seconds=4.0)
+"""At the end, for all who listen to acknowledge how the last episodes ended; Fast DDS asks every 3 s."""
 
 
 @dataclass(frozen=True)
@@ -431,10 +433,11 @@ class SwitcherNode(GraphNode):
         return practice
 
     def close(self) -> None:
-        """Asked to stop: end the goal, and note that what was to say has been said."""
+        """Asked to stop: end the goal, and note that what was to say has been heard; what was not is said again at the
+        next start."""
         if self._loop.busy:
             self._end_goal()
-        if self._unheard and not self._says_again:
+        if self._unheard and not self._says_again and self._episode_publisher.wait_for_all_acked(HEARD):
             self._unheard.clear()
             self._save()
 
