@@ -67,6 +67,9 @@ class _Path:
         held = hold(situation, self._limits)
         if isinstance(held, JointTarget):
             self._joints = held.joint_positions
+            if held.clamped_box:  # the way into the box takes its time as well
+                moved = np.abs(self._joints - within_limits(situation.measured[:6]))
+                self._time = float((moved / self._velocity).max())
             return True
         self._joints = within_limits(situation.measured[:6])
         self._excess = self._limits.excess(kinematics.forward_kinematics(self._joints)[:3, 3])

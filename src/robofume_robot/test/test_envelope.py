@@ -273,6 +273,24 @@ def test_homing_from_the_sleep_pose_comes_nearer_with_every_target():
     assert excess == 0.0
 
 
+def test_homing_from_a_little_outside_the_box_is_no_faster_than_from_inside():
+    """The way back into the box is a part of it."""
+    rng = np.random.default_rng(0)
+    limit = kinematics.VELOCITY_LIMITS * LIMITS.home_velocity_scale
+    outside = 0
+    for _ in range(1000):
+        last, time = within_limits(HOME + rng.normal(size=6) * (0.5, 0.4, 0.4, 0.2, 0.3, 0.3)), 0.0
+        path = plan_home(Situation.at_rest(np.append(last, OPEN)), HOME, LIMITS)
+        if isinstance(path, Refusal):
+            continue
+        outside += 0.0 < LIMITS.excess(kinematics.forward_kinematics(last)[:3, 3]) <= LIMITS.max_lead
+        for timed in path:
+            speed = np.abs(timed.target.joint_positions - last) / (timed.time_from_start - time)
+            assert (speed <= limit + 1e-6).all()
+            last, time = timed.target.joint_positions, timed.time_from_start
+    assert outside > 50
+
+
 def test_homing_rises_straight_to_the_height_of_home_and_turns_in_small_steps():
     situation = _at((0.3, 0.1, 0.03, 0, 0, 0.5))
     path = plan_home(situation, HOME, LIMITS)
