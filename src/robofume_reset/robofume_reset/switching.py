@@ -159,7 +159,7 @@ class Alternation:
         self.episodes_since_reset += 1
         success = result.outcome == Outcome.SUCCESS
         moved_on = success or result.at_goal  # the scene is where the next direction begins
-        forced = self._count_still(result.still and not success)
+        forced = self._count_still(result.still and not success) and not moved_on
         if result.outcome == Outcome.UNKNOWN:
             self.unknowns_in_row += 1
         else:

@@ -118,6 +118,12 @@ def test_a_success_in_which_nothing_changed_is_no_stillness():
     assert (alternation.still_in_row, alternation.total.forced_switches) == (0, 0)
 
 
+def test_a_scene_that_is_at_the_goal_forces_nothing_where_nothing_changed():
+    alternation = Alternation(SwitchingConfig(still_episodes=1, max_repeats=9))
+    assert not alternation.on_episode(EpisodeResult(FORWARD, Outcome.TIMEOUT, 10, -1, at_goal=True, still=True))
+    assert (alternation.direction, alternation.total.forced_switches) == (BACKWARD, 0)
+
+
 def test_an_unknown_end_without_any_change_counts_as_one():
     config = SwitchingConfig(still_episodes=1)
     alternation = Alternation(config)
