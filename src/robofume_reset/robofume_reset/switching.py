@@ -111,6 +111,9 @@ class Alternation:
             self.ladder = Ladder(self.config, self.can_nudge)
         if self.graph is None:
             self.graph = TaskGraph(self.pairs)
+        if self.config.forward_only and self.graph.direction != Direction.FORWARD:  # the run practised both before
+            self.graph.direction = Direction.FORWARD
+            self.episodes_since_reset = max(1, self.episodes_since_reset)  # the scene is where backward starts
 
     @property
     def direction(self) -> Direction:

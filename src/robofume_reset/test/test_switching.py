@@ -84,6 +84,16 @@ def test_forward_alone_with_a_reset_before_each_episode():
     assert plan.done() and plan.tally.forced_switches == 0
 
 
+def test_forward_alone_goes_forward_whatever_was_due_before_it_was_set():
+    before = Alternation(SwitchingConfig())
+    before.on_reset()
+    before.on_episode(result(FORWARD, True))
+    before.on_reset()
+    alternation = Alternation.from_dict(SwitchingConfig(forward_only=True), before.to_dict())
+    assert before.direction == BACKWARD
+    assert play(alternation, [True, False, True]) == ([FORWARD] * 3, [0, 1, 2])
+
+
 def test_a_success_after_all_repeats_forces_nothing():
     alternation = Alternation(SwitchingConfig(max_repeats=1))
     directions, _ = play(alternation, [False, True, True])
