@@ -26,8 +26,12 @@ class CallingConfig:
     webhook_timeout: float = setting(5.0, "after which a webhook is given up", unit="s", minimum=0.1, maximum=60.0)
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.webhook)
-        if self.webhook and (parts.scheme not in ("http", "https") or not parts.hostname):
+        try:
+            parts = urllib.parse.urlsplit(self.webhook)
+            fits = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:  # as of half a pair of brackets
+            fits = False
+        if self.webhook and not fits:
             raise RobofumeError(f"webhook must be an http or https URL, not {self.webhook!r}.")
 
 

@@ -76,7 +76,7 @@ def test_a_webhook_that_never_answers_holds_nobody_up_and_is_given_up():
     waiting.join(PATIENCE)  # whom it was connected to has gone
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "example.org/hook", "http://", "ftp://example.org"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "example.org/hook", "http://", "ftp://example.org", "http://[::1"])
 def test_what_is_no_http_address_is_refused(url):
     with pytest.raises(RobofumeError, match="webhook"):
         CallingConfig(webhook=url)
