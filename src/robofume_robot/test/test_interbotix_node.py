@@ -23,7 +23,8 @@ def test_motions_are_streamed_and_what_is_not_safe_is_not(graph, driver):
     assert tuple(state.name) == kinematics.JOINT_NAMES
     np.testing.assert_allclose(state.position, [*HOME, 0.02, 0.02])
     assert state.effort[1] == pytest.approx(0.357, abs=0.01), "Nm, not mA"
-    assert graph.until(lambda: "srv_set_reg Profile_Velocity 200" in driver.calls)
+    assert graph.until(lambda: "srv_torque True" in driver.calls), "the last session has cut it"
+    assert "srv_set_reg Profile_Velocity 200" in driver.calls[: driver.calls.index("srv_torque True")]
     target = HOME + 0.2
     driver.send(target, 60)
     assert graph.until(lambda: len(driver.goals) > 5)

@@ -127,6 +127,7 @@ class InterbotixNode(GraphNode):
             raise RobofumeError("The driver's joint states lack joints of the arm: look at its motor configuration.")
         if not self._config.guided:
             self._driver.prepare()
+            self._driver.torque(True)  # the end of the last session has cut it, or it was guided by hand
             return
         if not is_asleep(measured[1], self._config.sleep_tolerance):
             raise RobofumeError("guided needs the arm in its sleep pose: without torque it would fall.")
