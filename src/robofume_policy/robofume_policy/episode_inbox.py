@@ -11,7 +11,8 @@ from robofume_data.assembler import EpisodeAssembler
 from robofume_data.episode import EpisodeData
 
 REMEMBERED = 16
-"""Episodes without an end that are kept; the oldest goes first (its end was lost, or it never had one)."""
+"""Episodes that are kept while they are not whole; the oldest goes first. One that has ended is given up then; the
+others' ends were lost, or they never had one."""
 
 
 @dataclass
@@ -25,8 +26,8 @@ class EpisodeInbox:
     """Gives each episode once: when its steps and verdicts are there, or `deadline` seconds after its end.
 
     What is said of one again afterwards is ignored: a switcher that was killed says again how its last episodes ended.
-    After the deadline missing verdicts are unknown, and an episode with a missing step is given up. Aborted episodes
-    are dropped. Takes messages, or anything with their fields. Not thread-safe.
+    After the deadline missing verdicts are unknown, and an episode with a missing step is given up; before it where too
+    many wait. Aborted episodes are dropped. Takes messages, or anything with their fields. Not thread-safe.
 
     cameras: further ones, whose views of all steps an episode must have.
     """
@@ -100,7 +101,10 @@ class EpisodeInbox:
     def _of(self, episode_id: str) -> _Open:
         entry = self._open.setdefault(episode_id, _Open())
         while len(self._open) > REMEMBERED:
-            self._forget(next(iter(self._open)))
+            oldest, waiting = next(iter(self._open.items()))
+            if waiting.num_steps >= 0:
+                self.given_up[oldest] = f"Episode {oldest!r} was not whole when many others began."
+            self._forget(oldest)
         return entry
 
     def _forget(self, episode_id: str) -> None:

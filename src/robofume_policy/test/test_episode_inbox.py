@@ -140,6 +140,16 @@ def test_episodes_that_never_end_do_not_pile_up():
     assert len(inbox._assembler.open_episodes) == REMEMBERED
 
 
+def test_ended_episodes_that_make_room_for_others_are_given_up_with_a_sentence():
+    inbox = EpisodeInbox(10.0)
+    names = [f"{number}" for number in range(3 * REMEMBERED)]  # as many ends as a restarted switcher may say again
+    for name in names:
+        inbox.add_end(end(name, 3), 0.0)
+    assert len(inbox._open) == REMEMBERED
+    assert inbox.take(10.0) == [] and list(inbox.given_up) == names
+    assert all(f"'{name}'" in inbox.given_up[name] for name in names)
+
+
 def test_steps_are_counted_once_over_messages_bags_and_checkpoints():
     count = StepCount()
     for index in range(5):
