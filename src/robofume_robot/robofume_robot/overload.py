@@ -16,6 +16,8 @@ from robofume_robot.motion import SECOND
 TRAIL_STEP = 0.03  # rad between two remembered places
 TRAIL_LENGTH = 8
 """Places that the arm goes back through: about a quarter of a radian, away from what it ran into."""
+TRAIL_GAP = 0.6
+"""rad between two places that no way leads over: the arm fell or was carried, as where a servo had no torque."""
 
 
 class OverloadWatch:
@@ -62,6 +64,8 @@ class Trail:
 
     def add(self, joints: Array) -> None:
         """Remember measured arm joint positions (6,) where they differ from the last ones."""
+        if self._places and np.abs(joints - self._places[-1]).max() > TRAIL_GAP:
+            self._places.clear()
         if not self._places or np.abs(joints - self._places[-1]).max() >= TRAIL_STEP:
             self._places.append(np.array(joints))
 
@@ -77,7 +81,8 @@ class Trail:
         time, last = 0.0, joints
         while self._places:
             place = self._places.pop()
-            if not is_safe(place, limits):
+            if not is_safe(place, limits) or np.abs(place - last).max() > TRAIL_GAP:
+                self._places.clear()
                 break
             time += max(float((np.abs(place - last) / speed).max()), 0.02)
             pose = kinematics.forward_kinematics(place)

@@ -92,10 +92,19 @@ def test_the_way_back_is_taken_at_the_speed_of_homing(bench, way):
 
 def test_the_way_back_ends_before_a_place_that_is_not_safe(bench):
     trail = Trail()
-    for waist in (0.0, 1.5, 0.1, 0.2):
+    for waist in (0.3, 0.8, 0.4, 0.3):
         trail.add(np.array([waist, *HOME[1:]]))
-    path = trail.back(np.array([0.3, *HOME[1:]]), 0.3, bench.arm.limits)
-    assert [point.target.joint_positions[0] for point in path] == [0.2, 0.1]
+    path = trail.back(np.array([0.2, *HOME[1:]]), 0.3, bench.arm.limits)
+    assert [point.target.joint_positions[0] for point in path] == [0.3, 0.4]
+
+
+@pytest.mark.parametrize("came_by", [[], [-0.6, -0.55]])
+def test_an_arm_that_fell_or_was_carried_does_not_go_back_to_where_it_was_before(bench, came_by):
+    trail = Trail()
+    for waist in (0.4, 0.5, 0.6, *came_by):
+        trail.add(np.array([waist, *HOME[1:]]))
+    path = trail.back(np.array([-0.5, *HOME[1:]]), 0.3, bench.arm.limits)
+    assert [point.target.joint_positions[0] for point in path] == came_by[::-1]
 
 
 def test_the_trail_leads_back_and_stays_safe(bench):
