@@ -77,15 +77,15 @@ class InProcessLearner:
         self._version += 1
         return load_policy(*self._learner.weights()), self._version
 
-    def train(self, at_least: int = 0) -> bool:
+    def train(self, at_least: int = 0, until: Callable[[], object] = lambda: False) -> bool:
         """Make the updates that are due, once they are `at_least` so many (0: a block of the settings); whether the
-        policy is to be taken anew.
+        policy is to be taken anew. `until`: asked before each block whether to leave the rest.
         """
         learner, config = self._learner, self._config
         if learner.updates_due() < (at_least or config.update_block):
             return False
         due_every, renewed = (config.publish_every, config.checkpoint_every), False
-        while block := learner.next_block(config.update_block, due_every):
+        while not until() and (block := learner.next_block(config.update_block, due_every)):
             started = time.monotonic()
             metrics = learner.train(block)
             seconds = time.monotonic() - started

@@ -148,7 +148,8 @@ class InProcessSession:
 
         def between() -> None:
             nonlocal told, stopping
-            if self._learner is not None and self._learner.train():
+            # After a restart thousands of updates may be owed: who asks for an end does not wait for them.
+            if self._learner is not None and self._learner.train(until=lambda: self._interruption.requests):
                 self._graph.use(*self._learner.policy())
             now = time.monotonic()
             if now - told > FEEDBACK_EVERY:

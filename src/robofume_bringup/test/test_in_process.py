@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ from robofume_bringup.run_directory import RunDirectory
 from robofume_common.enums import Actor, Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
+from robofume_policy.nodes.learner import LearnerNodeConfig
 from robofume_sim.tasks import TASKS
+
+from robofume_bringup import in_process_learner
 
 TASK = "pot_pick_and_place"
 COMMON = ("--in-process", "--task", TASK)
@@ -179,6 +183,36 @@ def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
     assert "Traceback" not in output
     assert list(read_episodes(directory.bag_files("practice")))[-1].outcome == Outcome.ABORTED
     assert list(directory.checkpoints.glob("[0-9]*"))
+
+
+def test_ctrl_c_does_not_wait_for_the_updates_that_are_owed(monkeypatch):
+    class Owing:
+        updates = steps = episodes = 0
+        metric_names = ()
+
+        def updates_due(self):
+            return 1000 - self.updates
+
+        def next_block(self, most, _due_every):
+            return min(most, self.updates_due())
+
+        def train(self, updates):
+            self.updates += updates
+            return {}
+
+        def read_back(self, _episodes):
+            pass
+
+        def note_steps(self, _count):
+            pass
+
+    owing = Owing()
+    monkeypatch.setattr(in_process_learner, "OnlineLearner", SimpleNamespace(from_pretrained=lambda *_, **__: owing))
+    learner = in_process_learner.InProcessLearner(LearnerNodeConfig(update_block=10), print)
+    learner.train(until=lambda: owing.updates >= 30)
+    assert owing.updates == 30
+    learner.train()
+    assert owing.updates == 1000
 
 
 def test_evaluation_is_the_same_each_time(collected, tmp_path, capsys):
