@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from robofume_policy import online_learner
 from robofume_policy.config import NoveltyConfig
 from robofume_policy.entry_journal import FILE, EntryJournal
 from robofume_policy.online_learner import OnlineLearner
 from test_policy_learning_pipeline import make_episode, new_learner, run
+
+from robofume_policy import online_learner
 
 ENTRIES = {100: 0, 101: 0, 103: 3, 102: 5, 104: 7, 105: 7}
 """Number of each episode of practice, in the order of entry, and the updates that had been made."""
