@@ -82,7 +82,8 @@ class _Stopped(BaseException):
 
 
 class _StopRequest:
-    """SIGINT and SIGTERM as a flag while spinning, and as an exception during start-up.
+    """SIGINT, SIGTERM and the end of the terminal (SIGHUP, unless under `nohup`) as a flag while spinning, and as an
+    exception during start-up.
 
     rclpy's own handlers shut the context down at once, so that a node could no longer say goodbye
     (hold the arm, close a bag); therefore they are not used.
@@ -95,6 +96,8 @@ class _StopRequest:
     def install(self) -> None:
         signal.signal(signal.SIGINT, self._handle)
         signal.signal(signal.SIGTERM, self._handle)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._handle)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         first, self.requested = not self.requested, True
@@ -165,7 +168,7 @@ def _attempt(step: Callable[[], None]) -> int:
 
 
 def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
-    """Runs one node until SIGINT or SIGTERM and returns the exit code: `sys.exit(run(MyNode))`.
+    """Runs one node until SIGINT, SIGTERM or SIGHUP and returns the exit code: `sys.exit(run(MyNode))`.
 
     Exit codes: 0 asked to stop (also during start-up); 1 a RobofumeError, its sentence is the last line on
     stderr; 2 any other exception, with its traceback. The end of the `ros2 launch` that started it counts as
@@ -207,6 +210,6 @@ def run(node_class: Callable[[], Node], args: list[str] | None = None) -> int:
     sys.stdout.flush()
     # Ctrl+C under `ros2 launch` comes twice, from the terminal and from launch. Everything is done by now, and the
     # second one must not make a calm end look like a death.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     return code

@@ -78,7 +78,7 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("mode", ["spin", "slow"])
 def test_a_signal_ends_a_node_calmly(mode, number):
     process = start(mode)
@@ -125,6 +125,20 @@ def wait_for_text(path, text: str, deadline: float = 60.0) -> None:
 def test_what_start_up_made_is_not_collected_again_while_the_node_must_be_in_time():
     code, out, err = finish(start("settled"))
     assert (code, out) == (0, "ready\nTrue\nclosed\n"), err
+
+
+def test_with_nohup_a_node_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("spin")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (0, "closed\n", "")
 
 
 def test_a_second_signal_does_not_disturb_the_end():

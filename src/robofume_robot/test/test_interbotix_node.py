@@ -42,7 +42,7 @@ def test_motions_are_streamed_and_what_is_not_safe_is_not(graph, driver):
     assert code == 0 and "refused" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_end_it_sleeps_and_then_cuts_the_torque(graph, driver, number):
     process = graph.start("interbotix", **QUICK)
     driver.ready(process)
