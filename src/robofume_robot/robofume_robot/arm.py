@@ -315,6 +315,8 @@ class Arm:
         target = hold(self._situation, self.limits)
         if isinstance(target, Refusal) and (self._loose or self.state in _OWN_WAY):
             target = self._at_rest()
+        elif isinstance(target, JointTarget) and self._emergency and not self.config.lockstep:
+            target = self._at_rest()  # not even back into the box
         motion = self._send_one(stamp, target, keep_target)
         self._holds = motion is not None
         return motion

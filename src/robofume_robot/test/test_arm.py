@@ -549,6 +549,17 @@ def test_an_emergency_stop_that_is_pressed_for_long_does_not_let_the_arm_sink():
     assert bench.arm.state is ArmState.STOPPED
 
 
+def test_an_emergency_stop_does_not_move_an_arm_that_sags_out_of_its_box():
+    bench = Bench(lockstep=False)
+    below = kinematics.pose_from_vector((0.28, 0.0, 0.005, 0.0, 0.0, 0.0))
+    bench.positions[:6] = kinematics.inverse_kinematics(below, np.array(HOME)).joint_positions
+    bench.observe()
+    held = bench.send(mode=ArmMode.HOLD)
+    assert kinematics.forward_kinematics(held.points[0].positions[:6])[2, 3] > 0.02, "a hold brings it back"
+    stopped = bench.arm.emergency_stop()
+    np.testing.assert_allclose(stopped.points[0].positions[:6], bench.positions[:6])
+
+
 def test_an_emergency_stop_before_the_arm_is_known_is_carried_out_when_it_is():
     bench = Bench(lockstep=False)
     assert bench.arm.emergency_stop() is None
