@@ -54,6 +54,12 @@ class EscalationConfig(PersonConfig):
         "before each further step; 0: never",
         minimum=0,
     )
+    idle_successes: int = setting(
+        8,
+        "successes in a row that were there from the start, before the scene is reset: where one goal is the other's "
+        "start no scene gives so many, but a judge that sees success in everything; 0: never",
+        minimum=0,
+    )
     resets_before_person: int = setting(
         3, "assisted resets without a success between them, before a person is asked; 0: only where a reset fails",
         minimum=0,

@@ -86,7 +86,7 @@ class Alternation:
     other direction. A failure leaves the objects, as a rule, where this direction starts, so it is tried again,
     `max_repeats` times; after `failures_before_reset` failures in a row, whatever the direction, the objects are taken
     to be out of reach and the scene is helped, by the next step of the `ladder`. A success that was there from the
-    start does not break the row.
+    start does not break the row; many of those in a row, which say that both directions are done, ask for a reset too.
 
     An episode whose end the judge could not tell is neither: it leaves these counters as they are, and the same
     direction is tried again, since the objects may still be where it starts. Such episodes in a row have a counter of
@@ -99,6 +99,7 @@ class Alternation:
     repeats: int = 0
     failures_in_row: int = 0
     unknowns_in_row: int = 0
+    idle_in_row: int = 0
     still_in_row: int = 0
     episodes_since_reset: int = 0
     can_nudge: bool = False
@@ -144,10 +145,17 @@ class Alternation:
 
     @property
     def _unclear(self) -> bool:
-        return 0 < self.config.unknowns_before_reset <= self.unknowns_in_row
+        """Whether nobody can tell where the objects are."""
+        return 0 < self.config.unknowns_before_reset <= self.unknowns_in_row or self._contradictory
+
+    @property
+    def _contradictory(self) -> bool:
+        return 0 < self.config.idle_successes <= self.idle_in_row
 
     def _trouble(self) -> str:
         """Why the scene needs help now; empty: it does not."""
+        if self._contradictory:
+            return f"{_last(self.idle_in_row)} had succeeded before anything was done: the judge may see success anywhere"
         if self._unclear:
             return f"the judge could not say how {_last(self.unknowns_in_row)} ended"
         if 0 < self.config.still_episodes <= self.still_in_row:
@@ -162,6 +170,7 @@ class Alternation:
         self.episodes_since_reset += 1
         success = result.outcome == Outcome.SUCCESS
         moved_on = success or result.at_goal  # the scene is where the next direction begins
+        self.idle_in_row = self.idle_in_row + 1 if success and result.began_there else 0
         forced = self._count_still(result.still and not success) and not moved_on
         if result.outcome == Outcome.UNKNOWN:
             self.unknowns_in_row += 1
@@ -216,7 +225,7 @@ class Alternation:
         self._forget_rows()
 
     def _forget_rows(self) -> None:
-        self.failures_in_row = self.unknowns_in_row = self.still_in_row = 0
+        self.failures_in_row = self.unknowns_in_row = self.idle_in_row = self.still_in_row = 0
         self.episodes_since_reset = self.repeats = 0
 
     def success_rate(self, direction: Direction) -> float:
@@ -229,6 +238,7 @@ class Alternation:
             "repeats": self.repeats,
             "failures_in_row": self.failures_in_row,
             "unknowns_in_row": self.unknowns_in_row,
+            "idle_in_row": self.idle_in_row,
             "still_in_row": self.still_in_row,
             "episodes_since_reset": self.episodes_since_reset,
             "total": vars(self.total).copy(),
@@ -250,7 +260,7 @@ class Alternation:
         """
         names = ("repeats", "failures_in_row", "episodes_since_reset")
         counters: dict[str, Any] = {name: int(values[name]) for name in names}
-        for name in ("unknowns_in_row", "still_in_row"):  # older files have none
+        for name in ("unknowns_in_row", "idle_in_row", "still_in_row"):  # older files have none
             counters[name] = int(values.get(name, 0))
         if "ladder" in values:
             counters["ladder"] = Ladder.from_dict(config, can_nudge, values["ladder"])

@@ -124,6 +124,17 @@ def test_a_scene_that_is_at_the_goal_forces_nothing_where_nothing_changed():
     assert (alternation.direction, alternation.total.forced_switches) == (BACKWARD, 0)
 
 
+def test_a_judge_that_sees_success_in_everything_is_noticed():
+    """Both directions "succeed" by turns before anything was done, which no scene gives."""
+    settings = {"idle_successes": 3, "ask_person": True, "resets_before_person": 2}
+    helps, _ = practised("S" * 13, **settings)
+    assert helps == "...r..r..p..r"
+    assert "see success anywhere" in practised("SSS", **settings)[1].plan().reason
+    assert practised("SSsSSfSSuSS", **settings)[0] == "." * 11
+    assert practised("S" * 20, idle_successes=0)[0] == "." * 20
+    assert practised("S" * 13, restart=True, **settings)[0] == helps
+
+
 def test_an_unknown_end_without_any_change_counts_as_one():
     config = SwitchingConfig(still_episodes=1)
     alternation = Alternation(config)
