@@ -155,7 +155,7 @@ class Alternation:
     def _trouble(self) -> str:
         """Why the scene needs help now; empty: it does not."""
         if self._contradictory:
-            return f"{_last(self.idle_in_row)} had succeeded before anything was done: the judge may see success anywhere"
+            return f"{_last(self.idle_in_row)} had succeeded before anything was done: the judge may see it anywhere"
         if self._unclear:
             return f"the judge could not say how {_last(self.unknowns_in_row)} ended"
         if 0 < self.config.still_episodes <= self.still_in_row:

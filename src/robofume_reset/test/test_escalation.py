@@ -129,7 +129,7 @@ def test_a_judge_that_sees_success_in_everything_is_noticed():
     settings = {"idle_successes": 3, "ask_person": True, "resets_before_person": 2}
     helps, _ = practised("S" * 13, **settings)
     assert helps == "...r..r..p..r"
-    assert "see success anywhere" in practised("SSS", **settings)[1].plan().reason
+    assert "before anything was done" in practised("SSS", **settings)[1].plan().reason
     assert practised("SSsSSfSSuSS", **settings)[0] == "." * 11
     assert practised("S" * 20, idle_successes=0)[0] == "." * 20
     assert practised("S" * 13, restart=True, **settings)[0] == helps
