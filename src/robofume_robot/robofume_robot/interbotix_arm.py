@@ -25,6 +25,7 @@ from robofume_robot.sleeping import is_asleep, plan_sleep
 from robofume_robot.streaming import Stream
 
 RESTART_DEADLINE = 15.0  # s
+LAST_HOLD = 1.0  # s that a motion may go on when the arm node says that nothing is under way: it is the hold
 CATCH_UP = 4.0  # s for which the way to the sleep pose waits for the arm
 MAX_LEAD = 0.6  # rad; no goal is further ahead of the arm, as in the envelope
 OPEN_ABOVE, CLOSED_BELOW = 0.6, 0.4
@@ -78,6 +79,7 @@ class InterbotixArm:
         self._joint_state_time = clock()
         self._silent = False
         self._opened: bool | None = None
+        self._motion_time = clock()
         self._arm_time: float | None = None
         self._arm_silent = self._arm_stopped = False
         self._emergency = False
@@ -119,17 +121,20 @@ class InterbotixArm:
         goal = self._stream.goal
         if np.abs(goal - self._measured[:6]).max() > self._lead:
             goal = self._measured[:6]
-        self._stream.start(motion, goal, self._clock())
+        self._motion_time = self._clock()
+        self._stream.start(motion, goal, self._motion_time)
 
     def arm_status(self, state: ArmState) -> None:
-        """Take a sign of life of the arm node. One that does not know where the arm is, as after it was started again,
-        follows no way that it sent before."""
-        self._arm_time, self._arm_silent = self._clock(), False
+        """Take a sign of life of the arm node. Where it says that nothing is under way, as when it was started again,
+        or does not know where the arm is, nobody follows the way that it sent before."""
+        now = self._arm_time = self._clock()
+        self._arm_silent = False
         if self._ending:
             return
         self._arm_stopped = state is ArmState.STOPPED
-        if state is ArmState.REFUSING and self._stream.active:
-            self._hold("the arm node does not know where it is")
+        still = state in (ArmState.HOLDING, ArmState.STOPPED) and now - self._motion_time > LAST_HOLD
+        if self._stream.active and (still or state is ArmState.REFUSING):
+            self._hold("the arm node does not follow its way any more")
 
     def emergency_stop(self) -> None:
         """Hold the measured pose now; nothing moves until `release`. Once, however long it is pressed: what is measured

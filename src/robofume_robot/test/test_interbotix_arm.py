@@ -223,16 +223,25 @@ def test_a_silent_arm_node_is_answered_by_a_hold_and_then_by_the_end(bench):
     assert "arm node" in str(bench.arm.failure)
 
 
-def test_the_way_of_an_arm_node_that_was_started_again_is_not_followed(bench):
+@pytest.mark.parametrize("state", [ArmState.REFUSING, ArmState.HOLDING, ArmState.STOPPED])
+def test_the_way_of_an_arm_node_that_was_started_again_is_not_followed(bench, state):
     bench.run(0.5)
     bench.send(HOME + 0.5, 30.0)
-    bench.run(1.0)
-    bench.arm.arm_status(ArmState.REFUSING)
+    bench.run(1.5)
+    bench.arm.arm_status(state)
     np.testing.assert_allclose(bench.servos.goals[-1], bench.servos.joints)
     sent = len(bench.servos.goals)
-    bench.arm.arm_status(ArmState.REFUSING)
+    bench.arm.arm_status(state)
     bench.run(2.0)
     assert len(bench.servos.goals) == sent and bench.arm.counters.holds == 1, "once"
+
+
+def test_what_the_arm_node_said_before_a_motion_does_not_end_it(bench):
+    bench.run(0.5)
+    bench.send(HOME + 0.1)
+    bench.arm.arm_status(ArmState.HOLDING)
+    bench.run(0.5)
+    np.testing.assert_allclose(bench.servos.goals[-1], HOME + 0.1)
 
 
 @pytest.mark.parametrize("lost", [False, True])
