@@ -8,7 +8,10 @@ Its traps, as read in its source, and what is done about them here:
 - its service calls wait for ever, and each leaves a timer of 20 Hz behind in its node, so that a register that is read
   once a second would fill a core within the hour: its clients are used, its waiting is not;
 - restarted servos lose their RAM registers: a profile of 0 means as fast as they can, so the profile is written again
-  before their torque comes back."""
+  before their torque comes back;
+- when torque comes on nobody writes goals: the library takes it that servos stay where they are, and their manual does
+  not say so. They get the place where they are as their goal first;
+- the driver sleeps for 1 s with each servo that it restarts, and neither speaks nor answers: one at a time."""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class ServoDriver(Protocol):
         """Restart the servos that report a fault; they come back with torque, where they are."""
 
     def torque(self, on: bool) -> None:
-        """Torque of all servos. Without it the arm falls."""
+        """Torque of all servos. Without it the arm falls; where it comes on, it holds the arm where it is."""
 
     def close(self) -> None:
         """Let go of the library."""
@@ -134,20 +137,37 @@ class InterbotixLibrary:
     def restart(self) -> None:
         """See ServoDriver."""
         core = self._bot.core
-        self._ask(core.srv_reboot, cmd_type="group", name="all", enable=False, smart_reboot=True)
+        for name in ALL_JOINTS:
+            servo = {"cmd_type": "single", "name": name}
+            # One that does not answer has no value.
+            if list(self._ask(core.srv_get_reg, reg="Hardware_Error_Status", **servo).values) != [0]:
+                self._ask(core.srv_reboot, enable=False, smart_reboot=False, **servo)
         time.sleep(RESTART_TIME)
         self.prepare()
-        # A servo whose torque comes on takes the place where it is as its goal. The library remembers the one before,
-        # and would refuse every goal that is far from it.
         self.torque(True)
-        measured = self.measured()
-        if measured is None:
-            raise RobofumeError("The servos do not say where they are.")
-        self._bot.arm.joint_commands = measured[1][:6].tolist()
 
     def torque(self, on: bool) -> None:
         """See ServoDriver."""
+        if on:
+            self._aim_where_they_are()
         self._ask(self._bot.core.srv_torque, cmd_type="group", name="all", enable=on)
+        if on:
+            # The library remembers the goal before, and would refuse every goal that is far from it.
+            measured = self.measured()
+            if measured is None:
+                raise RobofumeError("The servos do not say where they are.")
+            self._bot.arm.joint_commands = measured[1][:6].tolist()
+
+    def _aim_where_they_are(self) -> None:
+        """Those without torque alone: the others sag below their goals, and would a little further each time."""
+        core = self._bot.core
+        torques, places = (
+            self._ask(core.srv_get_reg, cmd_type="group", name="arm", reg=register).values
+            for register in ("Torque_Enable", "Present_Position")
+        )
+        for name, torque, place in zip(ARM_JOINT_NAMES, torques, places, strict=False):
+            if not torque:
+                self._ask(core.srv_set_reg, cmd_type="single", name=name, reg="Goal_Position", value=place)
 
     def close(self) -> None:
         """See ServoDriver."""
