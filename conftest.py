@@ -5,6 +5,7 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,9 @@ import pytest
 # One thread per test process, and per process that a test starts without saying otherwise: small tensors gain nothing
 # from more, and threads of OpenMP spin while they wait for a processor that another test has.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup; what the tests start is to hear of a hang-up
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

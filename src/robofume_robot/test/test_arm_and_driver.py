@@ -107,8 +107,9 @@ def test_an_arm_node_that_is_started_again_does_not_let_the_arm_go_on(graph, way
     way_home.arm.kill()
     way_home.start_arm_node()
     assert graph.until(lambda: way_home.interbotix.says("The arm is held: the arm node does not follow its way"))
+    assert graph.until(lambda: way_home.is_in(ArmStatus.STATE_HOLDING))
     graph.settle(0.5)
-    assert way_home.rests() and way_home.is_in(ArmStatus.STATE_HOLDING)
+    assert way_home.rests()
 
 
 def test_a_last_hold_that_was_lost_is_said_again_until_the_driver_has_it(graph, way_home):
