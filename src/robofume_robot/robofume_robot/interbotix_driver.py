@@ -165,7 +165,9 @@ class InterbotixLibrary:
             self._ask(core.srv_get_reg, cmd_type="group", name="arm", reg=register).values
             for register in ("Torque_Enable", "Present_Position")
         )
-        for name, torque, place in zip(ARM_JOINT_NAMES, torques, places, strict=False):
+        if not len(torques) == len(places) == len(ARM_JOINT_NAMES):  # the driver's answer ends before one that is mute
+            raise RobofumeError("Not every servo says where it is, so their torque stays as it is: look at the cables.")
+        for name, torque, place in zip(ARM_JOINT_NAMES, torques, places, strict=True):
             if not torque:
                 self._ask(core.srv_set_reg, cmd_type="single", name=name, reg="Goal_Position", value=place)
 

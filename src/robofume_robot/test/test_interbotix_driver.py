@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rclpy.task import Future
+from robofume_common.errors import RobofumeError
 from robofume_robot.interbotix_config import InterbotixConfig
 from robofume_robot.interbotix_driver import ALL_JOINTS, InterbotixLibrary
 from robofume_robot.interbotix_joints import JointReader
@@ -128,3 +129,10 @@ def test_a_servo_that_does_not_answer_is_restarted_too(library, servos):
     servos.mute = "forearm_roll"
     library.restart()
     assert servos.restarted == ["forearm_roll"] and library.hardware_errors() == [0] * 7
+
+
+def test_no_torque_comes_on_where_a_servo_does_not_say_where_it_is(library, servos):
+    servos.mute = "elbow"
+    with pytest.raises(RobofumeError, match="Not every servo says where it is"):
+        library.torque(True)
+    assert not any(servos.registers[name]["Torque_Enable"] for name in ALL_JOINTS)
