@@ -83,6 +83,7 @@ class InterbotixArm:
         self._arm_time: float | None = None
         self._arm_silent = self._arm_stopped = False
         self._emergency = False
+        self._stops_told = 0
         self._ending = ""
         self._read: Call[list[int]] | None = None
         self._read_time = clock()
@@ -124,11 +125,17 @@ class InterbotixArm:
         self._motion_time = self._clock()
         self._stream.start(motion, goal, self._motion_time)
 
-    def arm_status(self, state: ArmState) -> None:
+    def arm_status(self, state: ArmState, emergency_stops: int = 0) -> None:
         """Take a sign of life of the arm node. Where it says that nothing is under way, as when it was started again,
-        or does not know where the arm is, nobody follows the way that it sent before."""
+        or does not know where the arm is, nobody follows the way that it sent before.
+
+        `emergency_stops`: how many it has been told since its start, also by its service, of which nothing else is
+        heard here. One holds until `release` even where the arm node is started again and has forgotten it."""
         now = self._arm_time = self._clock()
         self._arm_silent = False
+        if state is ArmState.STOPPED and emergency_stops > self._stops_told:
+            self.emergency_stop()
+        self._stops_told = emergency_stops
         if self._ending:
             return
         self._arm_stopped = state is ArmState.STOPPED

@@ -23,8 +23,11 @@ were a current of 2.69 mA."""
 TORQUE_FACTORS = np.append(SERVOS_PER_JOINT[:5] * TORQUE_PER_CURRENT, _XL430_LOAD)
 SWAPPED_FINGER = "right_finger"
 READING_TOLERANCE = 0.3
-"""rad outside of its limits at which a joint is not believed to be. Where a servo does not answer, or the cable is out,
-the driver goes on with zeros from the bus, which are joints at -pi."""
+"""rad outside of its limits at which a joint is not believed to be."""
+FAILED_READING = -math.pi
+"""rad; where a servo does not answer, or the cable is out, the driver goes on with zeros from the bus, which is this.
+Of two joints it is the limit: there an arm is not believed to be either."""
+_TICK = math.pi / 2048.0
 CONTROLLERS = {"arm_controller": kinematics.ARM_JOINT_NAMES, "gripper_controller": kinematics.FINGER_JOINT_NAMES}
 """Of the arm in Gazebo, each with its joints."""
 
@@ -51,6 +54,8 @@ class JointReader:
             return None
         values = np.asarray(positions, dtype=np.float64)[self._order]
         if not np.isfinite(values).all() or not kinematics.within_joint_limits(values[:6], READING_TOLERANCE):
+            return None
+        if np.abs(values[:6] - FAILED_READING).min() < _TICK / 2.0:
             return None
         values[7] = abs(values[7])
         return values

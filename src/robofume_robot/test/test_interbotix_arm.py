@@ -285,6 +285,33 @@ def test_the_emergency_stop_holds_until_it_is_released(bench):
     assert len(bench.servos.goals) > sent
 
 
+def test_a_stop_that_the_arm_node_was_told_outlives_it(bench):
+    bench.send(HOME + 0.4, 2.0)
+    bench.run(0.5)
+    bench.arm.arm_status(ArmState.STOPPED, 1)
+    np.testing.assert_allclose(bench.servos.goals[-1], bench.servos.joints)
+    bench.arm.arm_status(ArmState.REFUSING)
+    bench.arm.arm_status(ArmState.HOLDING)  # started again
+    sent = len(bench.servos.goals)
+    bench.send(HOME)
+    bench.run(2.0)
+    assert len(bench.servos.goals) == sent and "emergency" in bench.warnings[-1]
+    bench.arm.arm_status(ArmState.STOPPED, 1)  # a person stops again, and releases
+    bench.arm.release()
+    bench.arm.arm_status(ArmState.STOPPED, 1)  # as it was said before the release
+    bench.send(HOME)
+    bench.run(0.5)
+    assert len(bench.servos.goals) > sent
+
+
+def test_an_arm_node_that_stopped_for_a_fault_has_told_no_emergency(bench):
+    bench.run(0.5)
+    bench.arm.arm_status(ArmState.STOPPED, 0)
+    bench.send(HOME + 0.1)
+    bench.run(0.5)
+    np.testing.assert_allclose(bench.servos.goals[-1], HOME + 0.1)
+
+
 def test_an_arm_that_is_held_up_is_waited_for_and_can_still_be_stopped(bench):
     places = [np.append(HOME + (x, 0, 0, 0, 0, 0), (0.037, 0.037)) for x in (1.0, 2.0)]
     way = Motion(0, (MotionPoint(places[0], 2.0), MotionPoint(places[1], 4.0)))

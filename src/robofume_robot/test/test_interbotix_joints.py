@@ -29,7 +29,7 @@ def test_what_is_not_whole_is_not_believed(positions):
     assert JointReader().positions(NAMES[:5], positions[:5]) is None
 
 
-@pytest.mark.parametrize("silent", [0, 4])
+@pytest.mark.parametrize("silent", [0, 4, 5])
 def test_zeros_of_servos_that_do_not_answer_are_not_believed(silent):
     """The driver reads one servo after the other, and fills up with zeros, which are -pi, from where it fails."""
     positions = [*POSITIONS[:silent], *[-np.pi] * (7 - silent), 0.033, -0.033]
@@ -37,6 +37,7 @@ def test_zeros_of_servos_that_do_not_answer_are_not_believed(silent):
 
 
 def test_an_arm_at_its_stops_is_believed():
+    assert JointReader().positions(NAMES, [-3.13, -1.92, 1.65, 0.0, 0.8, 3.14, 1.1, 0.03, -0.03]) is not None
     assert JointReader().positions(NAMES, [0.0, -1.92, 1.65, 0.0, 0.8, 0.0, 1.1, 0.03, -0.03]) is not None
 
 

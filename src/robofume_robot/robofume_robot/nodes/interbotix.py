@@ -167,7 +167,7 @@ class InterbotixNode(GraphNode):
         self._arm.send(Motion(to_nanoseconds(message.header.stamp), tuple(points)))
 
     def _on_arm_status(self, message: ArmStatus) -> None:
-        self._arm.arm_status(ArmState(message.state))
+        self._arm.arm_status(ArmState(message.state), message.emergency_stops)
 
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:
