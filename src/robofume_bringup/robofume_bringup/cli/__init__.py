@@ -18,8 +18,8 @@ STOPPED = 128 + signal.SIGINT
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0: done; 1: an error, told in one sentence; 2: a command line that makes no sense; 130: stopped by Ctrl+C or
-    SIGTERM, so that a script does not go on with the next command.
+    0: done; 1: an error, told in one sentence; 2: a command line that makes no sense; 130: stopped by Ctrl+C,
+    SIGTERM or the end of the terminal, so that a script does not go on with the next command.
     """
     options = build_parser().parse_args(arguments)
     # These networks are small: a second thread gains a twentieth on idle cores, and on shared ones the threads
