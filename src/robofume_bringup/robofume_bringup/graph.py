@@ -24,6 +24,8 @@ MODES = ("collect", "practice", "evaluate", "replay")
 DEMONSTRATORS = ("scripted", "person")
 CONTROL_RATE = 5.0
 """Control steps per second on a robot that does not wait; also the simulation's."""
+STREAM_SLACK = 1.3
+"""How much faster than the arm node plans a real arm's driver may be: its ticks jitter."""
 
 
 def control_period(robot: str, settings: Mapping[str, Mapping[str, Any]]) -> float:
@@ -227,8 +229,11 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
         "lockstep": settings.waits,
     }
     if settings.robot == "widowx":
-        # Half of what the simulated arm may do, and home without hurry: people stand beside this one.
+        # Half of what the servos can, and home without hurry: people stand beside this one. The arm node counts
+        # commands; its driver counts time, so that commands that come too fast make nothing faster.
         nodes["arm"] |= {"velocity_scale": 0.5, "home_velocity_scale": 0.2}
+        allowed = float(settings.overrides.get("arm", {}).get("velocity_scale", nodes["arm"]["velocity_scale"]))
+        nodes["interbotix"]["velocity_scale"] = min(1.0, STREAM_SLACK * allowed)
     if settings.scripted:
         nodes["demonstrator"] = {
             "task": task.name,

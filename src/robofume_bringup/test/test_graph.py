@@ -92,6 +92,10 @@ def test_a_real_arm_moves_inside_its_task_file_and_slower():
     task, arm = task_description("widowx", TASK), nodes["arm"].parameters
     assert arm["workspace_minimum"] == task.workspace_minimum and arm["translation_limit"] == task.translation_limit
     assert arm["velocity_scale"] <= 0.5 and arm["home_velocity_scale"] <= 0.2
+    assert arm["velocity_scale"] < nodes["interbotix"].parameters["velocity_scale"] <= 1.4 * arm["velocity_scale"]
+    slow = graph("collect", robot="widowx", overrides={"arm": {"velocity_scale": 0.1}})
+    driver = next(node for node in slow if node.name == "interbotix")
+    assert 0.1 < driver.parameters["velocity_scale"] < 0.15, "whoever makes the arm slow makes its driver slow"
     assert nodes["arm"].remappings == {}, "the interbotix node relays the driver's joint states"
     assert nodes["interbotix"].restarts == 0 and nodes["interbotix"].parameters["robot_name"] == "wx250s"
 
