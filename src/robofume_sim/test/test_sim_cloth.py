@@ -1,11 +1,14 @@
 """The cloth: its geometry, when the hand holds it and when not, and that the script does its tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from robofume_common.enums import Direction
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig, measure
 from robofume_sim.tasks import cloth_folding
+from robofume_sim.tasks.cloth_covering import BLOCK_HALF, BLOCK_PLACE, top_points
 from robofume_sim.world import World
 
 from robofume_sim import cloth
@@ -127,6 +130,34 @@ def test_a_fold_is_seen_whole_and_from_both_sides():
     high = np.where(points.sum(axis=1) > 1e-9, 3.2, 1.0) * cloth.RADIUS
     world.reset(Direction.FORWARD, start=cloth.laid(double, 0.285, 0.0, -0.785, high))
     assert not world.truth().forward_success and not world.truth().backward_success
+
+
+def test_arranged_cloths_lie_on_both_sides_of_both_borders():
+    world = World("cloth_covering")
+    generator = np.random.default_rng(0)
+    truths = []
+    for _ in range(40):
+        world.arrange(world.task.arranged(generator), world.task.arranged_settling)
+        truths.append(world.truth())
+    assert 8 <= sum(truth.forward_success for truth in truths) <= 24
+    assert sum(truth.backward_success for truth in truths) >= 2
+    neither = [truth for truth in truths if not truth.forward_success and not truth.backward_success]
+    assert sum(truth.forward_score > 0.25 for truth in neither) >= 3, "more than half covered, and not enough"
+    assert sum(truth.backward_score > 0.4 for truth in neither) >= 3, "almost off"
+
+
+def test_the_block_that_is_seen_shows_where_it_counts_as_bare():
+    world = World("cloth_covering")
+    felt, seen = (world.model.geom(name) for name in ("block", "block_seen"))
+    assert felt.rgba[3] == 0.0 and seen.rgba[3] == 1.0
+    assert seen.contype[0] == 0 and seen.conaffinity[0] == 0
+    np.testing.assert_allclose(seen.size[:2], np.abs(top_points(BLOCK_HALF) - BLOCK_PLACE).max())
+    lid = seen.pos[2] + seen.size[2]
+    world.reset(Direction.BACKWARD, 1)
+    state = world.scene_state()
+    for above, covered in ((0.0005, True), (-0.0005, False)):
+        laid = cloth.laid(cloth.grid(), *BLOCK_PLACE, 0.0, lid + above)
+        assert world.task.truth(replace(state, cloth=np.array(list(laid.values())))).forward_success == covered
 
 
 def test_a_cloth_beside_the_block_covers_nothing_and_half_over_it_is_neither():

@@ -387,5 +387,5 @@ def test_arranged_sweets_are_swept_but_for_one_or_two(sweets_world):
 
 
 def test_other_tasks_arrange_nothing(world):
-    arranges = world.task.description.name in ("pot_lid", "pot_pick_and_place", "candy_sweeping")
+    arranges = world.task.description.name in ("pot_lid", "pot_pick_and_place", "candy_sweeping", "cloth_covering")
     assert (world.task.arranged(np.random.default_rng(0)) is None) == (not arranges)

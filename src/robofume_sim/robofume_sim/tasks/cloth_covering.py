@@ -1,4 +1,9 @@
-"""Cloth covering: a cloth goes over a block that stands fast, and off it again."""
+"""Cloth covering: a cloth goes over a block that stands fast, and off it again.
+
+The net of the cloth is coarse and its contacts are soft, so that it cuts a little into the edges of the block, where a
+person's eye would still call it covered. What is seen, and what the truth counts, is therefore a block that is a little
+smaller than the one that is felt: a block that shows through the cloth is not covered.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +26,20 @@ TRAILING = cloth.vertex(MIDDLE, 0), cloth.vertex(MIDDLE, 1)
 CORNERS = tuple(cloth.vertex(i, j) for i in (0, LAST) for j in (0, LAST))
 BLOCK_PLACE = (0.285, 0.065)
 BLOCK_HALF, BLOCK_HEIGHT = 0.022, 0.025
+SUNK, INSET = 0.006, 0.9  # how far [m] the top that is seen lies below the one that is felt, and its share of the width
 CLOTH_PLACE = (0.285, -0.070)  # of the middle, where it lies on the table
 THICKNESS = 0.0045  # m, in bending: felt, which spreads out by itself
-COVERED = 0.9  # share of the block's top that is under the cloth, for a success
+COVERED = 0.9  # share of the top that is seen which is under the cloth, for a success
 FLAT = 0.020  # height of the highest vertex of a cloth that lies on the table [m]
 HALF_WAY = (-0.020, 0.016)  # how far [m] beyond the block's middle the leading edge is left by a failure on purpose
+ARRANGED_WITHIN = 0.12  # how far [m] from the block's middle a cloth that is laid by hand lies
+UNCLEAR, BESIDE = 0.35, 1.2  # a share of the top from which it slides; clear of a block so much wider it is off it
 GRIP_TO_MIDDLE = cloth.HALF_SIDE - 0.003
 
 
 def top_points(half: float) -> NDArray[np.float64]:
-    """Points (49, 2) [m] of the top of a block with sides of twice `half` [m], all over it."""
-    side = np.linspace(-0.9, 0.9, 7) * half
+    """Points (49, 2) [m] of the top that is seen of a block with sides of twice `half` [m], all over it."""
+    side = np.linspace(-INSET, INSET, 7) * half
     points: NDArray[np.float64] = np.add(BLOCK_PLACE, np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2))
     return points
 
@@ -48,8 +56,10 @@ class ClothCovering(ClothTask):
     run_settings = MappingProxyType(
         {
             **ClothTask.run_settings,
+            "scenes": 400,
             "settings": {
                 **ClothTask.run_settings["settings"],
+                "reward_training": {"updates": 2400},
                 # slower than what practice holds for waiting, so that it would open on the way
                 "agent": {"exploration_still": 0.1},
                 "learner": {"progress_weight": 10.0},  # fewer resets with it (docs/trials.md)
@@ -69,11 +79,13 @@ class ClothCovering(ClothTask):
         return task
 
     def bodies(self, appearance: scene.Appearance) -> str:
-        """The block, fixed to the table, and the cloth."""
-        (x, y), high = BLOCK_PLACE, self.block_height / 2
+        """The block, fixed to the table, as it is felt and as it is seen, and the cloth."""
+        (x, y), high, half = BLOCK_PLACE, self.block_height / 2, self.block_half
+        seen, wide = high - SUNK / 2, INSET * half
         block = (
-            f'<geom class="floor" name="block" type="box" size="{self.block_half} {self.block_half} {high}" '
-            f'pos="{x} {y} {high}" conaffinity="{FINGER_BIT | CLOTH_BIT}" friction=".3 .005 .0001" '
+            f'<geom class="floor" name="block" type="box" size="{half} {half} {high}" pos="{x} {y} {high}" '
+            f'conaffinity="{FINGER_BIT | CLOTH_BIT}" friction=".3 .005 .0001" rgba="0 0 0 0"/>'
+            f'<geom class="visual" name="block_seen" type="box" size="{wide} {wide} {seen}" pos="{x} {y} {seen}" '
             f'rgba="{scene.rgba(appearance.tray)}"/>'
         )
         return block + cloth.mjcf(scene.rgba(appearance.object), THICKNESS)
@@ -86,10 +98,27 @@ class ClothCovering(ClothTask):
         high = cloth.RADIUS + (0.0 if direction == Direction.FORWARD else self.block_height)
         return cloth.laid(cloth.grid(), x, y, turn, high)
 
+    def arranged(self, rng: np.random.Generator) -> dict[str, Vector]:
+        """Over the block, partly over it or just beside it, to any side and turned anyhow, as dragging leaves it; let
+        go of at the height of the block. Whether one whose edge just touches the block is off it no eye can tell.
+        """
+        while True:
+            away, way, turn = rng.uniform(0.0, ARRANGED_WITHIN), *rng.uniform(-np.pi, np.pi, 2)
+            x, y = np.add(BLOCK_PLACE, (away * np.cos(way), away * np.sin(way)))
+            beside = self._share_under(BESIDE * self.block_half, x, y, turn) == 0.0
+            if beside or self._share_under(self.block_half, x, y, turn) >= UNCLEAR:
+                return cloth.laid(cloth.grid(), x, y, turn, cloth.RADIUS + self.block_height)
+
+    def _share_under(self, half: float, x: float, y: float, turn: float) -> float:
+        """Which share of the top of a block with sides of twice `half` [m] is under a flat cloth that lies there."""
+        c, s = np.cos(turn), np.sin(turn)
+        in_cloth = (top_points(half) - (x, y)) @ np.array([[c, -s], [s, c]])
+        return float(np.mean(np.all(np.abs(in_cloth) < cloth.HALF_SIDE, axis=1)))
+
     def truth(self, state: SceneState) -> Truth:
         """The share of the block's top under the cloth; it lies still, and the hand is off it."""
         over = cloth.heights(state.cloth, state.triangles, top_points(self.block_half))
-        covered = float(np.mean(over > self.block_height - 0.003))
+        covered = float(np.mean(over > self.block_height - SUNK))
         still, clear = is_still(state, self.object_names), is_clear(state)
         bare, missing = max(0.0, COVERED - covered), covered
         flat = still and float(state.cloth[:, 2].max()) < FLAT
