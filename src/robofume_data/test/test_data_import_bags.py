@@ -108,6 +108,23 @@ def test_gaps_and_step_limits_cut_episodes(tmp_path):
     assert [episode.length for episode in episodes] == [8, 8, 1, 8, 5]
 
 
+def test_an_episode_ends_where_no_step_can_be_made_for_longer_than_the_gap(tmp_path):
+    def without_joint_states(begin, end):
+        away = START + begin * SECOND, START + end * SECOND
+        return [item for item in robot(12.0) if item[1] != "/joint_states" or not away[0] < item[0] < away[1]]
+
+    bag = write(tmp_path / "long", without_joint_states(4, 9))
+    reports, episodes = imported(bag, tmp_path / "a")
+    assert len(episodes) == 2
+    assert max(np.diff(episode.stamps).max() for episode in episodes) < SECOND // 2
+    assert lost(reports[0])["pictures without joint state"] == 59
+    # A shorter one does not, nor do slow steps.
+    _, episodes = imported(write(tmp_path / "short", without_joint_states(4, 6)), tmp_path / "b")
+    assert len(episodes) == 1
+    _, episodes = imported(bag, tmp_path / "slow", dataclasses.replace(CONFIG, rate=0.3))
+    assert [episode.length for episode in episodes] == [3]
+
+
 def test_a_topic_or_a_label_file_says_where_episodes_begin(tmp_path):
     marks = [(1.0, "/go", flag(True)), (3.0, "/go", flag(False)), (4.0, "/go", flag(True))]
     told = [(0.5, "/told", text("first")), (3.9, "/told", text("zweitens: Größe"))]

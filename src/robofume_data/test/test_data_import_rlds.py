@@ -1,6 +1,7 @@
 """RLDS data sets become episodes: the fields mean what the data show, and nothing is lost without a word."""
 
 import dataclasses
+import io
 import json
 import os
 from pathlib import Path
@@ -9,18 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from recorded_episodes import make_episode
-from rlds_examples import example, tfrecord
+from rlds_examples import example, jpeg, tfrecord
 from robofume_common.enums import Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.bag_writer import DiskFullError
 from robofume_data.importing.conventions import known_conventions, load_conventions
-from robofume_data.importing.conversion import ImportOptions, change, with_labels
+from robofume_data.importing.conversion import ImportOptions, change, physical_actions, with_labels
 from robofume_data.importing.rlds import find_shards, read_shard, shard_name
 from robofume_data.importing.run import Source, import_sources, summary
 from robofume_data.importing.tfrecord import masked_crc
-from robofume_data.importing.trajectory import Skipped
+from robofume_data.importing.trajectory import ImportReport, Skipped
 from scipy.spatial.transform import Rotation
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -144,6 +146,34 @@ def test_other_conventions_give_the_same_episode(tmp_path):
     np.testing.assert_allclose(actual.actions, expected.actions, atol=1e-5)
     _, (followed,) = imported(plain, tmp_path / "c", dataclasses.replace(BRIDGE, action_kind="states"))
     np.testing.assert_allclose(followed.actions, expected.actions, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["rpy", "rotation_vector"])
+def test_angles_in_another_unit_than_rad_are_the_same_turns(kind):
+    degrees = np.zeros((3, 7))
+    degrees[:, 5], degrees[:, 6] = 10.0, 1.0
+    conventions = dataclasses.replace(BRIDGE, action_rotation=kind, action_rotation_scale=np.pi / 180)
+    actions = physical_actions(degrees, np.zeros((3, 7)), conventions, ImportReport("degrees"))
+    np.testing.assert_allclose(np.degrees(actions[:, 3:6]), [[0.0, 0.0, 10.0]] * 2, atol=1e-9)
+    with pytest.raises(RobofumeError, match="a quaternion has no unit"):
+        dataclasses.replace(conventions, action_rotation="quaternion")
+
+
+def test_black_pictures_in_the_place_of_a_camera_that_was_not_there_are_refused(shard, tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12)).save(buffer, format="JPEG")
+    black = [buffer.getvalue()] * 6
+    path = shard(
+        example(**{"steps/observation/image_3": black}),
+        example(**{"steps/observation/image_3": [*black[1:], jpeg(90)]}),  # the lamp was off at first
+    )
+    both = dataclasses.replace(BRIDGE, further_images=("side=observation/image_3",))
+    reports, episodes = imported(path, tmp_path / "a", both)
+    assert [episode.episode_id for episode in episodes] == ["pots-train-00002-00001"]
+    (skipped,) = reports[0].skipped
+    assert "all its pictures of the camera side are black" in skipped.reason
+    _, episodes = imported(path, tmp_path / "b")  # nobody asks for that camera
+    assert len(episodes) == 2
 
 
 def test_pictures_are_cut_to_their_middle_square(shard, tmp_path):

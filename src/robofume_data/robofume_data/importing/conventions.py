@@ -70,6 +70,8 @@ class Conventions:
             gripper = getattr(self, f"{side}_gripper")
             if len(gripper) != 2 or gripper[0] == gripper[1]:
                 raise RobofumeError(f"Conventions {self.name}: {side}_gripper needs two different numbers.")
+        if self.action_rotation == "quaternion" and self.action_rotation_scale != 1.0:
+            raise RobofumeError(f"Conventions {self.name}: a quaternion has no unit; leave out action_rotation_scale.")
         if len(self.down) != 3:
             raise RobofumeError(f"Conventions {self.name}: down needs three angles.")
         try:

@@ -25,6 +25,8 @@ from robofume_data.importing.trajectory import ImportReport, Trajectory
 cv2.setNumThreads(1)  # several sources are imported at a time
 MAX_PIXELS = 64_000_000
 """A larger picture is taken for damage."""
+BLACK = 8
+"""Grey levels: what packing as JPEG makes of black is not brighter."""
 LARGEST = float(np.finfo(np.float32).max)
 """Episodes hold float32."""
 _PHASES = {Direction.NONE: Phase.FORWARD, Direction.FORWARD: Phase.FORWARD, Direction.BACKWARD: Phase.BACKWARD}
@@ -85,7 +87,7 @@ def to_episode(
         assisted_reset_before=True,  # nobody knows what the scene was before
         images=_pictures(trajectory.images[first:], options.image_size),
         further_images={
-            camera: _pictures(pictures[first:], options.image_size)
+            camera: _seen(camera, _pictures(pictures[first:], options.image_size))
             for camera, pictures in trajectory.further_images.items()
         },
         proprioception=states.astype(np.float32),
@@ -124,7 +126,10 @@ def physical_actions(
         else:
             actions = np.zeros((count, PHYSICAL_DIMENSION))
             actions[:, :3] = values[:, :3] * scale
-            actions[:, 3:6] = _rotations(values[:, 3:-1], kind).as_rotvec() * conventions.action_rotation_scale
+            turns = values[:, 3:-1]
+            if kind != "quaternion":  # angles, to be in rad before they become a rotation; a quaternion has no unit
+                turns = turns * conventions.action_rotation_scale
+            actions[:, 3:6] = _rotations(turns, kind).as_rotvec()
             actions[:, GRIPPER] = _opening(values[:, -1], conventions.action_gripper, report)
     limit = np.array([conventions.translation_limit] * 3 + [conventions.rotation_limit] * 3)
     cut = np.clip(actions[:, :6], -limit, limit)
@@ -267,6 +272,17 @@ def _pictures(given: object, size: int) -> NDArray[np.uint8]:
     if isinstance(given, np.ndarray) and (not size or given.shape[1:3] == (size, size)):
         return given
     return np.stack([picture(image, size) for image in _of_one_size(given)])
+
+
+def _seen(camera: str, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pictures (S, H, W, 3) of a further camera; RobofumeError where all are black.
+
+    Data sets whose episodes have different cameras fill the place of a missing one so. What they say beside that need
+    not hold: episodes of Bridge with three cameras say that they have none.
+    """
+    if images.max(initial=0) <= BLACK:
+        raise RobofumeError(f"all its pictures of the camera {camera} are black: it was recorded without that camera")
+    return images
 
 
 def _of_one_size(images: object) -> list[bytes | NDArray[np.uint8]]:

@@ -1,11 +1,11 @@
 """Trajectories from recordings of a robot: pictures, joint states and, where there are any, commands.
 
 The rules of alignment. A picture begins a control step; of faster cameras the first picture at or after each tick of
-the control rate is taken. The state of a step is the one nearest to its picture in time, before or after it, and not
-farther than `max_state_age`; so is what a further camera saw in it. The action of a step is the command that carries
-its picture's stamp; otherwise the newest target that was commanded from the picture on and before the next one;
-otherwise what the arm did until the next picture. Times are those of the message headers; where a header has none, the
-time of recording.
+the control rate is taken. Where no step can be made for longer than `gap`, the episode ends. The state of a step is the
+one nearest to its picture in time, before or after it, and not farther than `max_state_age`; so is what a further
+camera saw in it. The action of a step is the command that carries its picture's stamp; otherwise the newest target that
+was commanded from the picture on and before the next one; otherwise what the arm did until the next picture. Times are
+those of the message headers; where a header has none, the time of recording.
 """
 
 from __future__ import annotations
@@ -283,6 +283,10 @@ class RawBagReader:
             if state is None:
                 _count(lost, "pictures_without_joint_state")
                 continue
+            if episode.stamps and stamp - episode.stamps[-1] > config.gap * SECOND + period:
+                # Pictures came on, but without what makes them steps: it would be one action over all that time.
+                yield from _closed(episode)
+                episode, due = self._open(size, span), None
             seen = {camera: pictures.at(stamp) for camera, pictures in cameras.items()}
             blind = next((camera for camera, view in seen.items() if view is None), None)
             if blind is not None:
