@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "robofume_data" / "tes
 from recorded_episodes import make_episode
 from rlds_examples import example, tfrecord
 from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import write_labels
 from robot_recordings import SECOND, START, image, joint_state, write
 
 NAMES = ("gripper", "right_finger", *kinematics.ARM_JOINT_NAMES, "left_finger")
@@ -182,6 +183,30 @@ def test_a_reward_model_labels_what_is_imported_and_leaves_open_what_it_does_not
         assert episode.verdicts.tolist() == verdicts.tolist()
         assert (episode.outcome, episode.success_index) == (outcome, -1)
         assert ("episodes of unknown outcome: 1" in told) == (outcome == Outcome.UNKNOWN)
+
+
+def test_rewards_that_a_recording_does_not_carry_are_missed_aloud(tmp_path, capsys):
+    messages = []
+    for index in range(20):
+        stamp = START + index * SECOND // 10
+        messages.append((stamp, "/camera", image(stamp, index)))
+        messages.append((stamp, "/wx250s/joint_states", joint_state(stamp, positions(index / 10), NAMES)))
+    bag = write(tmp_path / "session", messages)
+    words = ["import", str(bag), "--output", str(tmp_path / "out"), "--instruction", "turn", "--labels", "given"]
+    assert main(words) == 1
+    assert "it has no rewards; choose other labels" in capsys.readouterr().out
+
+
+def test_an_export_has_what_a_person_said_afterwards(tmp_path):
+    practice = tmp_path / "lid" / "bags" / "practice"
+    practice.mkdir(parents=True)
+    write_episodes(practice / "practice_0000.mcap", [make_episode(0, size=16)])
+    write_labels(tmp_path / "lid" / "labels.json", {make_episode(0).episode_id: {-1: Verdict.FAILURE}})
+    assert main(["export", str(practice), "--lerobot", str(tmp_path / "set")]) == 0
+    words = ["import", "--lerobot", str(tmp_path / "set"), "--conventions", "robofume", "--output", str(tmp_path / "b")]
+    assert main(words) == 0
+    (episode,) = read_episodes(tmp_path / "b")
+    assert (episode.outcome, episode.sources[-1]) == (Outcome.TIMEOUT, RewardSource.HUMAN)
 
 
 def test_export_repair_and_view(tmp_path, capsys):

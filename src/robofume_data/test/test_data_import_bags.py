@@ -10,7 +10,7 @@ import sqlite3
 import numpy as np
 import pytest
 from recorded_episodes import make_episode
-from robofume_common.enums import Outcome
+from robofume_common.enums import Outcome, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.bag_writer import BagWriter
@@ -19,7 +19,8 @@ from robofume_data.importing.bag_messages import find_recordings
 from robofume_data.importing.bags import BagImporter, whole_bag
 from robofume_data.importing.conversion import ImportOptions
 from robofume_data.importing.raw_bags import RawBagConfig, raw_conventions, recording_name
-from robofume_data.importing.run import Source, import_sources
+from robofume_data.importing.run import KEPT, Source, import_sources
+from robofume_data.labels import write_labels
 from robofume_data.mcap_records import McapFile
 from robot_recordings import (
     SECOND,
@@ -236,6 +237,47 @@ def test_a_whole_bag_of_this_suite_is_copied_and_another_is_written_anew(tmp_pat
     assert whole_bag(path) is None
     (report,) = import_sources([Source("x", path, reader, whole_bag)], tmp_path / "b", conventions, OPTIONS)
     assert (report.episodes, report.steps) == (2, 12)
+
+
+def test_what_a_person_said_about_the_practice_of_a_run_comes_along(tmp_path):
+    practice = tmp_path / "lid" / "bags" / "practice"
+    practice.mkdir(parents=True)
+    wrong, right = make_episode(0), make_episode(1)
+    for name, episode in (("practice_0000", wrong), ("practice_0001", right)):
+        write_episodes(practice / f"{name}.mcap", [episode])
+    write_labels(tmp_path / "lid" / "labels.json", {wrong.episode_id: {-1: Verdict.FAILURE}})
+    assert whole_bag(practice / "practice_0000.mcap") is None
+    assert whole_bag(practice / "practice_0001.mcap") == (1, 6)
+    reader = BagImporter(CONFIG, pose_of)
+    sources = [Source(path.stem, path, reader, whole_bag) for path in sorted(practice.iterdir())]
+    list(import_sources(sources, tmp_path / "out", raw_conventions(5.0, "none"), ImportOptions(), disk_floor=0))
+    assert [episode.outcome for episode in read_episodes(tmp_path / "out")] == [Outcome.TIMEOUT, Outcome.SUCCESS]
+
+
+def test_that_episodes_of_this_suite_keep_what_they_say_is_told(tmp_path):
+    path = tmp_path / "practice_0000.mcap"
+    write_episodes(path, [make_episode(0), make_episode(1)])
+    for number, (whole, told) in enumerate(((whole_bag, 2), (None, 2), (whole_bag, 0), (None, 0))):
+        source, options = Source("x", path, BagImporter(CONFIG, pose_of), whole), OPTIONS if told else ImportOptions()
+        conventions = raw_conventions(5.0, "none")
+        (report,) = import_sources([source], tmp_path / str(number), conventions, options, disk_floor=0)
+        assert report.counters.get(KEPT, 0) == told
+
+
+def _killed_at_the_second(path, _conventions):
+    if path.stem == "practice_0001":
+        os._exit(9)
+    return read_episodes(path)
+
+
+def test_a_process_that_is_killed_takes_no_report_along(tmp_path):
+    for number in range(2):
+        write_episodes(tmp_path / f"practice_000{number}.mcap", [make_episode(number)])
+    sources = [Source(path.stem, path, _killed_at_the_second) for path in sorted(tmp_path.glob("*.mcap"))]
+    reports = list(import_sources(sources, tmp_path / "out", raw_conventions(5.0, "none"), OPTIONS, jobs=2))
+    assert len(reports) == 2
+    (killed,) = (report.error for report in reports if "0001" in report.source)
+    assert "practice_0001.mcap was not imported" in killed and "--jobs 1" in killed
 
 
 def test_what_a_killed_import_left_is_removed_and_what_another_one_writes_is_not(tmp_path):

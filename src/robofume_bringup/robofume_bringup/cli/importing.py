@@ -92,12 +92,12 @@ def add_export_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def run_export(options: Options, interruption: Interruption) -> int:
-    """Export all whole episodes."""
-    from robofume_data.bag_reader import read_episodes
+    """Export all whole episodes, with what a person has said about them afterwards."""
+    from robofume_data.labels import read_labelled
     from robofume_data.lerobot_writer import export_lerobot
 
     with interruption.immediately():
-        count = export_lerobot(options.lerobot, read_episodes(options.bags))
+        count = export_lerobot(options.lerobot, read_labelled(options.bags))
     print(f"Exported {count} episodes to {options.lerobot}.")
     return 0
 
@@ -155,7 +155,7 @@ def _sources(options: Options) -> tuple[list[Any], Any]:
 
         names = [field.name for field in dataclasses.fields(RawBagConfig)]
         config = from_dict(RawBagConfig, {name: getattr(options, name) for name in names})
-        labels = options.labels if options.labels in ("last", "none") else "none"
+        labels = "none" if options.labels in (None, "model") else options.labels
         recordings = [found for path in options.bags for found in find_recordings(path)]
         reader = BagImporter(config, proprioception_of)
         sources = [Source(recording_name(path), path, reader, whole_bag) for path in recordings]

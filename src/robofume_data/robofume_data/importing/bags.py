@@ -13,6 +13,7 @@ from robofume_data.importing.bag_messages import DAMAGE, UNREADABLE, Recording, 
 from robofume_data.importing.conventions import Conventions
 from robofume_data.importing.raw_bags import Kinematics, RawBagConfig, RawBagReader
 from robofume_data.importing.trajectory import Skipped, Trajectory
+from robofume_data.labels import labelled, labels_of
 from robofume_data.mcap_records import McapFile
 from robofume_data.topics import TOPICS, VIEWS
 
@@ -29,9 +30,10 @@ class BagImporter:
         if TOPICS["step"] not in recording.topics.values():
             yield from self._raw(recording)
             return
-        bag = _OwnBag(recording)
+        bag, labels = _OwnBag(recording), labels_of(path)
         try:
-            yield from bag.episodes()
+            for episode in bag.episodes():
+                yield labelled(episode, labels.get(episode.episode_id, {}))
         except DAMAGE as error:  # a definition in it that was damaged gives messages without their fields
             yield Skipped(path.name, f"the rest of it cannot be read ({error})")
         yield from (Skipped(key, reason) for key, reason in bag.incomplete.items())
@@ -64,8 +66,10 @@ class _OwnBag(Bag):
 
 
 def whole_bag(path: Path) -> tuple[int, int] | None:
-    """Episodes and steps of a bag of this suite in which nothing is missing or damaged; None for any other."""
-    file = McapFile(path)
+    """Episodes and steps of a bag of this suite in which nothing is missing or damaged; None for any other, and for one
+    about which a person has said something afterwards: that is not in the bag, and a copy would be without it.
+    """
+    file, labels = McapFile(path), labels_of(path)
     if path.suffix != ".mcap" or TOPICS["step"] not in (file.summary_topics() or {}).values():
         return None
     assembler, episodes, steps = EpisodeAssembler(pictures=False), 0, 0
@@ -83,6 +87,8 @@ def whole_bag(path: Path) -> tuple[int, int] | None:
             take_in, timed, completes = add[raw.type_name]
             message = decode(raw)
             take_in(message, raw.log_time) if timed else take_in(message)
+            if completes and message.episode_id in labels:
+                return None
             if completes and assembler.is_whole(message.episode_id):
                 episodes, steps = episodes + 1, steps + assembler.take(message.episode_id).length
     except DAMAGE:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ DISK_FLOOR = 500_000_000
 
 ABANDONED_AFTER = 3600.0
 """Seconds without a write after which an unfinished bag of another machine is taken for one that was given up."""
+
+KEPT = "episodes_of_this_suite_that_keep_their_own_task_direction_and_sentence"
 
 Judge = Callable[[NDArray[np.uint8], str], tuple[NDArray[np.float64], NDArray[np.uint8]]]
 """P(success) (S,) of pictures (S, H, W, 3) of an episode under a sentence, and verdicts (S,) of Verdict on them."""
@@ -79,6 +82,7 @@ def import_source(
         if as_it_is is not None:
             copy_bag(source.path, unfinished, disk_floor)
             report.episodes, report.steps = as_it_is
+            report.count(KEPT, _says_something_else(options) * report.episodes)
         else:
             with BagWriter(unfinished, disk_floor) as writer:
                 episodes = EpisodeWriter(writer)
@@ -103,6 +107,12 @@ def import_source(
     details = {"conventions": to_dict(conventions), "options": to_dict(options), **report.as_dict()}
     record.write_text(json.dumps(details, indent=1, ensure_ascii=False), encoding="utf-8")
     return report
+
+
+def _says_something_else(options: ImportOptions) -> bool:
+    """Whether a person has named what episodes of this suite have already, and keep."""
+    named = ("task", "direction", "instruction")
+    return any(getattr(options, name) != getattr(ImportOptions, name) for name in named)
 
 
 def _is_abandoned(unfinished: Path) -> bool:
@@ -144,6 +154,7 @@ def _episodes(
             with limits.bounded_memory(room):
                 if isinstance(item, EpisodeData):
                     episode = resized(item, options.image_size)
+                    report.count(KEPT, _says_something_else(options))
                 else:
                     episode = to_episode(item, conventions, options, report)
         except DiskFullError:
@@ -188,10 +199,17 @@ def import_sources(
     # A fresh process: a fork of one that has threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=context) as pool:
-        waiting = [pool.submit(import_source, source, folder, conventions, options, disk_floor) for source in sources]
+        waiting = {
+            pool.submit(import_source, source, folder, conventions, options, disk_floor): source for source in sources
+        }
         try:
             for done in as_completed(waiting):
-                yield done.result()
+                try:
+                    yield done.result()
+                except BrokenProcessPool:
+                    source = waiting[done]
+                    lost = "a process was killed, as the system does where memory is short; import it with --jobs 1"
+                    yield ImportReport(str(source.path), error=f"{source.path} was not imported: {lost}")
         finally:
             for item in waiting:
                 item.cancel()
