@@ -137,7 +137,7 @@ class ProgressPotential:
         chosen = self.random.permutation(len(held))[:MOST_EPISODES]
         examples = self._examples(memory, [held[place] for place in chosen])
         proprioception, known = memory.statistics()
-        self.network.normaliser.fit(torch.from_numpy(proprioception), torch.from_numpy(known))
+        self.network.normaliser.fit(*self._tensors(proprioception, known))
         optimiser = torch.optim.Adam(self.network.parameters(), lr=self.config.progress_learning_rate)
         for _ in range(self.config.progress_updates):
             images, *others, progress = examples.take(self.random.integers(0, len(examples.frames), BATCH_SIZE))

@@ -155,6 +155,15 @@ def test_without_a_success_there_is_nothing_to_learn_from() -> None:
         potential.fit(memory_of(potential.noting([episode(0, Direction.FORWARD, Outcome.TIMEOUT)])))
 
 
+def test_it_is_learnt_on_another_device_than_the_processor(monkeypatch) -> None:
+    # The device `meta` holds no numbers but, as a GPU, takes none from the processor either.
+    network, config = replace(NETWORK, encoder="none"), replace(CONFIG, progress_updates=1)
+    potential = ProgressPotential(network, config, InstructionEncoder(), 0, "meta")
+    monkeypatch.setattr(potential, "potential", lambda *seen: np.zeros(len(seen[0]), np.float32))
+    potential.fit(memory_of(potential.noting([episode(0, Direction.FORWARD), episode(1, Direction.BACKWARD)])))
+    assert {tensor.device.type for tensor in potential.network.state_dict().values()} == {"meta"}
+
+
 def test_a_learner_with_a_dense_signal_continues_exactly(tmp_path) -> None:
     shown = [episode(n, Direction(1 + n % 2)) for n in range(4)]
     pretrain(
