@@ -24,7 +24,7 @@ VERSION_FILE = "published_version"
 
 
 class CheckpointStore:
-    """Numbered checkpoints under `directory`, the newest `keep` of them."""
+    """Numbered checkpoints under `directory`, the newest `keep` of them, always the one that was written last."""
 
     def __init__(self, directory: Path | str, keep: int = 3) -> None:
         self.directory = Path(directory)
@@ -54,7 +54,9 @@ class CheckpointStore:
             write_atomically(temporary / TENSORS, data)
             write_atomically(temporary / STATE, json.dumps(summary, indent=1).encode())
             replace_folder(temporary, final)
-            for old in self.numbers()[: -self.keep]:
+            # One with a higher number may be there: training goes on from before it where it is damaged.
+            others = [other for other in self.numbers() if other != number]
+            for old in others[: max(0, len(others) + 1 - self.keep)]:
                 shutil.rmtree(self._folder(old))
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room

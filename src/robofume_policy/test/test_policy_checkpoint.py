@@ -38,6 +38,16 @@ def test_round_trip_and_pruning(tmp_path) -> None:
     assert float(store.load()[1]["a.b"][0]) == 11
 
 
+@pytest.mark.parametrize("keep", [1, 3])
+def test_what_was_written_stays_although_there_are_higher_numbers(tmp_path, keep: int) -> None:
+    store = CheckpointStore(tmp_path, keep)
+    for number in (10, 20, 30):
+        store.save(number, tensors(number), {})
+        (tmp_path / f"{number:09d}" / STATE).write_text("{")  # damaged: training goes on from before it
+    store.save(5, tensors(5), {})
+    assert len(store.numbers()) == keep and float(store.load()[1]["a.b"][0]) == 5
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "no state", "no tensors", "half json"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, caplog, damage: str) -> None:
     store = CheckpointStore(tmp_path)
