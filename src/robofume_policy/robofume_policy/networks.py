@@ -33,7 +33,8 @@ class InputNormaliser(nn.Module):
     def fit(self, proprioception: Tensor, instructions: Tensor) -> None:
         """Set the statistics from `proprioception` (N, P) and the distinct sentence embeddings (K, D)."""
         self.proprioception_mean.copy_(proprioception.mean(0))
-        self.proprioception_scale.copy_(proprioception.std(0).clamp_min(0.02))
+        spread = proprioception.std(0, correction=min(1, len(proprioception) - 1))  # of a single row 0, and not NaN
+        self.proprioception_scale.copy_(spread.clamp_min(0.02))
         if len(instructions) > 1:
             self.instruction_mean.copy_(instructions.mean(0))
         deviation = instructions - self.instruction_mean

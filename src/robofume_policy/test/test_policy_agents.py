@@ -587,6 +587,14 @@ class DotWorld:
         )  # fmt: skip
 
 
+def test_a_single_recorded_step_gives_input_statistics_too() -> None:
+    agent = create_agent(NETWORK, AGENT, seed=0)
+    size, length = NETWORK.proprioception_dimension, NETWORK.instruction_dimension
+    seen = np.ones((1, size), np.float32), np.ones((1, length), np.float32)
+    agent.fit_inputs(*seen)
+    assert all(bool(torch.isfinite(values).all()) for values in agent.network.normaliser(*map(torch.from_numpy, seen)))
+
+
 @pytest.mark.parametrize(
     ("algorithm", "soft"), [*((algorithm, False) for algorithm in ALGORITHMS), ("cal_ql", True)]
 )
