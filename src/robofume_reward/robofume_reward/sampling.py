@@ -35,7 +35,8 @@ class Sampler:
                 share = (1 - made_share) * (options.yes_share if label else 1 - options.yes_share)
                 share *= 1 - options.other_share if own else options.other_share
                 mined = of_answer & frames.mined
-                mined_share = options.mined_share if mined.any() else 0.0
+                # Where all are of one kind, these have the whole share: an answer keeps its part of a batch.
+                mined_share = options.mined_share if 0 < mined.sum() < of_answer.sum() else float(mined.any())
                 for of_kind, part in ((mined, mined_share), (of_answer & ~mined, 1 - mined_share)):
                     directions = np.unique(frames.directions[of_kind])
                     for direction in directions:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_episodes
+from robofume_common.enums import RewardSource
 from robofume_common.errors import RobofumeError
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.model import RewardModel
@@ -113,6 +114,18 @@ def test_their_share_of_a_batch_is_kept_and_the_others_keep_theirs() -> None:
     assert made.mean() == pytest.approx(0.25, abs=0.01)
     assert (frames.directions[rows][made] == 1).mean() == pytest.approx(0.5, abs=0.03)
     assert frames.labels[rows][~made].mean() == pytest.approx(options.yes_share, abs=0.02)
+
+
+def test_answers_keep_their_share_where_a_person_called_every_success() -> None:
+    sources = np.full(17, RewardSource.NONE, np.uint8)
+    sources[-1] = RewardSource.HUMAN
+    called = [dataclasses.replace(item, sources=sources) if item.is_success else item for item in EPISODES]
+    frames, options = dataset.label(called, DatasetConfig(), seed=0), TrainingConfig()
+    assert frames.mined[frames.labels & frames.own].all() and not frames.mined.all()
+    sampler, generator = Sampler(frames, options), np.random.default_rng(0)
+    rows = np.concatenate([sampler.draw(64, generator) for _ in range(400)])
+    assert frames.labels[rows].mean() == pytest.approx(options.yes_share, abs=0.01)
+    assert (~frames.own[rows]).mean() == pytest.approx(options.other_share, abs=0.01)
 
 
 def test_training_makes_them_of_its_own_frames_and_says_so(tmp_path: Path) -> None:
