@@ -294,7 +294,8 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
 
     It shows what the episode before left: what an episode in practice is confirmed by. Labels are the simulation's
     ground truth where it was recorded, else those of `own_labels` and `other_labels`; `own` is False throughout. There
-    may be no question at all: of practice that a person has judged at its ends, nobody knows how it began.
+    may be no question at all: of practice that a person has judged at its ends, nobody knows how it began. Nor does
+    what a model has called the end of an episode of practice say how the next one began: it is what is to be measured.
     """
     ordered = list(episodes)
     instructions, tools = _instructions(ordered), _with_tool(ordered)
@@ -303,9 +304,13 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
     previous: EpisodeData | None = None
     reached: Reached | None = None
     for number, episode in enumerate(ordered):
-        reached = reached_before(previous, reached, episode, config.clearance, episode.task in tools)
         own = int(own_labels(episode, config.margin)[0])
-        other = int(other_labels(episode, reached, config.clearance)[0])
+        self_judged = mining.is_self_judged(episode)
+        if self_judged:
+            reached, other = None, 0 if own == 1 else -1  # as `label` has it
+        else:
+            reached = reached_before(previous, reached, episode, config.clearance, episode.task in tools)
+            other = int(other_labels(episode, reached, config.clearance)[0])
         if episode.forward_success is not None and episode.backward_success is not None:
             truths = bool(episode.forward_success[0]), bool(episode.backward_success[0])
             own, other = truths if episode.direction == Direction.FORWARD else truths[::-1]
@@ -315,7 +320,7 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
             if answer >= 0 and text is not None:
                 rows.append(_Row(offset, text, bool(answer), int(direction), number, False))
         offset += len(episode.images)
-        previous = episode
+        previous = None if self_judged else episode
     return _assemble(ordered, rows, may_be_empty=True)
 
 

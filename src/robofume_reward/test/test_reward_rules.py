@@ -150,6 +150,14 @@ def test_the_view_from_home_is_asked_about_both_directions() -> None:
     assert dataset.from_home([first], DatasetConfig()).labels.tolist() == [True]
 
 
+def test_what_the_model_called_a_success_is_no_truth_about_the_next_view_from_home() -> None:
+    vlm = np.full(17, RewardSource.VLM, np.uint8)
+    practised = [dataclasses.replace(episode, sources=vlm) for episode in pair()]
+    assert len(dataset.from_home(practised, DatasetConfig())) == 4  # the simulation's truth is one
+    blind = [dataclasses.replace(e, forward_success=None, backward_success=None) for e in practised]
+    assert len(dataset.from_home(blind, DatasetConfig())) == 0
+
+
 def test_nothing_to_label_is_one_sentence() -> None:
     with pytest.raises(RobofumeError, match="record demonstrations"):
         dataset.label([], DatasetConfig(), seed=0)
