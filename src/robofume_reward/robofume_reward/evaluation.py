@@ -83,12 +83,13 @@ def unseen(
     bags: Sequence[str | Path],
     only_held_out: bool = True,
 ) -> list[EpisodeData]:
-    """The episodes in `bags` that a saved model was not trained on, each once, with what a person has said about the
-    practice among them. RobofumeError where there is none.
+    """The episodes in `bags` that a saved model was not trained on, nor the one that it began with, each once, with
+    what a person has said about the practice among them. RobofumeError where there is none.
     """
     summary = find_summary(Path(model_directory)) if only_held_out else {}
-    learnt = chosen_by(summary, "trained_on")
-    episodes = [episode for episode in dataset.distinct(read_labelled(list(bags))) if not learnt(episode)]
+    learnt, of_base = chosen_by(summary, "trained_on"), set(summary.get("base_trained_on_keys", ()))
+    recorded = dataset.distinct(read_labelled(list(bags)))
+    episodes = [episode for episode in recorded if not learnt(episode) and episode.key not in of_base]
     if not episodes:
         raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
     return episodes

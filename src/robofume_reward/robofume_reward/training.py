@@ -49,7 +49,7 @@ from .model import ModelConfig, RewardModel, check_device
 from .pose_head import PoseHead
 from .sampling import Sampler
 from .saved import View, written_to
-from .training_summary import TRAINING_FILE
+from .training_summary import TRAINING_FILE, find_summary, keys_learnt
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +200,7 @@ def train_on_episodes(
     options = dataclasses.replace(options, learning_rate=options.rate)
     data = data or DatasetConfig()
     augmentation = augmentation or AugmentationConfig()
+    of_base = keys_learnt(find_summary(Path(options.base))) if options.base else set()
     read = len(episodes)
     episodes = dataset.distinct(episodes)
     recorded = len(episodes)
@@ -270,6 +271,8 @@ def train_on_episodes(
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
         "trained_on_keys": [episode.key for episode, out in zip(episodes, held, strict=True) if not out],
         "held_out_keys": [episode.key for episode in held_episodes],
+        "base_trained_on_keys": sorted(of_base),
+        "held_out_seen_by_base": sum(episode.key in of_base for episode in held_episodes),
         "bags": [str(path.resolve()) for path in bags],
         "training_questions": len(taken),
         "counterexamples": made.as_dict(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ def read_summary(directory: Path) -> dict[str, Any]:
     if summary := find_summary(directory):
         return summary
     raise RobofumeError(f"{directory} does not say how its model was trained ({TRAINING_FILE}); train it again.")
+
+
+def keys_learnt(summary: Mapping[str, Any]) -> set[str]:
+    """Keys (`EpisodeData.key`) of the episodes that a model was trained on, those that its base had learnt included: by
+    going on with a model on other episodes nothing is unlearnt."""
+    return {*summary.get("trained_on_keys", ()), *summary.get("base_trained_on_keys", ())}
 
 
 def find_summary(directory: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import synthetic_episodes
 import torch
 from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_data.bag_reader import read_episodes
+from robofume_data.episode_writer import write_episodes
 from robofume_data.labels import with_labels
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.dataset import DatasetConfig
@@ -133,6 +135,26 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("base") / "base"
     tiny_model.save(directory, TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
     return str(directory)
+
+
+def test_what_a_base_has_learnt_counts_as_seen(base: str, tmp_path: Path) -> None:
+    write_episodes(tmp_path / "bag.mcap", EPISODES[:16])
+    recorded = list(read_episodes(tmp_path / "bag.mcap"))
+
+    def trained_from(model: str, name: str, count: int, seed: int) -> dict:
+        options = TrainingConfig(base=model, updates=2, batch_size=4, threads=1, seed=seed)
+        return training.train_on_episodes(recorded[:count], tmp_path / name, options)
+
+    first = trained_from(base, "one", 12, seed=0)
+    assert first["base_trained_on_keys"] == [] and first["held_out_seen_by_base"] == 0
+    second = trained_from(str(tmp_path / "one"), "two", 16, seed=1)
+    assert second["base_trained_on_keys"] == sorted(first["trained_on_keys"])
+    assert second["held_out_seen_by_base"] == len({*first["trained_on_keys"]} & {*second["held_out_keys"]}) > 0
+    third = trained_from(str(tmp_path / "two"), "three", 12, seed=0)
+    learnt = {*first["trained_on_keys"], *second["trained_on_keys"]}
+    assert set(third["base_trained_on_keys"]) == learnt
+    keys = {episode.key for episode in recorded}
+    assert keys - learnt and {e.key for e in evaluation.unseen(tmp_path / "two", [tmp_path])} == keys - learnt
 
 
 def test_a_batch_in_parts_takes_the_same_steps(base: str, tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def train_reward(
         f"{len(summary['held_out_episodes'])} "
         f"held-out episodes:\n{table(summary['held_out'])}"
     )
+    if summary["held_out_seen_by_base"]:
+        context.say(
+            f"Warning: the model that it began with had learnt from {summary['held_out_seen_by_base']} of these, so "
+            "that figures and thresholds are too good; `robofume reward evaluate` on bags that neither has seen tells "
+            "more."
+        )
     if sentence := unfitness(output or context.directory.reward):
         context.say(f"Warning: practice will refuse this model: {sentence}.")
     if output is not None:
