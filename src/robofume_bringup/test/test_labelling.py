@@ -1,5 +1,6 @@
 """`robofume label` and `robofume reward rescore` on a recorded run."""
 
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from robofume_common.enums import Direction, Outcome, Phase, RewardSource, Verdi
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
-from robofume_data.labels import labels_of, read_labels
+from robofume_data.labels import labels_of, read_labelled, read_labels
 
 from robofume_reward import tiny_model
 
@@ -55,6 +56,32 @@ def test_a_label_is_kept_and_what_is_labelled_is_not_asked_again(run, capsys):
     capsys.readouterr()
     assert robofume(run, "label", "--doubtful", 5) == 0
     assert "practice-1" in (out := capsys.readouterr().out) and "practice-2" not in out
+
+
+def test_the_newest_verdict_on_the_last_step_counts_however_it_is_named(run):
+    for words, verdict in (((), "success"), (("--index", 3), "failure"), ((), "success")):
+        assert robofume(run, "label", "practice-1", verdict, *words) == 0
+        (episode, _) = read_labelled(run.bag_files("practice"))
+        assert episode.outcome == {"success": Outcome.SUCCESS, "failure": Outcome.TIMEOUT}[verdict]
+    assert read_labels(run.labels) == {"practice-1": {-1: Verdict.SUCCESS}}
+
+
+def test_what_is_worth_a_label_is_found_without_all_pictures_in_memory(run, monkeypatch):
+    alive, most = [], 0
+
+    def read(_bags):
+        nonlocal most
+        for number in range(12):
+            episode = practised(f"practice-{number}", 0.4)
+            alive.append(weakref.ref(episode.images))
+            yield episode
+            del episode
+            most = max(most, sum(item() is not None for item in alive))
+
+    monkeypatch.setattr("robofume_data.bag_reader.read_episodes", read)
+    assert robofume(run, "label", "--doubtful", 2) == 0
+    assert robofume(run, "label", "practice-11", "success") == 0
+    assert most <= 2
 
 
 def test_the_next_start_of_practice_learns_from_the_label(run):

@@ -22,6 +22,8 @@ from robofume_data.episode import EpisodeData
 
 Labels = dict[str, dict[int, Verdict]]
 """A person's verdicts: episode id -> index of the step (-1: the last) -> verdict."""
+LAST = -1
+"""In the place of an index: the last step."""
 LABELS_FILE = "labels.json"
 _JUDGED = (("bags", "practice"), ("bags", "scenes"))
 

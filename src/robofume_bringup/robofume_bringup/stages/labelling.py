@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from robofume_common.enums import Outcome, Verdict
@@ -16,20 +17,24 @@ if TYPE_CHECKING:
 
 def add_label(context: StageContext, episode_id: str, verdict: str, index: int) -> None:
     """Keep a verdict on a step (-1: the last one) of a recorded episode. RobofumeError where there is none."""
-    from robofume_data.labels import read_labels, with_labels, write_labels
+    from robofume_data.labels import LAST, labelled, read_labels, write_labels
 
-    episodes = [episode for episode in _recorded(context, ("practice", "scenes")) if episode.episode_id == episode_id]
-    if not episodes:
+    recorded = _recorded(context, ("practice", "scenes"))
+    episode = next((episode for episode in recorded if episode.episode_id == episode_id), None)
+    if episode is None:
         raise RobofumeError(
             f"The run {context.directory.name} has no recorded episode {episode_id}; "
             f"`robofume label --doubtful 20 --run {context.directory.name}` names some."
         )
-    given = {episode_id: {index: Verdict[verdict.upper()]}}
-    with_labels(episodes, given)
+    given = {LAST if index == episode.length else index: Verdict[verdict.upper()]}
+    labelled(episode, given)
     labels = read_labels(context.directory.labels)
-    labels.setdefault(episode_id, {}).update(given[episode_id])
+    before = labels.get(episode_id, {})
+    if LAST in given:
+        before.pop(episode.length, None)  # the same step by its number, of which the newest verdict is to count
+    labels[episode_id] = before | given
     write_labels(context.directory.labels, labels)
-    acted = episodes[0].length > 0
+    acted = episode.length > 0
     context.say(
         f"Noted: {episode_id} is a {verdict} ({len(labels)} labelled episodes). "
         f"`robofume reward train --again --run {context.directory.name}` learns from it"
@@ -71,16 +76,22 @@ def _show(context: StageContext, name: str, episodes: list[EpisodeData]) -> None
 
 
 def _unlabelled(context: StageContext) -> list[EpisodeData]:
+    """The episodes of practice that have no label, with their last picture alone."""
     from robofume_data.labels import read_labels
 
     known = read_labels(context.directory.labels)
-    return [episode for episode in _recorded(context) if episode.episode_id not in known]
+    # A long practice does not fit the memory; of each episode only the last picture is shown.
+    return [
+        dataclasses.replace(episode, images=episode.images[-1:].copy())
+        for episode in _recorded(context)
+        if episode.episode_id not in known
+    ]
 
 
-def _recorded(context: StageContext, kinds: Sequence[str] = ("practice",)) -> list[EpisodeData]:
+def _recorded(context: StageContext, kinds: Sequence[str] = ("practice",)) -> Iterator[EpisodeData]:
     from robofume_data.bag_reader import read_episodes
 
     bags = [bag for kind in kinds for bag in context.directory.bag_files(kind)]
     if not bags:
         raise RobofumeError(f"The run {context.directory.name} has not practised yet; there is nothing to label.")
-    return list(read_episodes(bags))
+    return read_episodes(bags)
