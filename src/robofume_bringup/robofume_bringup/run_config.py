@@ -16,6 +16,12 @@ from robofume_bringup.task_files import task_run_settings
 COMPONENTS = ("reward_training", "reward_data", "pretraining", "adaptation", "network", "agent", "replay",
               "language")  # fmt: skip
 """Names in --set that are not nodes."""
+ELSEWHERE = {
+    ("pretraining", "updates"): "--pretraining-updates (or --retraining-updates)",
+    ("adaptation", "updates"): "--adaptation-updates",
+    ("network", "image_size"): "--image-size",
+}
+"""Settings of components that are not looked at, since an option of the run says the same."""
 
 
 def _setting(default: Any, meaning: str, fixed: bool = False, minimum: int = 0) -> Any:
@@ -116,15 +122,21 @@ class RunConfig:
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`["learner.batch_size=64"]` -> `{"learner": {"batch_size": 64}}`; values are YAML."""
+    """`["agent.batch_size=64"]` -> `{"agent": {"batch_size": 64}}`; values are YAML.
+
+    Raises RobofumeError for what is no such assignment, and for a setting that an option of the run says.
+    """
     settings: dict[str, dict[str, Any]] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
         component, dot, setting = name.strip().partition(".")
         if not (equals and dot and component and setting):
             raise RobofumeError(
-                f"--set takes component.setting=value, such as learner.batch_size=64, not {text!r}."
+                f"--set takes component.setting=value, such as agent.batch_size=64, not {text!r}."
             )
+        option = ELSEWHERE.get((component, setting))
+        if option is not None:
+            raise RobofumeError(f"{component}.{setting} would change nothing: give {option} in its place.")
         try:
             settings.setdefault(component, {})[setting] = yaml.safe_load(value)
         except yaml.YAMLError as error:

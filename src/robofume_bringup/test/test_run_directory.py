@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import RunConfig, open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages.context import StageContext
 from robofume_common.errors import RobofumeError
 
 
@@ -48,6 +50,21 @@ def test_settings_of_a_run_may_be_left_out_and_not_be_changed(tmp_path):
     for changed in ("learner.batch_size=9", "learner.seed=1", "arm.rate=1"):
         with pytest.raises(RobofumeError, match="was started with settings"):
             open_run(directory, {"settings": parse_settings([changed])})
+
+
+@pytest.mark.parametrize("name", ["pretraining.updates", "adaptation.updates", "network.image_size"])
+def test_a_setting_that_an_option_of_the_run_says_is_refused_with_its_name(name):
+    with pytest.raises(RobofumeError, match=f"{name} would change nothing: give --"):
+        parse_settings([f"{name}=64"])
+
+
+def test_what_is_set_of_replay_holds_in_practice_unless_the_learner_has_its_own(tmp_path):
+    asked = parse_settings(["replay.prior_share=1", "replay.offline_fraction=0.25", "learner.offline_fraction=0.75"])
+    directory = RunDirectory(tmp_path / "lid")
+    context = StageContext(directory, open_run(directory, {"task": "pot_lid", "settings": asked}), Interruption())
+    learner = context.node_configs("practice")["learner"]
+    assert (learner.prior_share, learner.offline_fraction) == (1.0, 0.75)
+    assert "learner" not in context.node_configs("evaluate")
 
 
 def test_another_task_for_the_same_run_is_refused(tmp_path):

@@ -241,7 +241,11 @@ class OnlineConfig:
 
     updates_per_step: float = setting(1.0, "gradient updates per control step (update-to-data ratio)", minimum=0.0)
     warm_up_steps: int = setting(300, "control steps before the first update", minimum=0)
-    seed: int = setting(0, "seed of batches and noise", minimum=0)
+    seed: int = setting(
+        0,
+        "seed of the exploration bonus and the dense signal; batches and noise go on from where pre-training ended",
+        minimum=0,
+    )
     device: str = setting("cpu", "where the networks are trained: cpu, cuda, or cuda:1 for the second GPU")
     metrics_every: int = setting(100, "updates between two rows of metrics", minimum=1)
 

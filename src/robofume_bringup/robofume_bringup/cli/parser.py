@@ -467,6 +467,6 @@ def add_run_options(
         action="append",
         default=[],
         metavar="COMPONENT.SETTING=VALUE",
-        help="a setting of one node or training, such as learner.batch_size=64; may be repeated; `robofume reward` "
+        help="a setting of one node or training, such as agent.batch_size=64; may be repeated; `robofume reward` "
         "takes those of reward_training, reward_data and reward for one call",
     )

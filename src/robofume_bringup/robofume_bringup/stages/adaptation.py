@@ -179,7 +179,7 @@ def settings_of_source(checkpoint: Path | None) -> tuple[str | None, str | None,
     network = (config.get("settings") or {}).get("network", {})
     return (
         config.get("task"), config.get("robot"), config.get("image_size"),
-        [f"network.{name}={json.dumps(value)}" for name, value in network.items()],
+        [f"network.{name}={json.dumps(value)}" for name, value in network.items() if name != "image_size"],
     )  # fmt: skip
 
 

@@ -95,7 +95,8 @@ class StageContext:
     ) -> list[NodeDescription]:
         """The nodes of a graph, their settings checked."""
         merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (overrides or {}).items()}
-        for name, values in self.config.node_settings.items():
+        # The memories of practice are `replay`'s too; what is set of the learner itself comes before it.
+        for name, values in (("learner", self.config.of("replay")), *self.config.node_settings.items()):
             merged.setdefault(name, {}).update(values)
         nodes = build_graph(
             GraphSettings(

@@ -18,7 +18,7 @@ from robofume_bringup.task_files import task_description
 
 STAGE = "pretrain"
 RETRAIN = "retrain"
-LARGER = "start the run with --set replay.offline_capacity=STEPS --set learner.offline_capacity=STEPS"
+LARGER = "start the run with --set replay.offline_capacity=STEPS"
 """What to do where the demonstrations do not fit the memory."""
 
 
