@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import struct
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -80,6 +81,8 @@ class McapFile:
     def __init__(self, path: str | Path, keep: int = 0) -> None:
         self.path = Path(path)
         self.truncated = False
+        self.left_out = 0
+        """How many damaged blocks the last reading went past."""
         self._room = keep
         self._kept: dict[int, memoryview] = {}
         self._newest: tuple[int, memoryview] = (-1, memoryview(b""))
@@ -88,13 +91,19 @@ class McapFile:
     def __iter__(self) -> Iterator[RawMessage]:
         return self.messages()
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
-        """The messages of these topics (full names; None: of all)."""
+    def messages(self, topics: Collection[str] | None = None, past_damage: bool = False) -> Iterator[RawMessage]:
+        """The messages of these topics (full names; None: of all).
+
+        past_damage: go on behind a block that is damaged inside, and count it in `left_out`. Where the topics are
+        described in such a block, what the summary says of them is taken; without one their messages are left out.
+        """
         channels: dict[int, tuple[str, str, str] | None] = {}
+        if past_damage:
+            channels = defaultdict(lambda: None, self._summary_channels() or {})
         schemas: dict[int, Schema] = {}
         message, head, size = int(Opcode.MESSAGE), _MESSAGE.unpack_from, _MESSAGE.size
         try:
-            for opcode, payload, chunk, position in self._records():
+            for opcode, payload, chunk, position in self._records(past_damage):
                 if opcode == message:
                     channel_id, _, log_time, _ = head(payload)
                     channel = channels[channel_id]
@@ -134,6 +143,11 @@ class McapFile:
     def summary_topics(self) -> dict[str, str] | None:
         """Type of each topic, from the summary at the end of the file; None where there is none, or a damaged one, or
         where a topic is not encoded as ROS 2 messages."""
+        topics = {topic: type_name for topic, type_name, _ in (self._summary_channels() or {}).values()}
+        return topics or None
+
+    def _summary_channels(self) -> dict[int, tuple[str, str, str]] | None:
+        """Topic, type and definition of each channel by its number; None where `summary_topics` is."""
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -147,17 +161,17 @@ class McapFile:
             if checksum and crc32(footer[:-4], crc32(summary)) != checksum:
                 return None
             schemas: dict[int, Schema] = {}
-            topics: dict[str, str] = {}
+            channels: dict[int, tuple[str, str, str]] = {}
             for opcode, payload, _, _ in _inner_records(memoryview(summary)):
                 if opcode == Opcode.SCHEMA:
                     schema = Schema.read(_stream(payload))
                     schemas[schema.id] = schema
                 elif opcode == Opcode.CHANNEL:
                     channel = Channel.read(_stream(payload))
-                    topics[channel.topic] = self._described(channel, schemas)[1]
+                    channels[channel.id] = self._described(channel, schemas)
         except (OSError, RobofumeError, *_BROKEN):
             return None
-        return topics or None
+        return channels
 
     def _described(self, channel: Channel, schemas: dict[int, Schema]) -> tuple[str, str, str]:
         schema = schemas[channel.schema_id]
@@ -165,9 +179,9 @@ class McapFile:
             raise self._damaged(f"topic {channel.topic} is not encoded as ROS 2 messages")
         return channel.topic, schema.name, schema.data.decode()
 
-    def _records(self) -> Iterator[tuple[int, memoryview, int, int]]:
+    def _records(self, past_damage: bool = False) -> Iterator[tuple[int, memoryview, int, int]]:
         """Opcode, payload and place of each record, those inside of chunks included, up to the end of the data."""
-        self.truncated = False
+        self.truncated, self.left_out = False, 0
         try:
             file = self.path.open("rb")
         except OSError as error:
@@ -204,6 +218,9 @@ class McapFile:
                     except _BROKEN:
                         if length and payload[-1] == 0 and _only_zeros(file):
                             return self._cut_off()  # the same zeros, from the middle of a chunk on
+                        if past_damage:  # the next record is where its length says
+                            self.left_out, position = self.left_out + 1, position + length
+                            continue
                         raise
                     if open_at:
                         yield from _inner_records(data, base=position + open_at)

@@ -33,7 +33,8 @@ class Repair:
 def repair_bags(paths: Paths, folder: Path) -> list[Repair]:
     """Writes a whole bag into `folder` for each bag that is cut off or damaged; sound ones are left alone.
 
-    A repaired bag holds every message that can be read, whether its episode is whole or not, in the same order.
+    A repaired bag holds every message that can be read, whether its episode is whole or not, in the same order: those
+    behind a damaged block too.
     Doing it again changes nothing. RobofumeError where `folder` cannot be written to.
     """
     bags = find_bags(paths)
@@ -57,10 +58,11 @@ def _repair(path: Path, target: Path) -> Repair:
         return Repair(path, "there", target, notes=[damage])
     unfinished = target.with_name(target.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
+    file = McapFile(path)
     try:
         with BagWriter(unfinished) as writer:
             topics: set[str] = set()
-            for raw in _readable(path):
+            for raw in _readable(file):
                 if raw.topic not in topics:
                     topics.add(raw.topic)
                     writer.add_topic(raw.topic, raw.type_name, raw.definition)
@@ -72,14 +74,16 @@ def _repair(path: Path, target: Path) -> Repair:
         unfinished.unlink(missing_ok=True)
     bag = Bag(target)
     episodes = sum(1 for _ in bag.episodes())
+    if file.left_out:
+        damage += f"; {file.left_out} damaged blocks were left out, with the verdicts that were in them"
     notes = [damage, *(f"episode {key} is not whole: {reason}" for key, reason in bag.incomplete.items())]
     return Repair(path, "repaired", target, episodes, writer.messages, notes)
 
 
-def _readable(path: Path) -> Iterator[RawMessage]:
-    """The messages before the first damage, without a word about it."""
+def _readable(file: McapFile) -> Iterator[RawMessage]:
+    """The messages that can be found, up to where the file cannot be followed any more; without a word about it."""
     with contextlib.suppress(RobofumeError):
-        yield from McapFile(path)
+        yield from file.messages(past_damage=True)
 
 
 def _damage(path: Path) -> str | None:

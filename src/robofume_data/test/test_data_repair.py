@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcap.writer import MCAP0_MAGIC
 from recorded_episodes import make_episode
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import Bag, read_episodes
@@ -84,13 +85,30 @@ def test_repair_of_a_folder_is_told(recording, tmp_path):
     found = {str(item.path.relative_to(folder)): (item.action, item.episodes) for item in repairs}
     assert found == {
         "good.mcap": ("sound", 0), "cut.mcap": ("repaired", 2), "more/cut.mcap": ("repaired", 1),
-        "flipped.mcap": ("repaired", 2), "foreign.mcap": ("lost", 0),
+        "flipped.mcap": ("repaired", 3), "foreign.mcap": ("lost", 0),
     }  # fmt: skip
-    assert len(list(read_episodes(tmp_path / "out"))) == 5
+    assert len(list(read_episodes(tmp_path / "out"))) == 6
     text = report(repairs)
     assert "nothing in it can be read" in text
     assert "with 2 whole episodes" in text
     assert not list((tmp_path / "out").glob("*.unfinished*"))
+
+
+@pytest.mark.parametrize("damaged", range(4))
+def test_what_lies_behind_a_damaged_block_is_saved(recording, tmp_path, damaged):
+    whole, ends = recording
+    begin = ends[damaged - 1] if damaged else len(MCAP0_MAGIC) + 60  # the first block describes the topics as well
+    flipped = bytearray(whole)
+    flipped[begin + 100] ^= 1
+    (tmp_path / "a.mcap").write_bytes(flipped)
+    (repaired,) = repair_bags(tmp_path / "a.mcap", tmp_path / "out")
+    assert "1 damaged blocks were left out" in repaired.notes[0]
+    saved = list(read_episodes(tmp_path / "out"))
+    left = [episode for number, episode in enumerate(EPISODES) if number != damaged]
+    assert [episode.episode_id for episode in saved] == [episode.episode_id for episode in left]
+    for one, other in zip(saved, left, strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+        np.testing.assert_array_equal(one.verdicts, other.verdicts)
 
 
 def test_an_episode_can_be_looked_at(tmp_path):
