@@ -89,13 +89,13 @@ class InProcessJudge:
         """The verdict on a step; only a judge without a model looks at the truth."""
         is_last = step.action is None
         from_home = self.config.is_from_home(step.index, is_last)
+        # Steps that are not judged are seen all the same by a model that looks at several pictures.
+        images = self._history.add(step.episode_id, step.index, step.image) if self._history is not None else ()
         if self.model is None:
             answer = truth_answer(truth, step.direction)
         elif step.phase == Phase.INTERVENTION or (step.index % self.config.every and not is_last):
             return _Judged(Verdict.UNKNOWN, math.nan, RewardSource.NONE)
         else:
-            assert self._history is not None
-            images = self._history.add(step.episode_id, step.index, step.image)
             answer = None
             if not self._check.problem(step.image, step.proprioception):
                 clip = np.stack(images) if len(images) > 1 else images[0]

@@ -13,14 +13,18 @@ import pytest
 from fault_kit.rig import prepare
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.in_process_graph import InProcessJudge
 from robofume_bringup.in_process_session import InProcessSession
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
-from robofume_common.enums import Actor, Direction, Outcome, RewardSource, Verdict
+from robofume_common.enums import Actor, Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_policy.nodes.learner import LearnerNodeConfig
+from robofume_reward.familiarity import Familiarity
+from robofume_reward.reward_config import RewardNodeConfig
+from robofume_reward.saved import Calibration, View
 from robofume_sim.tasks import TASKS
 
 from robofume_bringup import in_process_learner
@@ -48,6 +52,30 @@ def practising(directory: RunDirectory, collected: RunDirectory, *more: str) -> 
     prepare(directory, list(read_episodes(collected.bag_files("demos"))))
     directory.reward.mkdir()
     return ["practice", "--runs", str(directory.path.parent), "--run", directory.name]
+
+
+def test_pictures_between_the_judged_steps_are_looked_at_as_the_node_does():
+    seen = []
+
+    def answers(images, instructions):
+        seen.append(images[..., 0, 0, 0].tolist())
+        return np.array([0.4])
+
+    model = SimpleNamespace(
+        view=View(2, 1), familiarity=Familiarity(), probabilities=answers, opposites={}, calibration=Calibration()
+    )
+    judge = InProcessJudge(RewardNodeConfig(every=2), model)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        judge(
+            SimpleNamespace(
+                episode_id="a", index=index, direction=Direction.FORWARD, phase=Phase.FORWARD, instruction="x",
+                image=picture, proprioception=np.zeros(7, np.float32), action=np.zeros(7),
+            ),
+            None,
+        )  # fmt: skip
+    first = pictures[:, 0, 0, 0].tolist()
+    assert seen == [[[first[0], first[0]]], [[first[1], first[2]]]]
 
 
 def test_the_same_seed_gives_the_same_demonstrations_and_another_seed_others(collected, tmp_path):
