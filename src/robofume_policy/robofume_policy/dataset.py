@@ -137,6 +137,17 @@ class EpisodeConverter:
         return np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0]
 
 
+def named_apart(transitions: EpisodeTransitions, episode: Episode, keys: dict[str, str]) -> EpisodeTransitions:
+    """The transitions of `episode` under a name that no other episode of a memory has.
+
+    That is its id or, where another episode has that, its key: the episodes of every run have the same ids. The same
+    one again, or a copy of it, has the same name again. `keys`: the key of each id so far; it is added to.
+    """
+    key = episode.key if isinstance(episode, EpisodeData) else episode.episode_id
+    known = keys.setdefault(episode.episode_id, key)
+    return transitions if key == known else replace(transitions, episode_id=key)
+
+
 def is_undecided(episode: Episode) -> bool:
     """Whether nobody knows how a recorded episode ended."""
     return isinstance(episode, EpisodeData) and episode.outcome == Outcome.UNKNOWN

@@ -17,7 +17,7 @@ from torch import Tensor
 from robofume_policy.agents import Agent, create_agent
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AgentConfig, LanguageConfig, NetworkConfig, PretrainingConfig, ReplayConfig
-from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided
+from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided, named_apart
 from robofume_policy.exploration import tried_on_the_way
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.metrics import UPDATES_PER_SECOND, MetricsWriter, check_finite, update_rate
@@ -42,7 +42,7 @@ def fill_memory(
     own: Collection[str] = (),
     prior_share: float = 1.0,
 ) -> ReplayMemory:
-    """Put episodes into a memory; those whose id is in `times` are drawn so many times as often.
+    """Put episodes into a memory, each once; those whose id is in `times` are drawn so many times as often.
 
     Where `own` names those that are no prior data, the others have about `prior_share` of what is drawn, at most.
     `name` is what the data are called in the error. With a `cache` of their bags the memory is mapped from there, and
@@ -54,10 +54,14 @@ def fill_memory(
         memory, undecided = filled.memory, filled.undecided
     else:
         memory, undecided = ReplayMemory(capacity), 0
+        keys: dict[str, str] = {}
         for episode in episodes:
             transitions = converter(episode)
-            undecided += transitions is None and is_undecided(episode)
-            if transitions is not None and transitions.episode_id not in memory:
+            if transitions is None:
+                undecided += is_undecided(episode)
+                continue
+            transitions = named_apart(transitions, episode, keys)
+            if transitions.episode_id not in memory:
                 memory.add(transitions, (times or {}).get(transitions.episode_id, 1))
     left_out = f"{undecided} episodes are left out, since nobody knows how they ended or how any of their steps is"
     if not len(memory) and undecided:

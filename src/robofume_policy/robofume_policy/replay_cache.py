@@ -25,13 +25,13 @@ from robofume_common.errors import RobofumeError
 from robofume_common.parameters import to_dict
 from robofume_data.labels import labels_hash
 
-from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided
+from robofume_policy.dataset import Episode, EpisodeConverter, is_undecided, named_apart
 from robofume_policy.disk_array import check_room
 from robofume_policy.replay import STORED, Array, EpisodeTransitions, ReplayMemory
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Of the files, of what `EpisodeConverter` makes and of which episodes are read; a change makes all entries anew."""
 _INDEX, _SENTENCES, _UNFINISHED = "index.json", "sentences", ".unfinished"
 
@@ -101,7 +101,8 @@ class ReplayCache:
             yield
 
     def _remove_what_is_old(self, place: Path) -> None:
-        """Entries of bags that have changed or gone, and what a killed process left. Who has them mapped keeps them."""
+        """Entries of bags that have changed or gone, or of another version, and what a killed process left. Who has
+        them mapped keeps them."""
         for entry in [item for item in self._folder.iterdir() if item.is_dir()]:
             if entry == place or not _is_current(entry):
                 shutil.rmtree(entry, ignore_errors=True)
@@ -117,12 +118,13 @@ def _state(bag: Path) -> list[Any]:
 
 
 def _is_current(entry: Path) -> bool:
-    """Whether the bags of an entry are what they were."""
+    """Whether the bags of an entry are what they were, and it is of this version."""
     if entry.name.endswith(_UNFINISHED):
         return False
     try:
-        bags = json.loads((entry / _INDEX).read_text(encoding="utf-8"))["described"]["bags"]
-        return all(_state(Path(bag[0])) == bag for bag in bags)
+        described = json.loads((entry / _INDEX).read_text(encoding="utf-8"))["described"]
+        unchanged = all(_state(Path(bag[0])) == bag for bag in described["bags"])
+        return unchanged and described["version"] == VERSION
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False
 
@@ -140,6 +142,7 @@ def _build(
     # A memory of the same size without what makes it large knows which episodes make room for others.
     ring = ReplayMemory(capacity)
     begins: dict[str, int] = {}
+    keys: dict[str, str] = {}
     shapes: dict[str, Any] = {}
     slots = undecided = 0
     try:
@@ -147,8 +150,11 @@ def _build(
             files: dict[str, IO[bytes]] = {}
             for episode in episodes:
                 transitions = converter(episode)
-                undecided += transitions is None and is_undecided(episode)
-                if transitions is None or transitions.episode_id in ring:
+                if transitions is None:
+                    undecided += is_undecided(episode)
+                    continue
+                transitions = named_apart(transitions, episode, keys)
+                if transitions.episode_id in ring:
                     continue
                 ring.add(_without_contents(transitions))
                 arrays = {name: np.ascontiguousarray(getattr(transitions, name)) for name in STORED}

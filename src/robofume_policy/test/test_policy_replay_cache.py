@@ -105,6 +105,17 @@ def test_it_is_what_memory_would_be(bag, tmp_path, capacity, encoder):
         plain = fill_memory(EPISODES, converter, capacity, times)
 
 
+def test_episodes_of_two_runs_that_have_the_same_id_are_both_learnt_from(tmp_path):
+    first = dataclasses.replace(episode(0, 8), closed=1)
+    other = dataclasses.replace(episode(7, 5), episode_id=first.episode_id, closed=2)
+    given = [first, other, first, other]  # a copy of either is the same episode
+    plain = fill_memory(given, CONVERTER, 100)
+    assert plain.episode_ids() == [first.episode_id, other.key] and len(plain) == 8 + 5
+    for episodes in (given, must_not_be_read()):
+        cached = fill_memory(episodes, CONVERTER, 100, cache=ReplayCache(tmp_path / "replay", []))
+        assert_same(cached, plain)
+
+
 def test_training_on_it_is_the_same_bit_for_bit(bag, tmp_path, monkeypatch):
     monkeypatch.setattr("robofume_policy.pretraining.InstructionEncoder", Language)
 
@@ -165,6 +176,15 @@ def test_a_success_that_a_person_denies_is_a_failure_in_memory_and_in_the_cache(
 
 def entries(folder: Path) -> list[Path]:
     return [item for item in folder.iterdir() if item.is_dir()]
+
+
+def test_what_an_earlier_version_made_is_removed(bag, tmp_path, monkeypatch):
+    folder = tmp_path / "replay"
+    ReplayCache(folder, [bag]).memory(read_episodes(bag), CONVERTER, 100)
+    before = entries(folder)
+    monkeypatch.setattr("robofume_policy.replay_cache.VERSION", 1000)
+    ReplayCache(folder, [bag]).memory(read_episodes(bag), CONVERTER, 100)
+    assert len(entries(folder)) == 1 and entries(folder) != before
 
 
 def test_what_is_not_whole_is_made_again(bag, tmp_path):

@@ -77,7 +77,8 @@ class PriorData:
         if episode.episode_id in seen:
             raise RobofumeError(
                 f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that "
-                f"repeats it, or the demonstrations."
+                f"repeats it, or the demonstrations. Those of every run have the same names, so that those of another "
+                f"run cannot be prior data of this one as they are."
             )
 
     def _check(self, episode: Any) -> None:
