@@ -27,6 +27,7 @@ def practise(context: StageContext) -> None:
     done = sum(summary.num_steps for summary in read_summaries(directory.bag_files("practice")))
     if done < config.practice_steps:
         _check_judge(context)
+        _tell_unfinished(context)
         directory.forget("evaluate_after")  # it was of the policy before these steps
         with context.timed(STAGE):
             _practise(context, done)
@@ -45,6 +46,17 @@ def practise(context: StageContext) -> None:
     directory.note(
         STAGE, finished=True, episodes=episodes, undecided_episodes=undecided, assisted_resets=resets
     )
+
+
+def _tell_unfinished(context: StageContext) -> None:
+    """Say where practice begins with a policy whose pre-training was interrupted."""
+    directory, wanted = context.directory, context.config.pretraining_updates
+    made = max((int(path.name) for path in directory.pretrained.glob("[0-9]*")), default=wanted)
+    if made < wanted and not directory.checkpoints.exists():
+        context.say(
+            f"The pre-training has made {made} of {wanted} updates, and practice begins with this policy: to finish it "
+            f"first, stop this and run `robofume pretrain --run {directory.name}`."
+        )
 
 
 def _check_judge(context: StageContext) -> None:

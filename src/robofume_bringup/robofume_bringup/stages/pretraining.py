@@ -39,6 +39,7 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
         shutil.rmtree(directory.pretrained, ignore_errors=True)
     with context.timed(STAGE):
         demonstrations, cameras = directory.bag_files("demos"), network_of(context.config).further_cameras
+        _note_demonstrations(context, len(episode_ids(demonstrations)))
         prior = find_bags([Path(path) for path in context.config.prior])
         updates = _train(
             context, read_for_policy(demonstrations, cameras), directory.pretrained, context.config.pretraining_updates,
@@ -103,6 +104,21 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
         f"are done. `robofume evaluate --run {directory.name} --weights retrained` measures the new policy."
     )
     directory.note(RETRAIN, finished=True, updates=updates, practice_steps=made, upsampling=upsampling)
+
+
+def _note_demonstrations(context: StageContext, count: int) -> None:
+    """Keep how many recorded episodes a training begins with; say where there are others when it is continued."""
+    directory = context.directory
+    begun = any(directory.pretrained.glob("[0-9]*"))
+    before = directory.stage_record(STAGE).get("demonstrations")
+    if not begun:
+        directory.note(STAGE, demonstrations=count)
+    elif before not in (None, count):
+        how = "in another run, since this one has practised," if directory.checkpoints.exists() else "with --again"
+        context.say(
+            f"There are {count} recorded episodes, and the pre-training began with {before}: train {how} to learn from "
+            "all of them from the beginning."
+        )
 
 
 def _need_demonstrations(context: StageContext) -> None:
