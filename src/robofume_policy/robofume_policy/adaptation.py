@@ -7,6 +7,8 @@ A policy that was adapted before also rehearses the conditions that it was adapt
 drawn in proportion to what there is of them, a few hundred demonstrations beside thousands of steps of practice, they
 were forgotten (measured, docs/trials.md).
 
+A policy that has practised with a dense signal goes on with it, and so do its heirs (`progress.kept_potential`).
+
 A policy that has practised goes on with the weights of its loss in practice. Those of pre-training mostly imitate: they
 would pull it back to the demonstrations that it has left behind (measured, docs/trials.md).
 """
@@ -20,6 +22,7 @@ import numpy as np
 from robofume_common.action import ActionSpace
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import from_dict, to_dict
+from torch import Tensor
 
 from robofume_policy.agents import Agent
 from robofume_policy.checkpoint import CheckpointStore
@@ -27,7 +30,8 @@ from robofume_policy.config import AdaptationConfig, AgentConfig, NetworkConfig,
 from robofume_policy.dataset import Episode, EpisodeConverter
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.pretraining import Progress, fill_memory, train_offline, use_threads, with_defaults
-from robofume_policy.replay import ReplayMemory, sample_shares
+from robofume_policy.progress import PROGRESS, kept_potential
+from robofume_policy.replay import Batch, ReplayMemory, sample_shares
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
 from robofume_policy.trained_agent import TrainedAgent
@@ -94,10 +98,9 @@ def adapt(
             f"The policy in {source} learnt by {stored.agent.config.algorithm} and cannot go on by "
             f"{settings.algorithm}: its networks are others."
         )
-    converter = EpisodeConverter(
-        stored.agent.network_config, action_space, InstructionEncoder(stored.language), settings.discount,
-        settings.n_step,
-    )  # fmt: skip
+    shape, language = stored.agent.network_config, InstructionEncoder(stored.language)
+    converter = EpisodeConverter(shape, action_space, language, settings.discount, settings.n_step)
+    potential = kept_potential(tensors, state, shape, language, device)
     parts = [
         ("base", base, "policy that is adapted"),
         *((f"earlier_{n}", part, "condition that it was adapted to before") for n, part in enumerate(earlier)),
@@ -141,11 +144,17 @@ def adapt(
         trained.agent.phase_began = began
         logger.info("Continuing the adaptation after %d updates.", trained.agent.updates)
     learner = trained.agent
-    train_offline(
-        trained,
-        lambda: sample_shares(list(memories.values()), drawn, settings.batch_size, learner.random),
-        store, config, {"adaptation": told}, metrics_directory, "adaptation", progress,
-    )  # fmt: skip
+
+    def draw() -> Batch:
+        batch = sample_shares(list(memories.values()), drawn, settings.batch_size, learner.random)
+        return potential.shape(batch)[0] if potential else batch
+
+    about: dict[str, Any] = {"adaptation": told}
+    further: dict[str, Tensor] = {}
+    if potential:
+        about["progress_weight"] = potential.config.progress_weight
+        further = {PROGRESS + name: value for name, value in potential.state_dict().items()}
+    train_offline(trained, draw, store, config, about, metrics_directory, "adaptation", progress, further)
     after = {name: action_error(learner, memory) for name, memory in memories.items()}
     return trained, {name: (before[name], after[name]) for name in memories}
 

@@ -18,7 +18,7 @@ from robofume_policy.entry_journal import EntryJournal
 from robofume_policy.language import InstructionEncoder
 from robofume_policy.novelty import NoveltyBonus
 from robofume_policy.pretraining import fill_memory, mean_metrics
-from robofume_policy.progress import ProgressPotential
+from robofume_policy.progress import PROGRESS, ProgressPotential
 from robofume_policy.replay import EpisodeTransitions, ReplayMemory, sample_mixed
 from robofume_policy.replay_cache import ReplayCache
 from robofume_policy.team import training_device
@@ -26,8 +26,6 @@ from robofume_policy.trained_agent import TrainedAgent
 
 NOVELTY = "novelty."
 """Before the names of the bonus's tensors in a checkpoint."""
-PROGRESS = "progress."
-"""Before those of the dense signal."""
 MOST_HELD = 100
 """Episodes that wait, while practice is read back, for one that entered before them and is not there yet: then it is
 in no bag, as one that was heard while the recorder was killed. Otherwise all of practice would be in memory at once."""
@@ -277,6 +275,7 @@ class OnlineLearner:
             tensors |= {NOVELTY + name: value for name, value in bonus.items()}
         if self._progress:
             tensors |= {PROGRESS + name: value for name, value in self._progress.state_dict().items()}
+            state["progress_weight"] = self._progress.config.progress_weight
         online: dict[str, float] = {"steps": self._steps, "offline_updates": self._offline_updates}
         if not math.isnan(self._stretch.highest):
             online["highest_share"] = self._stretch.highest

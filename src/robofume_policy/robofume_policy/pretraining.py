@@ -167,11 +167,12 @@ def train_offline(
     metrics_directory: Path | str | None,
     metrics_name: str,
     progress: Progress | None,
+    further: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Update until there are `config.updates`, on batches from `draw`, with metrics and checkpoints on the way.
 
-    `about` is kept with the state of every checkpoint. Raises RobofumeError where the losses are no longer finite, or
-    where the processes of a team do not begin alike.
+    `about` is kept with the state of every checkpoint, `further` with its tensors. Raises RobofumeError where the
+    losses are no longer finite, or where the processes of a team do not begin alike.
     """
     learner = trained.agent
     check_alike(learner, store.directory)
@@ -197,7 +198,7 @@ def train_offline(
         if leads and (done % config.checkpoint_every == 0 or done == config.updates):
             asked = time.monotonic()
             tensors, state = trained.state_dict()
-            store.save(done, tensors, {**state, **about})
+            store.save(done, {**tensors, **(further or {})}, {**state, **about})
             began += time.monotonic() - asked
     if writer is not None:
         writer.close()

@@ -7,7 +7,7 @@ it are added to the reward (Ng, Harada and Russell, 1999), while a batch is draw
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 64
 SHIFT = 4  # px, of the pictures that it is trained on
+PROGRESS = "progress."
+"""Before the names of its tensors in a checkpoint."""
 MOST_EPISODES = 500
 """Demonstrations that are learnt from, drawn at random where there are more."""
 
@@ -197,6 +199,30 @@ class ProgressPotential:
 
     def _tensors(self, *arrays: Array) -> tuple[Tensor, ...]:
         return tuple(torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays)
+
+
+def kept_potential(
+    tensors: Mapping[str, Tensor], state: Mapping[str, Any], network: NetworkConfig, language: InstructionEncoder,
+    device: str,
+) -> ProgressPotential | None:  # fmt: skip
+    """The potential that the policy of a checkpoint practised with; None where it had none.
+
+    Its critics hold Q - w phi. Whoever goes on with them has to shape the rewards as before: by the rewards of the task
+    alone, an action would seem the worse the more progress it makes, until all values have risen by w phi.
+    """
+    named = {name.removeprefix(PROGRESS): tensor for name, tensor in tensors.items() if name.startswith(PROGRESS)}
+    if not named:
+        return None
+    if "progress_weight" not in state:
+        logger.warning(
+            "The policy practised with a dense signal, and its checkpoint is from before the weight of it was kept: "
+            "it goes on without, and may forget at first. Practise a little further, and take that checkpoint."
+        )
+        return None
+    config = ProgressConfig(progress_weight=float(state["progress_weight"]))
+    potential = ProgressPotential(network, config, language, 0, device)
+    potential.load_state_dict(named)
+    return potential
 
 
 def shaped(batch: Batch, here: Array, there: Array, weight: float) -> Batch:

@@ -9,7 +9,17 @@ from robofume_common.action import ActionSpace
 from robofume_common.enums import Direction, Outcome, Phase, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
-from robofume_policy.config import AgentConfig, NetworkConfig, OnlineConfig, PretrainingConfig, ProgressConfig
+from robofume_policy.adaptation import adapt
+from robofume_policy.agents import Agent
+from robofume_policy.checkpoint import CheckpointStore, read_checkpoint
+from robofume_policy.config import (
+    AdaptationConfig,
+    AgentConfig,
+    NetworkConfig,
+    OnlineConfig,
+    PretrainingConfig,
+    ProgressConfig,
+)
 from robofume_policy.config import ReplayConfig as Replay
 from robofume_policy.dataset import EpisodeConverter
 from robofume_policy.language import InstructionEncoder
@@ -162,6 +172,47 @@ def test_it_is_learnt_on_another_device_than_the_processor(monkeypatch) -> None:
     monkeypatch.setattr(potential, "potential", lambda *seen: np.zeros(len(seen[0]), np.float32))
     potential.fit(memory_of(potential.noting([episode(0, Direction.FORWARD), episode(1, Direction.BACKWARD)])))
     assert {tensor.device.type for tensor in potential.network.state_dict().values()} == {"meta"}
+
+
+def test_a_policy_that_practised_with_it_is_adapted_with_it_and_so_are_its_heirs(tmp_path, monkeypatch, caplog) -> None:
+    shown, new = ([episode(n, Direction(1 + n % 2)) for n in numbers] for numbers in (range(4), range(10, 14)))
+    pretrain(
+        shown, tmp_path / "pretrained", action_space=SPACE, network=NETWORK,
+        agent=AgentConfig(batch_size=8, discount=DISCOUNT), config=PretrainingConfig(updates=2),
+    )  # fmt: skip
+    learner = OnlineLearner.from_pretrained(
+        tmp_path / "pretrained", shown, OnlineConfig(), Replay(online_capacity=200), progress=CONFIG
+    )
+    learner.train(1)
+    learner.save(tmp_path / "practised")
+    potential, drawn, update = learner._progress, [], Agent.update
+
+    def keep_and_update(agent: Agent, batch: Batch) -> dict:
+        drawn.append(batch)
+        return update(agent, batch)
+
+    monkeypatch.setattr(Agent, "update", keep_and_update)
+
+    def adapted(source: str, name: str) -> Batch:
+        config = AdaptationConfig(updates=1)
+        adapt(tmp_path / source, shown, new, tmp_path / name, action_space=SPACE, config=config)
+        return drawn.pop()
+
+    of_the_task = (1.0 - DISCOUNT ** np.arange(11)) / (DISCOUNT - 1.0)
+
+    def far_from_the_tasks(returns: np.ndarray) -> float:
+        return float(np.abs(returns[:, None] - of_the_task).min(1).max())
+
+    for batch in (adapted("practised", "first"), adapted("first", "second")):
+        phi = potential.potential(batch.images, batch.proprioception, batch.instructions)
+        assert far_from_the_tasks(batch.returns + CONFIG.progress_weight * phi) < 1e-3
+        assert far_from_the_tasks(batch.returns) > 0.1
+    (path,) = (tmp_path / "practised").glob("0*")
+    tensors, state = read_checkpoint(path)
+    del state["progress_weight"]  # as one was before it was kept
+    CheckpointStore(tmp_path / "older").save(1, tensors, state)
+    assert far_from_the_tasks(adapted("older", "third").returns) < 1e-3
+    assert "it goes on without" in caplog.text
 
 
 def test_a_learner_with_a_dense_signal_continues_exactly(tmp_path) -> None:
