@@ -1,4 +1,6 @@
-"""What is said where pre-training is not what a person may think: interrupted, or begun with other demonstrations."""
+"""Where pre-training is not what a person may think: interrupted, under way elsewhere, or of other demonstrations."""
+
+import shutil
 
 import pytest
 from random_episodes import random_episode
@@ -6,6 +8,7 @@ from robofume_bringup.cli import main
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.errors import RobofumeError
 from robofume_data.episode_writer import write_episodes
+from robofume_policy.checkpoint import CheckpointStore
 
 
 @pytest.fixture
@@ -33,6 +36,20 @@ def test_demonstrations_that_came_later_are_told_of(capsys, run):
     assert "There are 2 recorded episodes, and the pre-training began with 1: train with --again" in told
     assert "began with" not in said(capsys, run, "pretrain", "--again")
     assert "began with" not in said(capsys, run, "pretrain")
+
+
+def test_a_training_of_another_process_is_not_removed_by_beginning_anew(capsys, run):
+    said(capsys, run, "pretrain", "--pretraining-updates", "2")
+    run.bags("practice").mkdir()
+    write_episodes(run.bags("practice") / "practice_000.mcap", [random_episode(1, "practice", 6)])
+    for place in (run.retrained, run.source, run.adapted):
+        shutil.copytree(run.pretrained, place)
+    adapt = ("adapt", str(run.bags("practice")), "--from", str(run.pretrained))
+    for stage, command in (("adapt", adapt), ("retrain", ("retrain",)), ("pretrain", ("pretrain",))):
+        with run.alone(stage):
+            assert "Another process" in said(capsys, run, *command, "--again")
+    for place in (run.pretrained, run.retrained, run.source, run.adapted):
+        assert CheckpointStore(place).numbers() == [2], place
 
 
 def test_practice_that_begins_with_an_unfinished_policy_says_so(capsys, run, monkeypatch):

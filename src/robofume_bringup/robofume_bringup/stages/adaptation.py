@@ -83,10 +83,11 @@ def adapt_policy(
     if chosen:
         stored = TrainedAgent.from_state_dict(*read_checkpoint(chosen))
         check_shape(stored, network, action_space, chosen)
-    if again:  # only now: what is refused above loses nothing
-        shutil.rmtree(directory.adapted, ignore_errors=True)
-    if chosen:
-        _keep_source(directory, chosen, ancestors)
+    with directory.alone(STAGE):
+        if again:  # only now: what is refused above loses nothing
+            shutil.rmtree(directory.adapted, ignore_errors=True)
+        if chosen:
+            _keep_source(directory, chosen, ancestors)
     source = read_lineage(directory.source)[-1]
     known = {bag for generation in ancestors for bag in generation.prior}
     prior = [bag for bag in own_data if bag in known]

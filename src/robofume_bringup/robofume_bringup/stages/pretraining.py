@@ -30,14 +30,13 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
 
     directory = context.directory
     _need_demonstrations(context)
-    if again:
-        if directory.checkpoints.exists():
-            raise RobofumeError(
-                f"The run {directory.name} has practised from its pre-trained policy: use another run to "
-                f"pre-train anew."
-            )
-        shutil.rmtree(directory.pretrained, ignore_errors=True)
+    if again and directory.checkpoints.exists():
+        raise RobofumeError(
+            f"The run {directory.name} has practised from its pre-trained policy: use another run to pre-train anew."
+        )
     with context.timed(STAGE):
+        if again:
+            shutil.rmtree(directory.pretrained, ignore_errors=True)
         demonstrations, cameras = directory.bag_files("demos"), network_of(context.config).further_cameras
         _note_demonstrations(context, len(episode_ids(demonstrations)))
         prior = find_bags([Path(path) for path in context.config.prior])
@@ -76,13 +75,13 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
             f"--run {directory.name}` first, or leave out --first-steps."
         )
     prior = find_bags([Path(path) for path in context.config.prior])
-    if again:
-        shutil.rmtree(directory.retrained, ignore_errors=True)
     made = sum(len(episode.actions) for episode in practised)
     labels = labels_hash(bags[0])
     chosen = {episode.episode_id for episode in practised}
     practice = (episode for episode in read_labelled(bags, cameras=cameras) if episode.episode_id in chosen)
     with context.timed(RETRAIN):
+        if again:
+            shutil.rmtree(directory.retrained, ignore_errors=True)
         updates = _train(
             context,
             itertools.chain(read_for_policy(demonstrations, cameras), practice),
