@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.action import GRIPPER
-from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
+from robofume_common.enums import Actor, Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.parameters import setting
 from robofume_data.episode import EpisodeData
@@ -75,9 +75,9 @@ class LabelledFrames:
     Per frame: `images` (F, H, W, 3) uint8 and `proprioception` (F, 7) as in EpisodeData. Per question: `frames` (M,)
     index into images, `instructions` (M,) sentences, `labels` (M,) True where the answer is yes, `directions` (M,)
     the direction the question is about, `episodes` (M,) number of the episode, `own` (M,) True where it is the
-    question that the loop asks of the frame, `mined` (M,) True where the label was mined from practice
-    or the episode's end was judged by a person, `made` (M,) True where the picture was not taken of this scene but made
-    (see `counterexamples`), or is of prior data (see `prior_frames`); it belongs to no episode.
+    question that the loop asks of the frame, `mined` (M,) True where the label was mined from practice, or a person
+    judged how an attempt of the policy ended, or a scene, `made` (M,) True where the picture was not taken of this
+    scene but made (see `counterexamples`), or is of prior data (see `prior_frames`); it belongs to no episode.
     `starts` (F,): the first frame of each frame's episode.
     """
 
@@ -237,7 +237,7 @@ def label(
     for number, episode in enumerate(ordered):
         own = own_labels(episode, config.margin, agreed)
         self_judged = mining.is_self_judged(episode)
-        mined = self_judged or episode.sources[-1] == RewardSource.HUMAN
+        mined = self_judged or (episode.sources[-1] == RewardSource.HUMAN and not _is_demonstration(episode))
         if self_judged:
             reached = None
             # One goal is the other's start, so where one is reached the other is not; no more than that is known.
@@ -329,23 +329,46 @@ def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: in
 
     Whole blocks of consecutive episodes are held out, because an episode begins with the scene that the last
     one left. Blocks of failed episodes and of successful ones are drawn apart, so that both sides have some
-    of each.
+    of each. So are arranged scenes with different answers, each whole: the episodes of its two directions share a
+    picture.
     """
     if len(episodes) < 2:
         raise RobofumeError(f"{len(episodes)} recorded episodes cannot be split; record at least two.")
     generator = np.random.default_rng(seed)
     held = np.zeros(len(episodes), bool)
     succeeded = np.array([episode.outcome == Outcome.SUCCESS for episode in episodes])
-    for group in (np.flatnonzero(succeeded), np.flatnonzero(~succeeded)):
+    scenes = _scenes(episodes)
+    recorded = np.setdiff1d(np.arange(len(episodes)), [index for scene in scenes for index in scene])
+    groups: list[list[NDArray[np.int64]]] = []
+    for group in (recorded[succeeded[recorded]], recorded[~succeeded[recorded]]):
         size = max(1, min(block, len(group) // 5))
-        blocks = [group[start : start + size] for start in range(0, len(group), size)]
+        groups.append([group[start : start + size] for start in range(0, len(group), size)])
+    by_answer: dict[tuple[bool, ...], list[NDArray[np.int64]]] = {}
+    for scene in scenes:
+        by_answer.setdefault(tuple(succeeded[scene].tolist()), []).append(np.array(scene))
+    for blocks in (*groups, *(by_answer[answer] for answer in sorted(by_answer))):
+        count = sum(len(each) for each in blocks)
         for position in generator.permutation(len(blocks)):
-            if held[group].sum() >= round(share * len(group)):
+            if sum(held[each].sum() for each in blocks) >= round(share * count):
                 break
             held[blocks[position]] = True
     if not held.any():
         held[generator.integers(len(episodes))] = True
     return held
+
+
+def _scenes(episodes: Sequence[EpisodeData]) -> list[list[int]]:
+    """The places of the episodes that are of one picture alone, those of the same one together."""
+    found: dict[tuple[str, bytes], list[int]] = {}
+    for index, episode in enumerate(episodes):
+        if not len(episode.actions):
+            found.setdefault((episode.task, episode.images.tobytes()), []).append(index)
+    return list(found.values())
+
+
+def _is_demonstration(episode: EpisodeData) -> bool:
+    """Whether a person or a script did all of it."""
+    return len(episode.actors) > 0 and not (episode.actors == Actor.POLICY).any()
 
 
 def distinct(episodes: Iterable[EpisodeData]) -> list[EpisodeData]:

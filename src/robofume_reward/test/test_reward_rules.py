@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import synthetic_episodes
 import torch
-from robofume_common.enums import Direction, Outcome, RewardSource, Verdict
+from robofume_common.enums import Actor, Direction, Outcome, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
+from robofume_data.episode import EpisodeData
 from robofume_reward.augmentation import AugmentationConfig, augment
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.frame_history import FrameHistory
@@ -127,6 +128,44 @@ def test_whole_episodes_are_held_out_successes_and_failures_alike() -> None:
     assert held[failed].any() and held[~failed].any() and not held[failed].all()
     assert (held == dataset.held_out(episodes, 0.25, seed=0)).all()
     assert (held != dataset.held_out(episodes, 0.25, seed=1)).any()
+
+
+def scene(number: int, forward: bool) -> list[EpisodeData]:
+    """The two episodes of an arranged scene in which one goal is reached, or none."""
+    first = synthetic_episodes.episodes(1, seed=number)[0]
+    reached = (forward, False)
+    return [
+        dataclasses.replace(
+            first, episode_id=f"scene_{direction.name.lower()}-{number:06d}", direction=direction,
+            instruction=INSTRUCTIONS[direction], outcome=Outcome.SUCCESS if success else Outcome.TIMEOUT,
+            success_index=0 if success else -1, images=first.images[:1], proprioception=first.proprioception[:1],
+            actions=first.actions[:0], actors=first.actors[:0], policy_versions=first.policy_versions[:1],
+            stamps=first.stamps[:1], verdicts=first.verdicts[:1],
+            probabilities=first.probabilities[:1], sources=np.full(1, RewardSource.HUMAN, np.uint8),
+            forward_success=None, backward_success=None,
+        )
+        for direction, success in zip((Direction.FORWARD, Direction.BACKWARD), reached, strict=True)
+    ]  # fmt: skip
+
+
+def test_an_arranged_scene_is_held_out_whole() -> None:
+    recorded = synthetic_episodes.episodes(40, seed=1, failure_share=0.3)
+    scenes = [episode for number in range(40) for episode in scene(number, forward=number % 2 == 0)]
+    held = dataset.held_out([*recorded, *scenes], 0.25, seed=0)
+    first, second = held[40::2], held[41::2]
+    assert (first == second).all()
+    assert first[::2].sum() == first[1::2].sum() == 5, "a quarter of those of each answer"
+    assert 6 <= held[:40].sum() <= 14
+
+
+def test_a_persons_demonstrations_are_no_labels_of_practice() -> None:
+    """On a real robot a person calls the successes of the demonstrations too."""
+    episodes = pair()
+    for index, actor in enumerate((Actor.PERSON, Actor.POLICY)):
+        episodes[index].sources[-1] = RewardSource.HUMAN
+        episodes[index].actors[:] = actor
+    frames = dataset.label([*episodes, *scene(0, forward=True)], DatasetConfig(), seed=0)
+    assert set(frames.episodes[frames.mined].tolist()) == {1, 2, 3}
 
 
 def test_truth_prefers_ground_truth() -> None:
