@@ -212,6 +212,7 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
             "variation_seed": settings.seed,  # one world for the whole run, wherever the objects lie at a start
             "lockstep": settings.waits,
             "further_cameras": settings.further_cameras,
+            "half_done": settings.mode == "collect",
         }
     elif settings.robot == "gazebo":
         nodes["gazebo_scene"] = start

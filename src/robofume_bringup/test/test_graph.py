@@ -100,6 +100,11 @@ def test_a_real_arm_moves_inside_its_task_file_and_slower():
     assert nodes["interbotix"].restarts == 0 and nodes["interbotix"].parameters["robot_name"] == "wx250s"
 
 
+def test_only_demonstrations_begin_half_done():
+    half_done = {mode: {node.name: node for node in graph(mode)}["sim"].parameters["half_done"] for mode in MODES[:3]}
+    assert half_done == {"collect": True, "practice": False, "evaluate": False}
+
+
 def test_one_setting_sets_the_control_rate_of_the_arm_too():
     def period(robot, overrides):
         nodes = {node.name: node for node in graph("practice", robot=robot, lockstep=False, overrides=overrides)}

@@ -21,6 +21,9 @@ class SimConfig:
     start_direction: int = setting(1, "Direction that starts where the scene is at first: 1 forward, 2 backward",
                                    choices=(1, 2))  # fmt: skip
     start_task: str = setting("", "Of several tasks in the scene, the one that starts there; empty: the first")
+    half_done: bool = setting(
+        False, "Scene resets for demonstrations: after some the work is half done, where the task has such scenes"
+    )
     image_width: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1920)
     image_height: int = setting(100, "Of the raw camera picture", unit="px", minimum=16, maximum=1080)
     further_cameras: tuple[str, ...] = setting(
@@ -56,6 +59,7 @@ def make_world(config: SimConfig) -> World:
             image_width=config.image_width,
             image_height=config.image_height,
             seed=config.seed,
+            half_done=config.half_done,
             appearance=look,
             build=build,
         ),

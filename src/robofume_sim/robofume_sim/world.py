@@ -49,6 +49,7 @@ class WorldConfig:
     image_width: int = 100  # pixels
     image_height: int = 100
     seed: int = 0  # of the sequence of starts that a reset without a seed takes
+    half_done: bool = False  # whether some of these are half done, where the task has such scenes
     appearance: scene.Appearance = field(default_factory=scene.Appearance)
     build: Build = field(default_factory=Build)
 
@@ -109,10 +110,15 @@ class World:
         configuration's own sequence. `start` gives the places (3,) itself.
         """
         rng = self._next_start if seed is None else np.random.default_rng([seed, int(direction)])
-        places = self.task.pair(task).start(direction, rng) if start is None else start
-        self._put(places)
+        self._put(self._places(direction, rng, task, own=seed is None) if start is None else start)
         periods = max(1, round(self.task.settling / self.config.control_period))
         self.advance(periods * self.config.control_period)
+
+    def _places(self, direction: Direction, rng: np.random.Generator, task: str, own: bool) -> dict[str, Array]:
+        """Where the objects start; `own`: in the configuration's own sequence, of which some may be half done."""
+        pair = self.task.pair(task)
+        share = pair.half_done_share if own and self.config.half_done else 0.0
+        return (pair.half_done if share and rng.random() < share else pair.start)(direction, rng)
 
     def arrange(self, places: dict[str, Array], settling: float = 0.0) -> None:
         """Put objects at `places` (3,) by hand and the arm, at rest, at home with an open gripper.

@@ -9,7 +9,7 @@ from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig, measure
 from robofume_sim.tasks import cloth_folding
 from robofume_sim.tasks.cloth_covering import BLOCK_HALF, BLOCK_PLACE, top_points
-from robofume_sim.world import World
+from robofume_sim.world import World, WorldConfig
 
 from robofume_sim import cloth
 
@@ -144,6 +144,20 @@ def test_arranged_cloths_lie_on_both_sides_of_both_borders():
     neither = [truth for truth in truths if not truth.forward_success and not truth.backward_success]
     assert sum(truth.forward_score > 0.25 for truth in neither) >= 3, "more than half covered, and not enough"
     assert sum(truth.backward_score > 0.4 for truth in neither) >= 3, "almost off"
+
+
+def test_half_of_the_scenes_for_demonstrations_are_half_done():
+    world = World("cloth_covering", WorldConfig(half_done=True))
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
+        half = 0
+        for _ in range(16):
+            world.reset(direction)
+            truth = world.truth()
+            assert not truth.success(direction)
+            half += not truth.success(direction.opposite)
+        assert 4 <= half <= 12, direction
+        world.reset(direction, 3)  # a scene that somebody asked for, as evaluation does
+        assert world.truth().success(direction.opposite)
 
 
 def test_the_block_that_is_seen_shows_where_it_counts_as_bare():

@@ -133,6 +133,8 @@ class SimulatedTask(ABC):
     """Where the objects may be [m]; those outside are lost."""
     settling = 0.0
     """How long the objects take to come to rest after a reset, at least [s]."""
+    half_done_share = 0.0
+    """Of the scenes in which demonstrations begin: the work is half done there, as practice will leave it."""
     arranged_settling = 1.0
     """How long those of `arranged` are given [s], from where they are let go of; 0 where they would not stay."""
     run_settings: Mapping[str, Any] = MappingProxyType({})
@@ -178,6 +180,10 @@ class SimulatedTask(ABC):
     @abstractmethod
     def start(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
         """Positions (3,) [m] of the movable bodies where `direction` starts, by the names of the bodies."""
+
+    def half_done(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
+        """Positions (3,) [m] of the movable bodies where `direction` is half done; as `start` without an answer."""
+        return self.start(direction, rng)
 
     def arranged(self, rng: np.random.Generator) -> dict[str, Vector] | None:  # noqa: ARG002  for those that have some
         """Where (3,) [m] a person would lay the movable bodies by hand to show a judge where the goals begin: near

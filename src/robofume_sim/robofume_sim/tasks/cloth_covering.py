@@ -33,6 +33,8 @@ COVERED = 0.9  # share of the top that is seen which is under the cloth, for a s
 FLAT = 0.020  # height of the highest vertex of a cloth that lies on the table [m]
 HALF_WAY = (-0.020, 0.016)  # how far [m] beyond the block's middle the leading edge is left by a failure on purpose
 ARRANGED_WITHIN = 0.12  # how far [m] from the block's middle a cloth that is laid by hand lies
+HALF_OVER = (0.3, 0.9)  # share of the top under a cloth that is half drawn over the block, or half off it
+HALF_TURN = 0.5  # rad; how far it is turned there at most
 UNCLEAR, BESIDE = 0.35, 1.2  # a share of the top from which it slides; clear of a block so much wider it is off it
 GRIP_TO_MIDDLE = cloth.HALF_SIDE - 0.003
 
@@ -63,6 +65,8 @@ class ClothCovering(ClothTask):
                 # slower than what practice holds for waiting, so that it would open on the way
                 "agent": {"exploration_still": 0.1},
                 "learner": {"progress_weight": 10.0},  # fewer resets with it (docs/trials.md)
+                # a second attempt to cover half a block pushes the cloth away, and drawing it off lays it right again
+                "switcher": {"max_repeats": 0},
             },
         }
     )
@@ -70,6 +74,7 @@ class ClothCovering(ClothTask):
     # slower than in folding: the way is short, and a policy that only imitates would be in time
     hand = Hand(action_noise=0.15, grasp_offset=0.010, speed=0.22)
     settling = 1.0
+    half_done_share = 0.5  # from there a policy that has not seen it goes nowhere (docs/trials.md)
     block_half, block_height = BLOCK_HALF, BLOCK_HEIGHT
 
     def shaped(self, build: Build) -> ClothCovering:
@@ -107,6 +112,19 @@ class ClothCovering(ClothTask):
             x, y = np.add(BLOCK_PLACE, (away * np.cos(way), away * np.sin(way)))
             beside = self._share_under(BESIDE * self.block_half, x, y, turn) == 0.0
             if beside or self._share_under(self.block_half, x, y, turn) >= UNCLEAR:
+                return cloth.laid(cloth.grid(), x, y, turn, cloth.RADIUS + self.block_height)
+
+    def half_done(self, direction: Direction, rng: np.random.Generator) -> dict[str, Vector]:
+        """Partly over the block: to draw it on from where the hand can reach its leading edge, to draw it off from any
+        side.
+        """
+        while True:
+            away, way = rng.uniform(0.0, ARRANGED_WITHIN), rng.uniform(-np.pi, np.pi)
+            if direction == Direction.FORWARD:
+                way = -abs(way)  # on the side that it comes from
+            x, y = np.add(BLOCK_PLACE, (away * np.cos(way), away * np.sin(way)))
+            turn = rng.uniform(-HALF_TURN, HALF_TURN)
+            if HALF_OVER[0] <= self._share_under(self.block_half, x, y, turn) <= HALF_OVER[1]:
                 return cloth.laid(cloth.grid(), x, y, turn, cloth.RADIUS + self.block_height)
 
     def _share_under(self, half: float, x: float, y: float, turn: float) -> float:
