@@ -143,7 +143,8 @@ def test_arranged_cloths_lie_on_both_sides_of_both_borders():
     assert sum(truth.backward_success for truth in truths) >= 2
     neither = [truth for truth in truths if not truth.forward_success and not truth.backward_success]
     assert sum(truth.forward_score > 0.25 for truth in neither) >= 3, "more than half covered, and not enough"
-    assert sum(truth.backward_score > 0.4 for truth in neither) >= 3, "almost off"
+    assert sum(truth.backward_score > 0.25 for truth in neither) >= 3, "less than half, and not off"
+    assert all(truth.backward_score < 0.46 for truth in neither), "none whose edge just touches the block"
 
 
 def test_half_of_the_scenes_for_demonstrations_are_half_done():
