@@ -36,7 +36,7 @@ from robofume_reset.events import (
 )
 from robofume_reset.grip import hand_position, lets_go
 from robofume_reset.loop_config import ERROR_CANCELED
-from robofume_reset.state import load_state, save_state
+from robofume_reset.state import SwitcherState, load_state, save_state
 from robofume_reset.stillness import StillnessWatch
 from robofume_reset.switching import Plan
 from robofume_reward.asking import ask, says, truth_answer
@@ -117,6 +117,12 @@ def refuse_asking(switcher: Any) -> None:
         )
 
 
+def read_state(switcher: Any, task: TaskDescription) -> SwitcherState:
+    """What the switcher of these settings remembers."""
+    can_nudge = len(switcher.nudge) > 0 or not switcher.home
+    return load_state(switcher.state_file, switcher, can_nudge, task.pairs)
+
+
 class InProcessGraph:
     """Runs the episodes of one plan after the other.
 
@@ -148,9 +154,7 @@ class InProcessGraph:
         self.actor = Actor(
             policy, self.action_space, clock=lambda: self.world.stamp, monotonic=time.monotonic, warn=note
         )
-        self.state = load_state(
-            switcher.state_file, switcher, len(switcher.nudge) > 0 or not switcher.home, task.pairs
-        )
+        self.state = read_state(switcher, task)
         self._stillness = StillnessWatch(switcher)
         self.loop = EpisodeLoop(
             switcher, switcher, switcher, replace(task, step_limit=switcher.step_limit), switcher.session,

@@ -18,10 +18,11 @@ from robofume_data.bag_writer import BagWriter, next_path, prepare_folder
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import EpisodeWriter
 from robofume_policy.actor import StepRecord
+from robofume_reset.state import save_state
 from robofume_reset.switching import EvaluationPlan, PracticeGoal, PracticePlan
 
 from robofume_bringup.graph import camera_node
-from robofume_bringup.in_process_graph import InProcessGraph, InProcessJudge, refuse_asking
+from robofume_bringup.in_process_graph import InProcessGraph, InProcessJudge, read_state, refuse_asking
 from robofume_bringup.in_process_learner import InProcessLearner
 from robofume_bringup.interruption import Interruption, Stopped
 from robofume_bringup.node_table import NodeDescription
@@ -71,6 +72,7 @@ class InProcessSession:
         torch.set_num_threads(1)
         configs = self._configs
         model = _reward_model(configs["reward"]) if configs["reward"].judge == "vlm" else None
+        self._say_again()
         if "learner" in configs:
             self._learner = InProcessLearner(configs["learner"], self._note)
         self._graph = InProcessGraph(configs, self._task, InProcessJudge(configs["reward"], model), self._note)
@@ -84,9 +86,7 @@ class InProcessSession:
             acting = policy_from_checkpoint(policy.checkpoint, space, policy.image_size, policy.further_cameras)
             self._graph.use(acting, 0)
         if "recorder" in configs:
-            recorder = configs["recorder"]
-            folder = prepare_folder(recorder.directory)
-            self._writer = BagWriter(next_path(folder, recorder.name), int(recorder.disk_floor))
+            self._writer = self._bag()
             self._episodes = EpisodeWriter(self._writer)
         self._graph.on_step, self._graph.on_episode = self._on_step, self._on_episode
         return self
@@ -100,6 +100,26 @@ class InProcessSession:
                 ends.callback(self._learner.close)
             if self._writer is not None:
                 ends.callback(self._writer.close)
+
+    def _bag(self) -> BagWriter:
+        recorder = self._configs["recorder"]
+        folder = prepare_folder(recorder.directory)
+        return BagWriter(next_path(folder, recorder.name), int(recorder.disk_floor))
+
+    def _say_again(self) -> None:
+        """Record how the episodes ended of which a switcher that was killed had perhaps told nobody yet. Before the
+        learner looks, which reads them from the bags like all others; it does no harm where they are there already.
+        """
+        switcher = self._configs["switcher"]
+        state = read_state(switcher, self._task)
+        if not state.unheard or "recorder" not in self._configs:
+            return
+        with self._bag() as writer:
+            episodes = EpisodeWriter(writer)
+            for end in state.unheard:
+                episodes.add_end(**{**vars(end), "task": end.task or self._task.name})
+        state.unheard = []
+        save_state(switcher.state_file, state)
 
     def practice(
         self,

@@ -20,8 +20,13 @@ from robofume_bringup.run_config import open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 from robofume_common.enums import Actor, Direction, Outcome, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
-from robofume_data.bag_reader import read_episodes
+from robofume_data.bag_reader import Bag, read_episodes
+from robofume_data.bag_writer import BagWriter
+from robofume_data.check import check_bags
 from robofume_policy.nodes.learner import LearnerNodeConfig
+from robofume_reset.events import PublishEpisode
+from robofume_reset.state import load_state, save_state
+from robofume_reset.switching import SwitchingConfig
 from robofume_reward.familiarity import Familiarity
 from robofume_reward.reward_config import RewardNodeConfig
 from robofume_reward.saved import Calibration, View
@@ -190,6 +195,40 @@ def test_a_killed_practice_loses_the_open_episode_at_most(collected, tmp_path):
     # A checkpoint of just before the kill has learnt at the steps of the episode that was lost, too.
     ahead = newest - (sum(e.length for e in after) - 50)
     assert 0 <= ahead <= TASKS[TASK].description.steps_allowed(demonstrating=False)
+
+
+def test_an_end_that_a_killed_graph_had_counted_and_not_said_is_said(collected, tmp_path):
+    directory = RunDirectory(tmp_path / "killed")
+    words = practising(directory, collected)
+    assert main([*words, "--practice-steps", "60"]) == 0
+    before = list(read_episodes(directory.bag_files("practice")))
+    steps = sum(episode.length for episode in before)
+    (whole,), last = directory.bag_files("practice"), before[-1]
+    whole.rename(tmp_path / "whole.mcap")
+    with BagWriter(whole) as writer:  # as the graph's recorder leaves it, which has heard all but the last end
+        for raw, message in Bag(tmp_path / "whole.mcap").messages():
+            writer.add_topic(raw.topic, raw.type_name)
+            if raw.topic != "/episode" or message.episode_id != last.episode_id:
+                writer.write(raw.topic, bytes(raw.data), raw.log_time)
+    assert len(list(read_episodes(whole))) == len(before) - 1
+    state = load_state(directory.switcher_state("practice"), SwitchingConfig())
+    state.unheard = [
+        PublishEpisode(
+            last.episode_id, last.phase, last.direction, last.instruction, last.length, last.outcome,
+            last.success_index, last.assisted_reset_before,
+        )
+    ]  # fmt: skip
+    save_state(directory.switcher_state("practice"), state)
+
+    assert main([*words, "--practice-steps", str(steps + 20)]) == 0
+    after = list(read_episodes(directory.bag_files("practice")))
+    assert [e.episode_id for e in after[: len(before)]] == [e.episode_id for e in before]
+    assert (after[len(before) - 1].outcome, after[len(before) - 1].task) == (last.outcome, TASK)
+    assert sum(e.length for e in after) >= steps + 20 and len({e.episode_id for e in after}) == len(after)
+    assert f"{steps} steps, {len(before)} episodes" in (directory.logs / "in_process.log").read_text(), "it is learnt"
+    assert load_state(directory.switcher_state("practice"), SwitchingConfig()).unheard == []
+    reports = check_bags(directory.bags("practice"))
+    assert all(report.is_sound and "skipped" not in "".join(report.warnings) for report in reports)
 
 
 def test_ctrl_c_ends_practice_calmly(collected, tmp_path):

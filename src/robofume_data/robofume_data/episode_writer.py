@@ -64,9 +64,28 @@ class EpisodeWriter:
                 self._writer.write(self._view_topic(camera), self._step(episode, index, images), log_time)
             if episode.sources[index] != RewardSource.NONE:
                 self._write("reward", self._reward(episode, index), log_time)
-        self._write("episode", self._end(episode), log_time)
+        self.add_end(
+            stamp=int(episode.stamps[-1]),
+            log_time=log_time,
+            episode_id=episode.episode_id,
+            phase=int(episode.phase),
+            direction=int(episode.direction),
+            task=episode.task,
+            instruction=episode.instruction,
+            num_steps=episode.length,
+            outcome=int(episode.outcome),
+            success_index=int(episode.success_index),
+            assisted_reset_before=bool(episode.assisted_reset_before),
+        )
         if commit:
             self._writer.commit()
+
+    def add_end(self, stamp: int = 0, log_time: int = 0, **fields: Any) -> None:
+        """Writes how an episode ended, whose steps may be in the bag before. `fields`: those of the message Episode,
+        but its `stamp` [ns]; `log_time`: wall time, 0: now.
+        """
+        message = self._make(TOPICS["episode"], stamp=self._time(stamp), **fields)
+        self._write("episode", message, log_time or time.time_ns())
 
     def _write(self, topic: str, message: Any, log_time: int) -> None:
         data = self._typestore.serialize_cdr(message, TOPICS[topic])
@@ -151,21 +170,6 @@ class EpisodeWriter:
             backward_score=float(episode.backward_success[index]),
             object_names=[],
             object_poses=[],
-        )
-
-    def _end(self, episode: EpisodeData) -> Any:
-        return self._make(
-            TOPICS["episode"],
-            stamp=self._time(episode.stamps[-1]),
-            episode_id=episode.episode_id,
-            phase=int(episode.phase),
-            direction=int(episode.direction),
-            task=episode.task,
-            instruction=episode.instruction,
-            num_steps=episode.length,
-            outcome=int(episode.outcome),
-            success_index=int(episode.success_index),
-            assisted_reset_before=bool(episode.assisted_reset_before),
         )
 
 
