@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ DOMAIN_FILE = "ros_domain"
 BAG_KINDS = ("demos", "scenes", "practice", "evaluate")
 CONFIG_HEAD = "# The settings of this run; the line of three dots at the end says that they are whole.\n"
 CONFIG_END = "..."
+_NOTING = threading.Lock()
+"""Held while a record is read and written again, by whichever thread of this process."""
 POLICIES = ("pretrained", "practised", "newest", "retrained", "source", "adapted")
 """The policies that a run may have; `source` is what `adapted` was made from."""
 
@@ -231,8 +234,9 @@ class RunDirectory:
 
     def note(self, stage: str, **values: Any) -> None:
         """Add values to the record of a stage."""
-        record = {**self.stage_record(stage), **values}
-        write_atomically(self._marker(stage), json.dumps(record, indent=2).encode())
+        with _NOTING:
+            record = {**self.stage_record(stage), **values}
+            write_atomically(self._marker(stage), json.dumps(record, indent=2).encode())
 
     @contextmanager
     def alone(self, stage: str) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from robofume_bringup.interruption import Interruption
@@ -152,6 +153,39 @@ with RunDirectory(Path(sys.argv[1])).alone("demos"):
     for _ in range(2):  # a lock ends with its process, and with its block
         with directory.alone("demos"):
             pass
+
+
+def test_a_stage_that_is_killed_has_its_time_noted_and_the_next_start_adds_to_it(tmp_path):
+    worker = """
+import sys, time
+from pathlib import Path
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages import context
+context.NOTE_EVERY = 0.05
+directory = RunDirectory(Path(sys.argv[1]))
+with context.StageContext(directory, None, None).timed("practice"):
+    for count in range(1000):
+        directory.note("practice", count=count)
+    print("noted", flush=True)
+    time.sleep(600)
+"""
+    directory = RunDirectory(tmp_path / "lid")
+    noted = [0.0]
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", worker, str(directory.path)], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout.readline() == b"noted\n"
+            end = time.monotonic() + 60.0
+            while directory.stage_record("practice").get("seconds", 0.0) < noted[-1] + 0.5:
+                assert time.monotonic() < end, "its time is not noted while it goes on"
+                time.sleep(0.05)
+        finally:
+            process.kill()
+            process.wait()
+        record = directory.stage_record("practice")
+        assert record["count"] == 999, "what the stage itself has noted is kept"
+        noted.append(record["seconds"])
+    assert noted[2] >= noted[1] + 0.5 >= 1.0
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +25,9 @@ from robofume_bringup.task_files import task_description
 if TYPE_CHECKING:
     from robofume_bringup.in_process_session import InProcessSession
     from robofume_bringup.robot_session import RobotSession
+
+NOTE_EVERY = 10.0
+"""s between two notes of how long a stage has taken so far."""
 
 
 @dataclass(frozen=True)
@@ -129,17 +134,31 @@ class StageContext:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the wall time of the block to the stage's record, also when it is cut short.
+        """Add the wall time of the block to the stage's record, also when it is cut short; of one that is killed, all
+        but the last `NOTE_EVERY` seconds.
 
         RobofumeError where another process is at this stage of the run.
         """
         with self.directory.alone(stage):
-            start = time.monotonic()
+            start, over = time.monotonic(), threading.Event()
             before = float(self.directory.stage_record(stage).get("seconds", 0.0))
+
+            def note() -> None:
+                self.directory.note(stage, seconds=round(before + time.monotonic() - start, 1))
+
+            def keep_noting() -> None:
+                while not over.wait(NOTE_EVERY):
+                    with contextlib.suppress(OSError, RobofumeError):  # the note at the end tells of it
+                        note()
+
+            noting = threading.Thread(target=keep_noting, name="stage time", daemon=True)
+            noting.start()
             try:
                 yield
             finally:
-                self.directory.note(stage, seconds=round(before + time.monotonic() - start, 1))
+                over.set()
+                noting.join()
+                note()
 
     def bar(self, what: str, total: int | None, unit: str, initial: int = 0) -> tqdm[Any]:
         """A progress bar."""
