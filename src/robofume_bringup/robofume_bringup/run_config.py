@@ -57,7 +57,9 @@ class RunConfig:
     )
     trials: int = _setting(50, "evaluation trials per direction", minimum=1)
     restarts: int = _setting(
-        0, "times that a node that died is started again before the run ends; never the simulation or the switcher"
+        0,
+        "times that a node that died is started again, counted for each node and anew at each start of the graph; "
+        "never the simulation or the switcher",
     )
     in_process: bool = _setting(
         False, "the whole graph of the embedded simulation in one process: on one processor, and the same each time"
