@@ -93,7 +93,7 @@ class InProcessJudge:
         images = self._history.add(step.episode_id, step.index, step.image) if self._history is not None else ()
         if self.model is None:
             answer = truth_answer(truth, step.direction)
-        elif step.phase == Phase.INTERVENTION or (step.index % self.config.every and not is_last):
+        elif step.phase == Phase.INTERVENTION or not self.config.asks(step.index, is_last):
             return _Judged(Verdict.UNKNOWN, math.nan, RewardSource.NONE)
         else:
             answer = None

@@ -41,6 +41,14 @@ class VerdictConfig:
         True, "Between the calibrated thresholds of success and failure the verdict is unknown; false: failure"
     )
 
+    every: int = setting(
+        1, "Steps of an episode of which one is judged, besides the last; the others are unknown at once", minimum=1
+    )
+
+    def asks(self, index: int, is_last: bool) -> bool:
+        """Whether a model is asked about a step."""
+        return is_last or index % self.every == 0
+
     def is_from_home(self, index: int, is_last: bool) -> bool:
         """Whether a step has the rules of those that the arm shows from home."""
         return self.home_threshold > 0 and (is_last or index == 0)

@@ -101,6 +101,16 @@ class LabelledFrames:
         columns = ("frames", "instructions", "labels", "directions", "episodes", "own", "mined", "made")
         return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in columns})
 
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """The step (M,) of its episode that each question is about."""
+        return self.frames - self.starts[self.frames]
+
+    @property
+    def ends(self) -> NDArray[np.bool_]:
+        """Which pictures (F,) are the last of their episode."""
+        return np.append(self.starts[1:] != self.starts[:-1], True)
+
     def seen(self, rows: NDArray[np.int64] | slice, view: View) -> NDArray[np.int64]:
         """Indices into images of what the model looks at for some questions: (B,), or (B, F) for several frames."""
         newest = self.frames[rows]

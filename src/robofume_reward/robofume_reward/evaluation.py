@@ -1,10 +1,11 @@
 """How good a judge is on recorded episodes that it was not trained on.
 
-Per direction, and per task where there are several, over the frames with the question that the loop asks of them;
-and over episodes, as the reward node judges their steps one after another: an episode ends at the first one that is
-called a success (in practice at the second in a row). The second is what practice lives on: one wrong frame among forty
-ends an episode wrongly. And from home, by the thresholds for such pictures and a look at the opposite question: where
-the loop confirms, only that verdict counts.
+Per direction, and per task where there are several, over the frames with the question that the loop asks of them (of
+the first and the last of an episode by the rule for what is seen from home); and over episodes, as the reward node
+judges their steps one after another: an episode ends at the first one that is called a success (in practice at the
+second in a row). The second is what practice lives on: one wrong frame among forty ends an episode wrongly. And from
+home, by the thresholds for such pictures and a look at the opposite question: where the loop confirms, only that
+verdict counts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.enums import Direction
+from robofume_common.enums import Direction, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 from robofume_data.episode import EpisodeData
@@ -31,6 +32,7 @@ from .judge import JudgeConfig, first_success, opposite_probabilities
 from .loading import load_judge
 from .measures import measure, proportion
 from .model import ModelConfig
+from .picture_check import PictureCheck
 from .saved import Calibration, View
 from .training_summary import find_summary
 
@@ -120,10 +122,11 @@ def evaluate_episodes(
     """
     judge = judge or JudgeConfig()
     frames = dataset.truth(episodes, DatasetConfig(margin=0))
+    frames = frames.select(np.array(list(map(verdicts.asks, frames.indices, frames.ends[frames.frames])), bool))
     at_home = dataset.from_home(episodes, DatasetConfig(margin=0))
     asked = (
         Answers(reward, frames, judge, verdicts, batch_size),
-        Answers(reward, at_home, judge, verdicts, batch_size, from_home=True),
+        Answers(reward, at_home, judge, verdicts, batch_size),
     )
     tasks = [episode.task for episode in episodes]
     result: dict[str, Any] = {
@@ -152,17 +155,19 @@ class Answers:
         judge: JudgeConfig,
         verdicts: VerdictConfig,
         batch_size: int,
-        from_home: bool = False,
     ) -> None:
         self.frames = frames
         self.judge = judge
         self.probabilities = reward.calibration.probabilities(log_odds(reward, frames, batch_size))
         used, places = np.unique(frames.frames, return_inverse=True)
         self.strange = reward.familiarity.strange(frames.images[used])[places]
-        apart = from_home and verdicts.home_threshold > 0
-        opposite = opposites(reward, frames, batch_size) if apart else np.zeros(len(frames))
+        home = np.array(list(map(verdicts.is_from_home, frames.indices, frames.ends[frames.frames])), bool)
+        opposite = np.zeros(len(frames))
+        opposite[home] = opposites(reward, frames.select(home), batch_size)
         answers = map(Answer, self.probabilities.tolist(), opposite.tolist(), self.strange.tolist())
-        self.verdicts = np.array([says(reward, verdicts, answer, apart) for answer in answers], np.uint8)
+        said = [says(reward, verdicts, answer, at_home) for answer, at_home in zip(answers, home, strict=True)]
+        self.verdicts = np.array(said, np.uint8)
+        self.verdicts[_show_nothing(frames, verdicts)[frames.frames]] = Verdict.UNKNOWN
 
     def measure(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         """The measures of some of the questions, and how many are about strange pictures."""
@@ -182,14 +187,15 @@ class Answers:
         right = wrong = early = reached = count = 0
         for number in np.unique(self.frames.episodes[chosen]):
             of_episode = self.frames.episodes == number
-            labels = self.frames.labels[of_episode]
-            first = first_success(self.verdicts[of_episode], self.judge)
+            labels, indices = self.frames.labels[of_episode], self.frames.indices[of_episode]
+            first = first_success(self.verdicts[of_episode], self.judge, indices.tolist())
             count += 1
-            reached += bool(labels[self.judge.minimum_index :].any())
+            reached += bool(labels[indices >= self.judge.minimum_index].any())
             if first >= 0:
                 right += bool(labels[first])
                 wrong += not labels[first]
-                early += not labels[first] and bool(labels[first : first + EARLY_STEPS + 1].any())
+                soon = (indices >= indices[first]) & (indices <= indices[first] + EARLY_STEPS)
+                early += not labels[first] and bool(labels[soon].any())
         return {
             "episodes": count,
             "called_success": right + wrong,
@@ -197,6 +203,17 @@ class Answers:
             **proportion("precision", right, right + wrong),
             **proportion("recall", right, max(reached, right)),
         }
+
+
+def _show_nothing(frames: LabelledFrames, verdicts: VerdictConfig) -> NDArray[np.bool_]:
+    """Which of the pictures (F,) that the loop asks about show nothing, as a reward node finds it."""
+    nothing, check = np.zeros(len(frames.images), bool), PictureCheck()
+    for frame, (start, is_last) in enumerate(zip(frames.starts, frames.ends, strict=True)):
+        if frame == start:  # those of the episode before may have been left out
+            check = PictureCheck()
+        if verdicts.asks(frame - start, is_last):
+            nothing[frame] = bool(check.problem(frames.images[frame], frames.proprioception[frame]))
+    return nothing
 
 
 def log_odds(reward: Judge, frames: LabelledFrames, batch_size: int = 64) -> NDArray[np.float64]:

@@ -61,12 +61,17 @@ class EpisodeJudge:
         return Verdict.SUCCESS if success and enough else Verdict.FAILURE
 
 
-def first_success(answers: Sequence[int] | NDArray[np.uint8], config: JudgeConfig) -> int:
-    """Index of the first success verdict for the answers (N+1,) of an episode; -1 where there is none."""
+def first_success(
+    answers: Sequence[int] | NDArray[np.uint8], config: JudgeConfig, indices: Sequence[int] | None = None
+) -> int:
+    """Place of the first success verdict among the answers (A,) about an episode; -1 where there is none.
+
+    `indices`: the steps that they are about; all, from the first on, where it is not given.
+    """
     judge = EpisodeJudge(config)
-    for index, answer in enumerate(answers):
+    for place, (index, answer) in enumerate(zip(indices or range(len(answers)), answers, strict=True)):
         if judge.verdict("episode", index, Verdict(answer)) == Verdict.SUCCESS:
-            return index
+            return place
     return -1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from robofume_common.enums import RewardSource, Verdict
+from robofume_common.enums import Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import find_bags
 from robofume_data.episode import EpisodeData
@@ -21,6 +21,7 @@ from .evaluation import CALIBRATED
 from .film_cnn import FilmCnn
 from .judge import EpisodeJudge, JudgeConfig
 from .model import RewardModel
+from .picture_check import PictureCheck
 
 
 def rescore(
@@ -43,8 +44,9 @@ def rescore(
     counts = {"episodes": 0, "steps": 0, "changed": 0, "unknown_before": 0, "unknown_after": 0}
 
     def judged(bag: Path) -> Iterable[EpisodeData]:
+        check = PictureCheck()
         for episode in read_labelled([bag]):
-            again = rescored(reward, episode, judge or JudgeConfig(), verdicts)
+            again = rescored(reward, episode, judge or JudgeConfig(), verdicts, check=check)
             counts["episodes"] += 1
             counts["steps"] += len(again.verdicts)
             counts["changed"] += int((again.verdicts != episode.verdicts).sum())
@@ -66,31 +68,46 @@ def rescored(
     config: JudgeConfig,
     verdicts: VerdictConfig = CALIBRATED,
     batch_size: int = 64,
+    check: PictureCheck | None = None,
 ) -> EpisodeData:
-    """The episode with the verdicts that this model would give step by step, each of them, as a reward node does."""
-    home = [verdicts.is_from_home(index, index == episode.length) for index in range(episode.length + 1)]
-    judge, said = EpisodeJudge(config), np.zeros(episode.length + 1, np.uint8)
-    probabilities = np.zeros(episode.length + 1)
-    for index, answer in enumerate(_answers(reward, episode, home, batch_size)):
+    """The episode with the verdicts that this model would give step by step, as a reward node does; what that would not
+    ask about, and what shows nothing, is unknown. `check`: has seen the pictures before.
+    """
+    check = check or PictureCheck()
+    steps = range(episode.length + 1)
+    # What a script does to the scene is no attempt at the task.
+    asked = [
+        index
+        for index in steps
+        if episode.phase != Phase.INTERVENTION and verdicts.asks(index, index == episode.length)
+    ]
+    clear = [index for index in asked if not check.problem(episode.images[index], episode.proprioception[index])]
+    home = [verdicts.is_from_home(index, index == episode.length) for index in steps]
+    answers = dict(zip(clear, _answers(reward, episode, clear, home, batch_size), strict=True))
+    judge, said = EpisodeJudge(config), np.full(len(steps), Verdict.UNKNOWN, np.uint8)
+    probabilities, sources = np.full(len(steps), np.nan), np.full(len(steps), RewardSource.NONE, np.uint8)
+    for index in asked:
+        answer = answers.get(index)
         said[index] = judge.verdict("", index, says(reward, verdicts, answer, home[index]))
-        probabilities[index] = answer.probability
+        if answer is not None:
+            probabilities[index], sources[index] = answer.probability, RewardSource.VLM
     person = episode.sources == RewardSource.HUMAN
     return dataclasses.replace(
         episode,
         verdicts=np.where(person, episode.verdicts, said).astype(np.uint8),
         probabilities=np.where(person, episode.probabilities, probabilities).astype(np.float32),
-        sources=np.where(person, RewardSource.HUMAN, RewardSource.VLM).astype(np.uint8),
+        sources=np.where(person, RewardSource.HUMAN, sources).astype(np.uint8),
     )
 
 
 def _answers(
-    reward: RewardModel | FilmCnn, episode: EpisodeData, home: Sequence[bool], batch_size: int
+    reward: RewardModel | FilmCnn, episode: EpisodeData, steps: Sequence[int], home: Sequence[bool], batch_size: int
 ) -> Iterator[Answer]:
-    """What the model says about each step of an episode; `home`: which ones are seen from home."""
-    for start in range(0, len(home), batch_size):
-        part = slice(start, start + batch_size)
+    """What the model says about some steps of an episode; `home`: which ones of all are seen from home."""
+    for start in range(0, len(steps), batch_size):
+        part = steps[start : start + batch_size]
         seen = _seen(reward, episode.images, part)
-        yield from ask(reward, list(seen), [episode.instruction] * len(seen), home[part])
+        yield from ask(reward, list(seen), [episode.instruction] * len(seen), [home[index] for index in part])
 
 
 def answers(
@@ -108,14 +125,14 @@ def _probabilities(
 ) -> NDArray[np.float64]:
     parts = []
     for start in range(0, len(images), batch_size):
-        seen = _seen(reward, images, slice(start, start + batch_size))
+        seen = _seen(reward, images, range(len(images))[start : start + batch_size])
         parts.append(reward.probabilities(seen, [instruction] * len(seen)))
     return np.concatenate(parts)
 
 
-def _seen(reward: RewardModel | FilmCnn, images: NDArray[np.uint8], chosen: slice) -> NDArray[np.uint8]:
+def _seen(reward: RewardModel | FilmCnn, images: NDArray[np.uint8], chosen: Sequence[int]) -> NDArray[np.uint8]:
     """What the model looks at for some of an episode's images (S, H, W, 3)."""
-    newest = np.arange(len(images))[chosen]
+    newest = np.array(chosen, np.int64)
     return images[newest if reward.view.frames == 1 else reward.view.indices(newest, np.zeros_like(newest))]
 
 

@@ -23,9 +23,6 @@ class RewardNodeConfig(VerdictConfig):
     dtype: str = setting("float32", "Precision of the model", choices=("float32", "bfloat16"))
     threads: int = setting(1, "Torch threads; 0 leaves torch's own choice", minimum=0, maximum=256)
     allow_download: bool = setting(False, "Fetch a hub name from the network")
-    every: int = setting(
-        1, "Steps of an episode of which one is judged, besides the last; the others are unknown at once", minimum=1
-    )
     needed: int = setting(1, "Answers of the last `window` that must say success", minimum=1, maximum=100)
     window: int = setting(1, "Answers that are looked at; 1 judges each image alone", minimum=1, maximum=100)
     hold: int = setting(1, "Newest answers in a row that must say success", minimum=1, maximum=100)

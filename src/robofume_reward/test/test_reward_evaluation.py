@@ -15,7 +15,9 @@ from robofume_common.errors import RobofumeError
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 from robofume_data.labels import write_labels
+from robofume_reward.asking import VerdictConfig
 from robofume_reward.familiarity import Familiarity
+from robofume_reward.judge import JudgeConfig
 from robofume_reward.loading import load_judge
 from robofume_reward.saved import Calibration, View
 from robofume_reward.training import TrainingConfig
@@ -86,6 +88,42 @@ def test_labels_of_failed_ends_alone_can_be_measured() -> None:
     ]  # fmt: skip
     with pytest.raises(RobofumeError, match="No recorded episode gives a labelled frame"):
         evaluation.evaluate_episodes(Sure(Calibration()), [])
+
+
+class Unsure(Sure):
+    """A judge that is not sure enough of anything in motion, and sure enough from home."""
+
+    def __init__(self) -> None:
+        super().__init__(Calibration(1.0, 0.9, 0.95, 0.2))
+
+    def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+        return np.where([text in self.opposites.values() for text in instructions], 0.8, 0.4)
+
+
+def counted(judge: Sure, episode: EpisodeData, **rule: float) -> tuple[int, ...]:
+    """How many frames of a success forward were called one rightly, wrongly, and left unknown though it was one."""
+    result = evaluation.evaluate_episodes(judge, [episode], verdicts=VerdictConfig(**rule))["forward"]
+    return tuple(result[name] for name in ("true_positives", "false_positives", "unknown_positives"))
+
+
+def test_the_first_and_the_last_step_have_the_rule_for_what_is_seen_from_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    episode = synthetic_episodes.episodes(1, seed=0, failure_share=0.0)[0]  # a success from step 13 of 16 on
+    assert counted(Unsure(), episode, home_threshold=0.5) == (1, 1, 3)
+    assert counted(Unsure(), episode) == (0, 0, 4)
+    rule = VerdictConfig(home_threshold=0.5)
+    steps = evaluation.evaluate_episodes(Unsure(), [episode], JudgeConfig(minimum_index=3), verdicts=rule)["forward"]
+    assert (steps["episodes"]["called_success"], steps["episodes"]["precision"]) == (1, 1.0)
+    monkeypatch.setattr(Unsure, "opposites", {episode.instruction: "take it out"})
+    assert counted(Unsure(), episode, home_threshold=0.5) == (0, 0, 4), "it is even surer of the other direction"
+
+
+def test_what_the_loop_does_not_ask_about_is_not_measured_and_what_shows_nothing_is_unknown() -> None:
+    episode, judge = synthetic_episodes.episodes(1, seed=0, failure_share=0.0)[0], Sure(Calibration())
+    assert counted(judge, episode) == (4, 13, 0)
+    assert counted(judge, episode, every=5) == (2, 3, 0)  # 0, 5, 10, 15, and the last
+    episode.images[14] = 0
+    episode.images[2] = episode.images[1]  # the camera is frozen: the arm has moved
+    assert counted(judge, episode) == (3, 12, 1)
 
 
 @pytest.mark.parametrize(

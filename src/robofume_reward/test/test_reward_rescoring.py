@@ -1,12 +1,13 @@
 """Recorded bags judged again by another model."""
 
+import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import synthetic_episodes
-from robofume_common.enums import Direction, RewardSource, Verdict
+from robofume_common.enums import Direction, Phase, RewardSource, Verdict
 from robofume_common.errors import RobofumeError
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
@@ -45,6 +46,24 @@ def test_the_copy_has_the_new_verdicts_and_the_original_is_left_alone(tmp_path: 
     )
     with pytest.raises(RobofumeError, match="written over"):
         rescoring.rescore(reward, [bag], tmp_path / "again")
+
+
+def test_what_a_reward_node_would_not_ask_about_or_shows_nothing_is_unknown(tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "tiny", TinyModelConfig(image_size=32, vision_width=8, text_width=32), seed=0)
+    reward = RewardModel.load(tmp_path / "tiny")
+    one, two, nudge = synthetic_episodes.episodes(3, seed=0)
+    one.images[5] = 0
+    two.images[0] = one.images[-1]  # the camera has been frozen since, and the arm has moved
+    nudge = dataclasses.replace(nudge, phase=Phase.INTERVENTION)
+    write_episodes(tmp_path / "bag.mcap", [one, two, nudge])
+    rescoring.rescore(reward, [tmp_path / "bag.mcap"], tmp_path / "again", verdicts=VerdictConfig(every=5))
+    first, second, third = read_episodes([tmp_path / "again"])
+    assert np.flatnonzero(first.sources == RewardSource.VLM).tolist() == [0, 10, 15, 16]
+    assert np.flatnonzero(second.sources == RewardSource.VLM).tolist() == [5, 10, 15, 16]
+    assert (third.sources == RewardSource.NONE).all()
+    for episode in (first, second, third):
+        silent = episode.sources == RewardSource.NONE
+        assert (episode.verdicts[silent] == Verdict.UNKNOWN).all() and np.isnan(episode.probabilities[silent]).all()
 
 
 def test_the_view_from_home_has_the_rule_of_the_loop() -> None:

@@ -136,7 +136,7 @@ class RewardNode(GraphNode):
             self._publish_label(step.episode_id, step.index, labelled)
             return
         nudge = message.phase == Phase.INTERVENTION
-        if nudge or (self._model is not None and step.index % self.config.every and not is_last):
+        if nudge or (self._model is not None and not self.config.asks(step.index, is_last)):
             self._counts["skipped"] += 1
             self._publish(step.episode_id, step.index, math.nan, Verdict.UNKNOWN, RewardSource.NONE, "", 0.0)
             return
