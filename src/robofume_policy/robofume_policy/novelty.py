@@ -24,6 +24,8 @@ CLIP = 5.0
 """Largest normalised feature (paper)."""
 RECORDED_BATCH = 256
 """Observations in an update of g on the recorded data."""
+_Place = tuple[int, str]
+"""Number of the memory, and id of the episode there: another run's practice as prior data has the ids of this one's."""
 
 
 class NoveltyNetwork(nn.Module):
@@ -92,8 +94,8 @@ class NoveltyBonus:
         self.optimiser = torch.optim.Adam(self.network.learnt.parameters(), lr=config.novelty_learning_rate)
         self.random = np.random.default_rng(seed)
         self._deviation = 1.0  # sigma
-        self._features: dict[str, Tensor] = {}  # episode -> (S, F)
-        self._given: dict[str, Array] = {}  # episode -> b of its observations (S,) as given last
+        self._features: dict[_Place, Tensor] = {}  # (S, F)
+        self._given: dict[_Place, Array] = {}  # b of its observations (S,) as given last
 
     def fit(self, memory: ReplayMemory, ignored: slice = slice(0)) -> None:
         """Set the statistics of the features, and let g learn them, from recorded data.
@@ -131,20 +133,24 @@ class NoveltyBonus:
         return self._bonus(self.network.normalise(self._raw(images, proprioception)))
 
     def refresh(self, memories: Iterable[ReplayMemory], everything: bool) -> None:
-        """Give bonuses to the episodes of some memories that have none yet, or to all of them anew."""
+        """Give bonuses to the episodes of some memories that have none yet, or to all of them anew.
+
+        The memories are the same ones, in the same order, at each call.
+        """
         memories = list(memories)
         if everything:
             self._given.clear()
-            held = {episode for memory in memories for episode in memory.episode_ids()}
-            self._features = {episode: x for episode, x in self._features.items() if episode in held}
-            self._measure([self._known(e, *seen[:2]) for m in memories for e in m.episode_ids()
+            held = {(number, episode) for number, memory in enumerate(memories) for episode in memory.episode_ids()}
+            self._features = {place: x for place, x in self._features.items() if place in held}
+            self._measure([self._known((n, e), *seen[:2]) for n, m in enumerate(memories) for e in m.episode_ids()
                            if (seen := m.observations(e)) is not None])  # fmt: skip
-        for memory in memories:
+        for number, memory in enumerate(memories):
             for episode in memory.episode_ids(without_bonus=not everything):
                 if (seen := memory.observations(episode)) is not None:
-                    if episode not in self._given:
-                        self._given[episode] = self._bonus(self._known(episode, *seen[:2]))
-                    memory.set_bonus(episode, *discounted_bonus(self._given[episode], seen[2], self.discount))
+                    place = number, episode
+                    if place not in self._given:
+                        self._given[place] = self._bonus(self._known(place, *seen[:2]))
+                    memory.set_bonus(episode, *discounted_bonus(self._given[place], seen[2], self.discount))
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the bonus depends on, as tensors and as JSON values."""
@@ -153,7 +159,9 @@ class NoveltyBonus:
             tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
         tensors["deviation"] = torch.tensor(self._deviation, dtype=torch.float64)
         tensors["given"] = torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *self._given.values()]))
-        state: dict[str, Any] = {"episodes": [[episode, len(given)] for episode, given in self._given.items()]}
+        state: dict[str, Any] = {
+            "episodes": [[episode, len(given), number] for (number, episode), given in self._given.items()]
+        }
         state["random"] = self.random.bit_generator.state
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}, state
 
@@ -174,18 +182,23 @@ class NoveltyBonus:
             self.optimiser.load_state_dict(optimiser)
             self.random.bit_generator.state = state["random"]
             self._deviation = float(tensors["deviation"])
-            ends = np.cumsum([length for _, length in state["episodes"]], dtype=int)
+            ends = np.cumsum([length for _, length, *_ in state["episodes"]], dtype=int)
             parts = np.split(tensors["given"].numpy().copy(), ends[:-1])
-            self._given = {episode: part for (episode, _), part in zip(state["episodes"], parts, strict=False)}
+            self._given = {
+                (number, episode): part
+                # A checkpoint from before the memories were told apart does not say which one has an episode.
+                for (episode, _, *told), part in zip(state["episodes"], parts, strict=False)
+                for number in (told or (0, 1))
+            }
         except (KeyError, RuntimeError, ValueError) as error:
             raise RobofumeError(f"The novelty bonus of this checkpoint is of another shape: {error}") from error
         self._features.clear()
 
-    def _known(self, episode: str, images: Array, proprioception: Array) -> Tensor:
+    def _known(self, place: _Place, images: Array, proprioception: Array) -> Tensor:
         """x (S, F) of an episode's observations."""
-        if episode not in self._features:
-            self._features[episode] = self.network.normalise(self._raw(images, proprioception))
-        return self._features[episode]
+        if place not in self._features:
+            self._features[place] = self.network.normalise(self._raw(images, proprioception))
+        return self._features[place]
 
     def _learn(self, features: Tensor) -> Tensor:
         """Update g on `features` (N, F); returns the errors (N,) before it."""

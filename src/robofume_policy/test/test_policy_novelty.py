@@ -145,6 +145,56 @@ def test_bonuses_stay_until_all_are_computed_anew() -> None:
     assert drawn.returns - task.returns == pytest.approx(expected[1][steps], abs=1e-4)
 
 
+def test_episodes_of_the_same_id_in_both_memories_have_each_its_own_bonus() -> None:
+    """As another run's practice among the recorded data has."""
+    memory, online = filled(NETWORK), ReplayMemory(100)
+    online.add(replace(episode(NETWORK, 7, steps=20), episode_id="episode-1"))
+    online.add(replace(episode(NETWORK, 8), episode_id="episode-2"))
+    bonus = NoveltyBonus(NETWORK, CONFIG, DISCOUNT, seed=0)
+    bonus.fit(memory)
+
+    def check(bonus: NoveltyBonus) -> None:
+        for held in (memory, online):
+            drawn, task = (held.sample(400, np.random.default_rng(0), weight) for weight in (1.0, 0.0))
+            for name in ("episode-1", "episode-2"):
+                images, proprioception, offset = held.observations(name)
+                expected = discounted_bonus(bonus.bonus(images, proprioception), offset, DISCOUNT)
+                rows = task.proprioception[:, 0] == proprioception[0, 0]
+                steps = task.proprioception[rows, 1].astype(int)
+                assert (drawn.returns - task.returns)[rows] == pytest.approx(expected[1][steps], abs=1e-4)
+
+    for everything in (False, True):
+        bonus.refresh((memory, online), everything=everything)
+        check(bonus)
+    other = NoveltyBonus(NETWORK, CONFIG, DISCOUNT, seed=99)
+    other.load_state_dict(*bonus.state_dict())
+    memory, given = filled(NETWORK), online
+    online = ReplayMemory(100)
+    for name, number, steps in (("episode-1", 7, 20), ("episode-2", 8, 12)):
+        online.add(replace(episode(NETWORK, number, steps=steps), episode_id=name))
+    other.refresh((memory, online), everything=False)
+    check(other)
+    drawn, same = (held.sample(64, np.random.default_rng(0), 1.0) for held in (given, online))
+    assert (drawn.returns == same.returns).all()
+
+
+def test_a_checkpoint_that_does_not_say_which_memory_an_episode_is_in_is_continued() -> None:
+    memory, online = filled(NETWORK), filled(NETWORK, [7])
+    bonus = NoveltyBonus(NETWORK, CONFIG, DISCOUNT, seed=0)
+    bonus.fit(memory)
+    bonus.refresh((memory, online), everything=True)
+    tensors, state = bonus.state_dict()
+    state["episodes"] = [entry[:2] for entry in state["episodes"]]
+    bonus.update(memory.sample(32, np.random.default_rng(1)))
+    drawn = [held.sample(64, np.random.default_rng(0), 1.0).returns for held in (memory, online)]
+    memory, online = filled(NETWORK), filled(NETWORK, [7])
+    bonus.load_state_dict(tensors, state)
+    bonus.update(memory.sample(32, np.random.default_rng(1)))
+    bonus.refresh((memory, online), everything=False)
+    again = [held.sample(64, np.random.default_rng(0), 1.0).returns for held in (memory, online)]
+    assert all((first == second).all() for first, second in zip(drawn, again, strict=True))
+
+
 def test_the_weight_falls_to_nothing_or_stays() -> None:
     falling = NoveltyBonus(NETWORK, replace(CONFIG, novelty_decay_updates=100), DISCOUNT, seed=0)
     assert [falling.weight(n) for n in (0, 25, 100, 500)] == pytest.approx([2.0, 1.5, 0.0, 0.0])
