@@ -29,10 +29,21 @@ STREAM_SLACK = 1.3
 
 
 def control_period(robot: str, settings: Mapping[str, Mapping[str, Any]]) -> float:
-    """Seconds of the robot's own time from one control step to the next, with a run's settings of nodes."""
+    """Seconds of the robot's own time from one control step to the next, with a run's settings of nodes.
+
+    Raises RobofumeError where the setting that says it is no number.
+    """
     if robot == "mujoco":
-        return float(settings.get("sim", {}).get("control_period", 1.0 / CONTROL_RATE))
-    return 1.0 / float(settings.get("camera", {}).get("rate") or CONTROL_RATE)
+        return _number(settings, "sim", "control_period", 1.0 / CONTROL_RATE)
+    return 1.0 / (_number(settings, "camera", "rate", CONTROL_RATE) or CONTROL_RATE)
+
+
+def _number(settings: Mapping[str, Mapping[str, Any]], node: str, name: str, default: float) -> float:
+    """A setting that others follow from, before the node itself looks at it."""
+    value = settings.get(node, {}).get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise RobofumeError(f"Settings of the {node} node: {name} must be a number, not {value!r}.")
+    return float(value)
 
 
 SUCCESSES_SHOWN = 3
@@ -233,7 +244,7 @@ def _robot(settings: GraphSettings, task: TaskDescription) -> dict[str, dict[str
         # Half of what the servos can, and home without hurry: people stand beside this one. The arm node counts
         # commands; its driver counts time, so that commands that come too fast make nothing faster.
         nodes["arm"] |= {"velocity_scale": 0.5, "home_velocity_scale": 0.2}
-        allowed = float(settings.overrides.get("arm", {}).get("velocity_scale", nodes["arm"]["velocity_scale"]))
+        allowed = _number(settings.overrides, "arm", "velocity_scale", nodes["arm"]["velocity_scale"])
         nodes["interbotix"]["velocity_scale"] = min(1.0, STREAM_SLACK * allowed)
     if settings.scripted:
         nodes["demonstrator"] = {

@@ -14,7 +14,8 @@ from robofume_bringup.graph import DEMONSTRATORS, MODES, GraphSettings
 from robofume_bringup.run_config import RunConfig, merged, open_run
 from robofume_bringup.run_directory import POLICIES, RunDirectory
 from robofume_bringup.stages.networks import network_of
-from robofume_bringup.task_files import ROBOTS
+from robofume_bringup.stages.settings import check_pictures
+from robofume_bringup.task_files import ROBOTS, is_task_file
 
 BOOLEAN = ("true", "false")
 
@@ -124,18 +125,18 @@ def join_run(settings: GraphSettings) -> GraphSettings:
     picture size and `lockstep` stand unless others are asked for. Its settings of nodes come below those of the
     parameter file.
 
-    Raises RobofumeError where the run belongs to another task or robot, or cannot be written.
+    Raises RobofumeError where the run belongs to another task or robot, cannot be begun, or cannot be written.
     """
     if settings.run_directory is None:
         return settings
-    task = str(Path(settings.task).resolve()) if settings.task.endswith((".yaml", ".yml")) else settings.task
+    task = str(Path(settings.task).resolve()) if is_task_file(settings.task) else settings.task
     given: dict[str, Any] = {"task": task, "robot": settings.robot}
     for name in ("seed", "image_size", "lockstep"):
         if getattr(settings, name) != getattr(RunConfig, name):
             given[name] = getattr(settings, name)
     if settings.further_cameras:
         given["settings"] = {"network": {"further_cameras": list(settings.further_cameras)}}
-    run = open_run(RunDirectory(settings.run_directory), given)
+    run = open_run(RunDirectory(settings.run_directory), given, check_pictures)
     overrides = merged(run.node_settings, settings.overrides)
     return replace(
         settings,

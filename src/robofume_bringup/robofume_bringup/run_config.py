@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
 from robofume_common.errors import RobofumeError
 
 from robofume_bringup.run_directory import RunDirectory, first_line
-from robofume_bringup.task_files import task_run_settings
+from robofume_bringup.task_files import is_task_file, task_run_settings
 
 COMPONENTS = ("reward_training", "reward_data", "pretraining", "adaptation", "network", "agent", "replay",
               "language")  # fmt: skip
@@ -146,12 +147,15 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
     return settings
 
 
-def open_run(directory: RunDirectory, given: Mapping[str, Any]) -> RunConfig:
+def open_run(
+    directory: RunDirectory, given: Mapping[str, Any], check: Callable[[RunConfig], None] = lambda _config: None
+) -> RunConfig:
     """The configuration of a run: config.yaml where there is one, else the defaults and what the task's file has
     instead of some (`task_run_settings`), with what was `given` on top.
 
-    A new run is created and its config.yaml written; changed amounts are written too. Of a run's `settings` those that
-    are given must be its own; others may be left out.
+    A new run is created and its config.yaml written, unless `check` raises: it could not be mended by another option
+    any more. Changed amounts are written too. Of a run's `settings` those that are given must be its own; others may
+    be left out.
     Raises RobofumeError when a fixed setting differs from the run's own, or the directory cannot be written.
     """
     known = {item.name: item for item in dataclasses.fields(RunConfig)}
@@ -163,7 +167,10 @@ def open_run(directory: RunDirectory, given: Mapping[str, Any]) -> RunConfig:
                 f"{directory.config_file} has settings that are not known: {', '.join(unknown)}."
             )
         for name, value in given.items():
-            if known[name].metadata["fixed"] and name in stored and not _is_part(value, stored[name]):
+            own = stored.get(name)
+            if name == "task" and isinstance(own, str) and is_task_file(own):
+                own = str(Path(own).resolve())
+            if known[name].metadata["fixed"] and name in stored and not _is_part(value, own):
                 raise RobofumeError(
                     f"The run {directory.name} was started with {name} {_show(stored[name])}, not "
                     f"{_show(value)}: "
@@ -178,6 +185,7 @@ def open_run(directory: RunDirectory, given: Mapping[str, Any]) -> RunConfig:
         of_task = task_run_settings(robot, task)
         settings = merged(of_task.get("settings", {}), given.get("settings", {}))
         config = RunConfig(**{**of_task, **given, "settings": settings})
+        check(config)
     directory.prepare()
     directory.write_config(config.to_dict())
     return config

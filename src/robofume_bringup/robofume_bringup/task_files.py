@@ -16,6 +16,11 @@ FOLDER = Path(__file__).parent / "tasks"
 """The packaged task files for the real WidowX."""
 
 
+def is_task_file(task: str) -> bool:
+    """Whether a task is named by its file, not by its name."""
+    return task.endswith((".yaml", ".yml"))
+
+
 def task_names(robot: str) -> list[str]:
     """Names of the tasks that a robot has without a file of one's own. Raises RobofumeError for another robot."""
     if robot not in ROBOTS:
@@ -36,7 +41,7 @@ def task_description(robot: str, task: str) -> TaskDescription:
 
     names = task_names(robot)
     if task not in names:
-        if robot == "widowx" and task.endswith((".yaml", ".yml")):
+        if robot == "widowx" and is_task_file(task):
             return TaskDescription.load(task)
         file = ", or give the path of a task file that ends in .yaml" if robot == "widowx" else ""
         raise RobofumeError(f"There is no task {task!r}; choose one of: {', '.join(names)}{file}.")

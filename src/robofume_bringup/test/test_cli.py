@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 from robofume_bringup.cli import main
+from robofume_bringup.cli.commands import open_context
+from robofume_bringup.cli.parser import build_parser
+from robofume_bringup.run_config import RunConfig
+from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.task_files import FOLDER
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -87,13 +92,55 @@ def test_run_takes_a_name(capsys, tmp_path):
     sentence(err)
 
 
-def test_setting_that_no_node_has(capsys, tmp_path):
-    code, _, err = run(capsys, "demos", "--runs", tmp_path, "--set", "arm.colour=red")
-    assert code == 1 and "colour" in err
+WRONG = {
+    ("--set", "arm.colour=red"): "colour",
+    ("--set", "leg.colour=red"): "leg",
+    ("--set", "agent.batch_sze=64"): "batch_sze",  # of a training that comes after two others
+    ("--set", "agent.batch_size=-1"): "batch_size",
+    ("--set", "reward_training.updates=few"): "updates",
+    ("--set", "reward_data.colour=red"): "colour",
+    ("--set", "replay.colour=red"): "colour",
+    ("--set", "learner.colour=red"): "colour",  # of a node of another stage
+    ("--set", "sim.control_period=fast"): "control_period must be a number",
+    ("--set", "sim.control_period=0.03"): "multiple of 0.02 s",
+    ("--robot", "widowx", "--set", "arm.velocity_scale=fast"): "velocity_scale must be a number",
+    ("--robot", "widowx", "--set", "camera.rate=[1]"): "rate must be a number",
+    ("--set", "network.further_cameras=[moon]"): "no camera moon",
+    ("--image-size", "1000"): "at most 256",
+    ("--robot", "crane"): "no robot 'crane'",
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_a_run_is_not_begun_with_what_cannot_be(capsys, tmp_path, words):
+    """It would keep that, and refuse what mends it."""
+    code, _, err = run(capsys, "demos", "--runs", tmp_path, *words)
+    assert code == 1 and WRONG[words] in err
     sentence(err)
-    code, _, err = run(capsys, "demos", "--runs", tmp_path, "--run", "other", "--set", "leg.colour=red")
-    assert code == 1 and "leg" in err
-    sentence(err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_name_is_not_that_of_the_task(capsys, tmp_path):
+    code, _, err = run(capsys, "demos", "--run", "", "--runs", tmp_path)
+    assert code == 1 and "--run takes a name" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_file_is_found_from_any_folder(capsys, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    file = tmp_path / "mine.yaml"
+    file.write_bytes((FOLDER / "pot_lid.yaml").read_bytes())
+    named = ["--runs", str(tmp_path), "--run", "real", "--robot", "widowx"]
+    monkeypatch.chdir(tmp_path)
+    for relative in (False, True):  # as runs of earlier versions have it
+        if relative:
+            RunDirectory(tmp_path / "real").write_config(RunConfig(task="mine.yaml", robot="widowx").to_dict())
+        options = build_parser().parse_args(["demos", *named, "--task", "mine.yaml"])
+        assert open_context(options, None).config.task == str(file)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    options = build_parser().parse_args(["demos", *named, "--task", "../mine.yaml"])
+    assert open_context(options, None).config.task == str(file)
+    assert run(capsys, "report", *named[:4])[0] == 0
 
 
 @pytest.mark.parametrize("command", ["info", "check"])

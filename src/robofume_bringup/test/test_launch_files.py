@@ -77,6 +77,13 @@ def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path):
     assert joined.prior == (str(tmp_path / "other.mcap"),)
 
 
+@pytest.mark.parametrize("wrong", [{"policy_cameras": "moon"}, {"policy_cameras": "a-b"}, {"image_size": "1000"}])
+def test_a_launch_begins_no_run_with_what_cannot_be(tmp_path, wrong):
+    with pytest.raises(RobofumeError, match=r"moon|a-b|256"):
+        join_run(settings_from_arguments({**DEFAULTS, "run_directory": str(tmp_path / "lid"), **wrong}))
+    assert not (tmp_path / "lid").exists()
+
+
 def test_a_launch_goes_on_in_the_time_of_its_run(tmp_path):
     arguments = {**DEFAULTS, "run_directory": str(tmp_path / "lid"), "task": "pot_lid"}
     assert join_run(settings_from_arguments({**arguments, "lockstep": "false"})).lockstep is False
@@ -199,7 +206,7 @@ def test_who_is_started_again_and_who_ends_everything(tmp_path):
 
 
 def test_a_new_run_keeps_the_cameras_that_its_policy_sees(tmp_path):
-    arguments = {**DEFAULTS, "run_directory": str(tmp_path / "run")}
+    arguments = {**DEFAULTS, "robot": "widowx", "run_directory": str(tmp_path / "run")}
     joined = join_run(settings_from_arguments({**arguments, "policy_cameras": "wrist,side"}))
     assert joined.further_cameras == ("wrist", "side")
     run = RunDirectory(tmp_path / "run").read_config()

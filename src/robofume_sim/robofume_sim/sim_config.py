@@ -9,7 +9,7 @@ from robofume_common.parameters import setting
 
 from robofume_sim.scene import CAMERAS
 from robofume_sim.variations import KINDS, LARGEST_AMOUNT, LOOK, varied
-from robofume_sim.world import World, WorldConfig
+from robofume_sim.world import World, WorldConfig, check_period
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class SimConfig:
     )
     variations: tuple[str, ...] = setting(LOOK, f"What varies, of: {', '.join(KINDS)}")
     variation_seed: int = setting(0, "What the varied world is like follows from it", minimum=0)
+
+    def __post_init__(self) -> None:
+        check_period(self.control_period)
 
 
 def make_world(config: SimConfig) -> World:

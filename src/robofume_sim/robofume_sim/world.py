@@ -6,6 +6,7 @@ only when told to. The same task, configuration and seed give the same states an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,18 +55,29 @@ class WorldConfig:
     build: Build = field(default_factory=Build)
 
 
+def check_period(control_period: float) -> None:
+    """Raise RobofumeError for a control period [s] in which the servos' targets would not move evenly."""
+    servo_periods = control_period / SERVO_PERIOD
+    whole = round(servo_periods) if math.isfinite(servo_periods) else 0
+    if whole < 1 or abs(servo_periods - whole) > 1e-6:
+        raise RobofumeError(
+            f"The control period of the simulation must be a multiple of {SERVO_PERIOD:g} s, not {control_period:g} s."
+        )
+
+
+def check_camera(name: str) -> None:
+    """Raise RobofumeError for a camera that the simulation does not have."""
+    if name not in scene.CAMERAS:
+        raise RobofumeError(f"The simulation has no camera {name}; it has {', '.join(scene.CAMERAS)}.")
+
+
 class World:
     """One simulated scene. Lengths in m, angles in rad, times in s; positions in the robot base frame."""
 
     def __init__(self, task: str | SimulatedTask, config: WorldConfig | None = None) -> None:
         self.config = config or WorldConfig()
         self.task = (make_task(task) if isinstance(task, str) else task).shaped(self.config.build)
-        servo_periods = self.config.control_period / SERVO_PERIOD
-        if round(servo_periods) < 1 or abs(servo_periods - round(servo_periods)) > 1e-6:
-            raise RobofumeError(
-                f"The control period of the simulation must be a multiple of {SERVO_PERIOD:g} s, not "
-                f"{self.config.control_period:g} s."
-            )
+        check_period(self.config.control_period)
         xml = scene.build(
             self.task.bodies(self.config.appearance),
             self.config.appearance,
@@ -212,8 +224,7 @@ class World:
 
     def render(self, camera: str = scene.CAMERAS[0]) -> NDArray[np.uint8]:
         """The picture (height, width, 3), rgb, of one of `scene.CAMERAS`. Raises RobofumeError for another one."""
-        if camera not in scene.CAMERAS:
-            raise RobofumeError(f"The simulation has no camera {camera}; it has {', '.join(scene.CAMERAS)}.")
+        check_camera(camera)
         if self._renderer is None:
             self._renderer = graphics.make_renderer(self.model, self.config.image_width, self.config.image_height)
         self._renderer.update_scene(self.data, camera=camera)

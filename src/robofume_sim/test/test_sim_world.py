@@ -6,6 +6,7 @@ import pytest
 from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
 from robofume_sim.arm_driver import ArmDriver
+from robofume_sim.sim_config import SimConfig
 from robofume_sim.tasks import TASKS, make_task
 from robofume_sim.tasks.base import SweepingTask
 from robofume_sim.tasks.candy_sweeping import LINE, SWEETS, UP_HEIGHT
@@ -286,6 +287,8 @@ def test_an_unknown_task_is_named_with_the_known_ones():
 def test_a_control_period_that_the_servos_cannot_keep_is_refused(period):
     with pytest.raises(RobofumeError, match="multiple of"):
         World("pot_pick_and_place", WorldConfig(control_period=period))
+    with pytest.raises(RobofumeError, match="multiple of"):
+        SimConfig(control_period=period)
 
 
 @pytest.fixture

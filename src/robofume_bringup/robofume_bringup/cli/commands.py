@@ -35,17 +35,22 @@ def open_context(options: Options, interruption: Interruption, existing: bool = 
         given["prior"] = [str(path.resolve()) for path in given["prior"]]
     if getattr(options, "set", None):
         given["settings"] = parse_settings(options.set)
-    from robofume_bringup.task_files import task_description
+    from robofume_bringup.stages.settings import check_settings
+    from robofume_bringup.task_files import is_task_file, task_description
 
-    if "task" in given:
-        task_description(given.get("robot", RunConfig.robot), given["task"])
-    name = options.run or Path(given.get("task", RunConfig.task)).stem
+    name = Path(given.get("task", RunConfig.task)).stem if options.run is None else options.run
+    if is_task_file(given.get("task", "")):  # the run may be continued from another folder
+        given["task"] = str(Path(given["task"]).resolve())
     if not name or Path(name).name != name or name in (".", ".."):
         raise RobofumeError(f"--run takes a name, not a path ({name!r}); --runs says where the runs are.")
     directory = RunDirectory(options.runs / name)
     if existing:
         directory.need(otherwise)
-    config = open_run(directory, given)
+
+    def check(config: RunConfig) -> None:
+        check_settings(StageContext(directory, config, interruption), given.get("settings", {}))
+
+    config = open_run(directory, given, check)
     task_description(config.robot, config.task)
     return StageContext(directory, config, interruption)
 
