@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from robofume_common.errors import RobofumeError
 
 from robofume_data.bag_reader import Bag, Paths, find_bags
@@ -13,6 +14,14 @@ from robofume_data.episode import EpisodeData
 
 GAP_FACTOR = 3.0
 """A step that takes this many times the median period of its episode is a gap."""
+
+
+def gaps(periods: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Indices of the steps that took much longer than the others, from the times between the steps of an episode.
+
+    The last step does not count: in practice the arm goes home before it.
+    """
+    return np.flatnonzero(periods[:-1] > GAP_FACTOR * np.median(periods)) if len(periods) else np.empty(0, np.intp)
 
 
 @dataclass
@@ -76,11 +85,12 @@ def _check_episode(episode: EpisodeData, findings: BagReport) -> None:
     if len(periods) and (periods == 0).any():
         findings.warnings.append(f"episode {episode.episode_id} has steps with the same stamp")
     elif len(periods) > 1:
-        gaps = np.flatnonzero(periods > GAP_FACTOR * np.median(periods))
-        if len(gaps):
+        found = gaps(periods)
+        if len(found):
+            longest = int(found[periods[found].argmax()])
             findings.warnings.append(
-                f"episode {episode.episode_id} has {len(gaps)} gaps, the longest of "
-                f"{periods.max() * 1e-9:.2f} s after step {int(periods.argmax())}"
+                f"episode {episode.episode_id} has {len(found)} gap{'s' if len(found) > 1 else ''}, the longest of "
+                f"{periods[longest] * 1e-9:.2f} s after step {longest}"
             )
     gripper = episode.actions[:, 6]
     if ((gripper < -1e-6) | (gripper > 1 + 1e-6)).any():

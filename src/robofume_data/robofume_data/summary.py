@@ -10,7 +10,7 @@ import numpy as np
 from robofume_common.enums import Actor, Direction, Outcome, Verdict
 
 from robofume_data.bag_reader import Bag, Paths, find_bags
-from robofume_data.check import GAP_FACTOR
+from robofume_data.check import gaps
 from robofume_data.episode import EpisodeData
 
 
@@ -59,7 +59,7 @@ class DataSummary:
     step_periods: list[float] = field(default_factory=list)
     """Median time between steps, seconds, one per episode."""
     gaps: int = 0
-    """Steps that took much longer than the others of their episode."""
+    """Steps that took much longer than the others of their episode, the way home before the last one left out."""
 
     @property
     def episodes(self) -> int:
@@ -91,7 +91,7 @@ class DataSummary:
         if episode.length:
             periods = np.diff(episode.stamps)
             self.step_periods.append(float(np.median(periods)) * 1e-9)
-            self.gaps += int((periods > GAP_FACTOR * np.median(periods)).sum())
+            self.gaps += len(gaps(periods))
 
 
 def summarise(paths: Paths) -> DataSummary:

@@ -63,7 +63,7 @@ def test_check_finds_what_is_wrong(tmp_path):
     first, second, third, fourth = check.check_bags(tmp_path)
     assert first.is_sound
     assert (first.episodes, first.steps) == (2, 12)
-    assert first.warnings == ["episode practice-00001 has 1 gaps, the longest of 1.10 s after step 3"]
+    assert first.warnings == ["episode practice-00001 has 1 gap, the longest of 1.10 s after step 3"]
     assert second.errors == [f"episode practice-00000 is also in {tmp_path / 'a.mcap'}"]
     assert "not an MCAP bag" in third.errors[0]
     assert fourth.is_sound
@@ -72,6 +72,14 @@ def test_check_finds_what_is_wrong(tmp_path):
     assert summary.summarise(tmp_path / "a.mcap").gaps == 1
     text = check.report([first, second, third, fourth])
     assert text.count("BAD") == 2
+
+
+def test_the_way_home_before_the_last_step_is_no_gap(tmp_path):
+    stamps = np.arange(7) * CAMERA_PERIOD
+    stamps[6:] += 10**9
+    write_episodes(tmp_path / "a.mcap", [dataclasses.replace(make_episode(0), stamps=stamps)])
+    assert check.check_bags(tmp_path)[0].warnings == []
+    assert summary.summarise(tmp_path).gaps == 0
 
 
 def test_film_strip_shows_start_and_decision():
