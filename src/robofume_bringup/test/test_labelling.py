@@ -56,6 +56,8 @@ def test_a_label_is_kept_and_what_is_labelled_is_not_asked_again(run, capsys):
     capsys.readouterr()
     assert robofume(run, "label", "--doubtful", 5) == 0
     assert "practice-1" in (out := capsys.readouterr().out) and "practice-2" not in out
+    assert robofume(run, "label", "--called", 5) == 0
+    assert capsys.readouterr().out == "Practice has no episode called a success that a person has not judged yet.\n"
 
 
 def test_the_newest_verdict_on_the_last_step_counts_however_it_is_named(run):

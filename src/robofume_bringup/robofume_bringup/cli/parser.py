@@ -330,7 +330,7 @@ def build_parser() -> argparse.ArgumentParser:
         "view",
         commands.data_view,
         "film strip and plots of an episode as PNG, and a Rerun recording where rerun-sdk is installed",
-        "robofume data view practice_0000_00012 runs/lid/bags",
+        "robofume data view practice-000012 runs/lid/bags",
         data_commands,
     )
     view.add_argument("episode", help="id of the episode, or how it ends")

@@ -67,6 +67,9 @@ def _show(context: StageContext, name: str, episodes: list[EpisodeData]) -> None
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
+    if not episodes:
+        calls = "called a success " if name == "called" else ""
+        context.say(f"Practice has no episode {calls}that a person has not judged yet.")
     for episode in episodes:
         picture = folder / f"{episode.episode_id}.png"
         save_picture(episode.images[-1], picture, enlarged=6)
