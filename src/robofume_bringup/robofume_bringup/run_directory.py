@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from robofume_common.errors import RobofumeError
@@ -126,11 +126,20 @@ class RunDirectory:
         return self.path / "parameters"
 
     def running_domain(self) -> int | None:
-        """The ROS domain of this run's graph while it is up, as the runner noted it; None otherwise."""
+        """The ROS domain of this run's graph while it is up, as the runner noted it; None otherwise.
+
+        The note of a runner that was killed does not count: its domain may be another robot's by now.
+        """
         try:
-            return int((self.logs / DOMAIN_FILE).read_text())
+            with (self.logs / DOMAIN_FILE).open(encoding="utf-8") as file:
+                domain = int(file.read())
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return domain
         except (OSError, ValueError):
-            return None
+            pass
+        return None
 
     def switcher_state(self, mode: str) -> Path:
         """What the switcher remembers over restarts, for each mode of the graph."""
@@ -267,6 +276,23 @@ class RunDirectory:
     def forget(self, stage: str) -> None:
         """Remove the record of a stage so that it runs again."""
         self._marker(stage).unlink(missing_ok=True)
+
+
+def note_domain(logs: Path, domain: int) -> IO[str] | None:
+    """Note the ROS domain of a graph that is up beside its logs: it holds for as long as the file stays open.
+
+    None where another graph of the run is up and has its own noted. Raises OSError.
+    """
+    file = (logs / DOMAIN_FILE).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(f"{domain}\n")
+    file.flush()
+    return file
 
 
 def first_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import yaml
 from robofume_common.domain import claim_domain
@@ -20,7 +21,7 @@ from robofume_common.parent import RUNNER_PID
 from robofume_bringup.network import network_environment
 from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.processors import Awake, processor
-from robofume_bringup.run_directory import DOMAIN_FILE
+from robofume_bringup.run_directory import DOMAIN_FILE, note_domain
 from robofume_bringup.security import secured, security_environment
 
 LAST_LINES = 8
@@ -104,6 +105,7 @@ class GraphRunner:
         self._environment = {**node_environment(self.domain), **self.security, **(environment or {})}
         self._processes: dict[str, _Process] = {}
         self._awake = Awake()
+        self._domain_note: IO[str] | None = None
         self.hurried = lambda: False
         """Called while stopping; true when the person asked a second time."""
 
@@ -127,7 +129,7 @@ class GraphRunner:
             self.parameter_directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RobofumeError(f"{error.filename} cannot be written to ({error.strerror}).") from error
-        (self.log_directory / DOMAIN_FILE).write_text(f"{self.domain}\n")
+        self._domain_note = note_domain(self.log_directory, self.domain)
         if any(node.parameters.get("lockstep") for node in self.nodes):
             self._awake.begin()
         for node in self.nodes:
@@ -226,7 +228,10 @@ class GraphRunner:
             notes += self._stop_group(group)
         self._processes.clear()
         self._awake.end()
-        (self.log_directory / DOMAIN_FILE).unlink(missing_ok=True)
+        if self._domain_note is not None:
+            (self.log_directory / DOMAIN_FILE).unlink(missing_ok=True)
+            self._domain_note.close()
+            self._domain_note = None
         if self._domain_lock is not None:
             self._domain_lock.close()
             self._domain_lock = None

@@ -168,6 +168,14 @@ def test_a_run_that_is_not_up_cannot_be_driven(capsys, tmp_path):
     assert code == 1 and "The run lid is not up" in error
 
 
+@pytest.mark.parametrize("domain", [-3, 233])
+def test_a_domain_that_there_is_not_is_one_sentence(capsys, domain):
+    for command in (["teleop"], ["helped"], ["workspace", "record"]):
+        code, _, error = run(capsys, *command, "--domain", domain)
+        assert code == 1 and "--domain is from 0 to 232" in error
+        sentence(error)
+
+
 def test_a_workspace_without_an_arm_is_one_sentence(tmp_path, ros_domain):
     """As a process, ended by SIGTERM to the command alone."""
     command = [sys.executable, "-m", "robofume_bringup", "workspace", "record", "--output", str(tmp_path / "w.yaml")]

@@ -30,6 +30,18 @@ def started(monkeypatch, tmp_path):
     return start
 
 
+def test_a_graph_is_not_kept_up_at_a_stage_of_another_process_or_with_options_of_other_modes(started, capsys, tmp_path):
+    directory = RunDirectory(tmp_path / "lid")
+    assert started("up") and started("up", "--mode", "collect", "--demonstrator", "person")
+    with directory.alone("practice"), directory.alone("demos"):
+        for words in (("up",), ("up", "--idle"), ("up", "--mode", "collect")):
+            assert not started(*words) and "Another process" in capsys.readouterr().err
+        assert started("up", "--mode", "evaluate")
+    for word, words in {"--mode collect": ("--demonstrator", "person"), "processes": ("--in-process",)}.items():
+        assert not started("up", *words) and word in capsys.readouterr().err
+    assert directory.read_config()["in_process"] is False
+
+
 @pytest.mark.parametrize("command", [("practice",), ("up",), ("up", "--mode", "collect"), ("demos",)])
 def test_the_option_reaches_the_nodes_and_stays_with_the_run(started, command, tmp_path):
     assert started("up")["sim"].parameters["lockstep"] is True, "so it is unless somebody asks"

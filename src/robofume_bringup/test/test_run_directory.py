@@ -8,7 +8,7 @@ import time
 import pytest
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import RunConfig, open_run, parse_settings
-from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.run_directory import DOMAIN_FILE, RunDirectory, note_domain
 from robofume_bringup.stages.context import StageContext
 from robofume_common.errors import RobofumeError
 
@@ -153,6 +153,33 @@ with RunDirectory(Path(sys.argv[1])).alone("demos"):
     for _ in range(2):  # a lock ends with its process, and with its block
         with directory.alone("demos"):
             pass
+
+
+def test_the_domain_of_a_graph_that_was_killed_is_not_joined(tmp_path):
+    """It may be another robot's by now."""
+    holder = """
+import sys, time
+from pathlib import Path
+from robofume_bringup.run_directory import note_domain
+file = note_domain(Path(sys.argv[1]), 7)
+print("up", flush=True)
+time.sleep(600)
+"""
+    directory = RunDirectory(tmp_path / "lid")
+    directory.logs.mkdir(parents=True)
+    assert directory.running_domain() is None
+    graph = subprocess.Popen([sys.executable, "-c", holder, str(directory.logs)], stdout=subprocess.PIPE)
+    try:
+        assert graph.stdout.readline() == b"up\n"
+        assert directory.running_domain() == 7
+        assert note_domain(directory.logs, 8) is None, "of two graphs of one run the first is joined"
+        assert directory.running_domain() == 7
+    finally:
+        graph.kill()
+        graph.wait()
+    assert directory.running_domain() is None and (directory.logs / DOMAIN_FILE).exists()
+    with note_domain(directory.logs, 9):
+        assert directory.running_domain() == 9
 
 
 def test_a_stage_that_is_killed_has_its_time_noted_and_the_next_start_adds_to_it(tmp_path):

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import yaml
 from robofume_bringup.node_table import NodeDescription
+from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.runner import GraphRunner, NodeDied, parameter_file
 
 FAKES = Path(__file__).parent / "fake_nodes"
@@ -83,7 +84,9 @@ def test_nodes_stop_calmly_and_in_order(make_runner):
     runner.start()
     wait_for(lambda: len(lines(runner)) == 3)
     runner.check()
-    assert runner.stop() == []
+    run = RunDirectory(runner.log_directory.parent)
+    assert run.running_domain() == runner.domain
+    assert runner.stop() == [] and run.running_domain() is None
     assert lines(runner)[3:] == ["switcher SIGINT", "arm SIGINT", "recorder SIGINT"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from robofume_bringup.cli import main, person
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.run_config import RunConfig
-from robofume_bringup.run_directory import DOMAIN_FILE, RunDirectory
+from robofume_bringup.run_directory import RunDirectory, note_domain
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.scenes import arrange_scenes, ask_for_scenes, photographed
 from robofume_common.enums import Direction, Outcome
@@ -164,8 +164,8 @@ def test_the_graph_is_that_of_the_option_of_the_run_or_of_the_environment(tmp_pa
     given = {"runs": tmp_path, "namespace": "/left/", "domain": None, "secure": False}
     person.picture_of(SimpleNamespace(**given), "lid")()
     directory.logs.mkdir(exist_ok=True)
-    (directory.logs / DOMAIN_FILE).write_text("9\n")
-    person.picture_of(SimpleNamespace(**given), "lid")()
-    person.picture_of(SimpleNamespace(**given | {"domain": 7}), "lid")()
+    with note_domain(directory.logs, 9):
+        person.picture_of(SimpleNamespace(**given), "lid")()
+        person.picture_of(SimpleNamespace(**given | {"domain": 7}), "lid")()
     assert {(topic, namespace) for topic, _, namespace in asked} == {("observation/image", "/left/")}
     assert [environment["ROS_DOMAIN_ID"] for _, environment, _ in asked] == ["44", "9", "7"]

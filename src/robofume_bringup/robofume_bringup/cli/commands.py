@@ -66,6 +66,10 @@ def up(options: Options, interruption: Interruption) -> None:
     """Keep a graph running."""
     from robofume_bringup.stages.up import keep_up
 
+    if options.demonstrator == "person" and options.mode != "collect":
+        raise RobofumeError("--demonstrator person is for --mode collect: in the other modes the policy acts.")
+    if options.in_process:
+        raise RobofumeError("A graph that others can join is one of processes: leave --in-process out.")
     keep_up(
         open_context(options, interruption), options.mode, options.namespace, options.idle, options.demonstrator,
         options.secure,

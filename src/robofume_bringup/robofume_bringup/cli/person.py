@@ -20,6 +20,8 @@ from robofume_bringup.runner import QUIET, dds_environment
 from robofume_bringup.security import client_environment
 from robofume_bringup.snapshot import snapshot
 
+DOMAINS = range(233)
+"""ROS domains that have ports in DDS."""
 END_DEADLINE = 10.0
 """Seconds that the node has for a calm end."""
 
@@ -27,8 +29,10 @@ END_DEADLINE = 10.0
 def domain_of(runs: Path, run: str | None, domain: int | None) -> int:
     """The ROS domain to join: the given one, that of a run which is up, or the environment's.
 
-    Raises RobofumeError where the named run is not up."""
+    Raises RobofumeError where the named run is not up, and for a domain that there is not."""
     if domain is not None:
+        if domain not in DOMAINS:
+            raise RobofumeError(f"--domain is from 0 to {DOMAINS[-1]}, not {domain}.")
         return domain
     if run is not None:
         found = RunDirectory(runs / run).running_domain()
@@ -39,8 +43,8 @@ def domain_of(runs: Path, run: str | None, domain: int | None) -> int:
             )
         return found
     text = os.environ.get("ROS_DOMAIN_ID", "0")
-    if not text.isdigit():
-        raise RobofumeError(f"ROS_DOMAIN_ID must be a whole number of 0 or more, not {text!r}.")
+    if not text.isdecimal() or int(text) not in DOMAINS:
+        raise RobofumeError(f"ROS_DOMAIN_ID must be a whole number from 0 to {DOMAINS[-1]}, not {text!r}.")
     return int(text)
 
 

@@ -8,6 +8,11 @@ from typing import Any
 
 from robofume_bringup.interruption import Stopped
 from robofume_bringup.stages.context import StageContext, percent
+from robofume_bringup.stages.demonstrations import STAGE as DEMONSTRATIONS
+from robofume_bringup.stages.practice import STAGE as PRACTICE
+
+STAGES = {"collect": DEMONSTRATIONS, "practice": PRACTICE, "evaluate": "up_evaluate"}
+"""At which stage of the run a graph of each mode is; two at one would give other episodes the same names."""
 
 
 def keep_up(
@@ -16,9 +21,14 @@ def keep_up(
     """Run the graph of `mode`. Unless `idle`, practice (or collection) starts and goes on without an end; in
     the mode evaluate the graph always waits for a goal. `demonstrator`: as in GraphSettings. `secure`: with
     the run's keystore, and nobody without a key takes part.
+
+    Raises RobofumeError where another process collects or practises in this run already.
     """
     try:
-        with context.graph(mode, namespace=namespace, demonstrator=demonstrator, secure=secure) as session:
+        with (
+            context.directory.alone(STAGES[mode]),
+            context.graph(mode, namespace=namespace, demonstrator=demonstrator, secure=secure) as session,
+        ):
             runner = session.runner
             context.say(
                 f"The graph is up: {', '.join(runner.names)} in ROS domain {runner.domain}. Ctrl+C stops it. "
