@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from robofume_data.bad_attempts import read_for_policy
+from robofume_data.bad_attempts import read_with_prior
 from robofume_data.bag_reader import episode_ids, find_bags
 from robofume_data.episode import EpisodeData, Outcome, Phase
 from robofume_data.labels import read_labelled
@@ -30,7 +30,8 @@ class InProcessLearner:
         self._config = config
         bags = find_bags((*config.prior, *config.demonstrations))
         self._learner = learner = OnlineLearner.from_pretrained(
-            config.pretrained, read_for_policy(bags, config.further_cameras), config, config, novelty=config,
+            config.pretrained, read_with_prior(config.prior, config.demonstrations, config.further_cameras),
+            config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
             progress=config, own=episode_ids(config.demonstrations) if config.prior else (),
         )  # fmt: skip

@@ -73,8 +73,8 @@ class RunConfig:
     prior: Sequence[str] = field(
         default=(),
         metadata={
-            "meaning": "bags of other robots and tasks, as `robofume import` writes them: the policy is trained on "
-            "them beside the demonstrations, and keeps them in mind in practice",
+            "meaning": "bags of other robots and tasks, as `robofume import` writes them, or of other runs: the policy "
+            "is trained on them beside the demonstrations, and keeps them in mind in practice",
             "fixed": False,
             "minimum": 0,
         },

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from random_episodes import random_episode
@@ -12,6 +13,7 @@ from robofume_bringup.stages.adaptation import policy_named
 from robofume_common.files import write_atomically
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
+from robofume_policy.adaptation import adapt as adapt_agent
 from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash
 from robofume_policy.lineage import read_lineage
 
@@ -108,6 +110,27 @@ def test_prior_data_are_among_the_data_of_the_policy(capsys, runs, tmp_path):
     shutil.rmtree(bridge.parent)
     code, _, err = adapt(capsys, runs, "dim", dark, "--from", runs / "lab" / "pretrained")
     assert code == 1 and f"gone, such as {bridge.parent}" in err
+
+
+def test_prior_data_of_another_run_are_told_from_the_runs_own_of_the_same_ids(capsys, runs, tmp_path, monkeypatch):
+    dark, other = bag(tmp_path / "dark", "dark"), tmp_path / "other" / "demos_000.mcap"
+    other.parent.mkdir()
+    write_episodes(other, [replace(random_episode(n + 5, "demos", 6), episode_id=f"demos-{n}") for n in range(2)])
+    words = ("--run", "lab", "--runs", runs, "--pretraining-updates", 2, "--prior", other, "--again")
+    assert robofume(capsys, "pretrain", *words)[0] == 0
+    seen = {}
+
+    def spied(source, base, *arguments, own, **named):
+        kept = list(base)
+        seen.update(ids=[episode.episode_id for episode in kept], own=own)
+        return adapt_agent(source, kept, *arguments, own=own, **named)
+
+    monkeypatch.setattr("robofume_policy.adaptation.adapt", spied)
+    code, _, err = adapt(capsys, runs, "dark", dark, "--from", runs / "lab" / "pretrained")
+    assert code == 0, err
+    assert seen["ids"][2:] == ["demos-0", "demos-1"] and seen["own"] == {"demos-0", "demos-1"}
+    assert [name.split()[0] for name in seen["ids"][:2]] == ["demos-0", "demos-1"]
+    assert not seen["own"] & set(seen["ids"][:2])
 
 
 def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):

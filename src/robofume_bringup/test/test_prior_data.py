@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.in_process_learner import InProcessLearner
 from robofume_common.action import ActionSpace
 from robofume_common.enums import Direction, Outcome, Phase, Verdict
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
 from robofume_policy.checkpoint import CheckpointStore
+from robofume_policy.pretraining import pretrain as pretrain_agent
 
 SPACE = ActionSpace()
 
@@ -100,6 +102,57 @@ def test_prior_data_that_do_not_fit_are_refused(capsys, run, tmp_path):
     code, said = pretrain(capsys, run, "--prior", str(tmp_path / "nowhere"))
     assert code == 1 and "There is no bag" in said
     assert pretrain(capsys, run, "--prior")[0] == 0  # none any more
+
+
+def other_run(run, *episodes: EpisodeData) -> str:
+    folder = run.parent / "other" / "bags" / "demos"
+    folder.mkdir(parents=True)
+    write_episodes(folder / "demos_000.mcap", episodes)
+    return str(folder)
+
+
+def another(name: str, seed: int) -> EpisodeData:
+    """One of another run, whose ids are the same."""
+    made = np.random.default_rng(seed).normal(size=(9, 7)).astype(np.float32)
+    return dataclasses.replace(episode(name), proprioception=made)
+
+
+def test_another_runs_demonstrations_are_prior_data(capsys, run):
+    there = [another("demo-1", 1), another("demo-02", 2), *(another(f"demo-{n}", n) for n in range(3, 9))]
+    folder = other_run(run, *there)
+    code, said = pretrain(capsys, run, "--prior", folder)
+    assert code == 0 and "Prior data: 8 episodes, 64 steps." in said, said
+    _, _, state = CheckpointStore(run / "pretrained").load()
+    assert state["pretraining"]["data"]["prior"] == ["other/bags/demos"]
+
+    settings = GraphSettings("pot_pick_and_place", "practice", run_directory=run, prior=(folder,))
+    (learner,) = (node.settings() for node in build_graph(settings) if node.name == "learner")
+    own = np.concatenate([made.proprioception[:, 0] for made in (episode("demo-1"), episode("demo-02"))])
+    for cache in (learner.replay_cache, ""):
+        offline = InProcessLearner(dataclasses.replace(learner, replay_cache=cache), print)._learner.offline
+        assert offline.episodes == 10, "none is taken for the run's own of the same id"
+        drawn = offline.sample(4000, np.random.default_rng(0)).proprioception[:, 0]
+        assert 0.45 < np.isin(drawn, own).mean() < 0.55, "half of what is drawn are the run's own"
+
+
+def test_practice_of_another_run_may_be_prior_data_of_a_retraining(capsys, run, tmp_path, monkeypatch):
+    (run / "bags" / "practice").mkdir()
+    write_episodes(run / "bags" / "practice" / "practice_000.mcap", [another("practice-1", 11)])
+    folder = prior(tmp_path / "elsewhere", another("practice-1", 12))
+    (run / "config.yaml").write_text(f"task: pot_pick_and_place\nprior: [{folder}]\n")
+    seen = {}
+
+    def spied(episodes, *arguments, own, times, **named):
+        kept = list(episodes)
+        seen.update(ids=[read.episode_id for read in kept], own=own, times=times)
+        return pretrain_agent(kept, *arguments, own=own, times=times, **named)
+
+    monkeypatch.setattr("robofume_policy.pretraining.pretrain", spied)
+    words = ["retrain", "--run", run.name, "--runs", str(run.parent), "--retraining-updates", "1", "--upsampling", "5"]
+    assert main(words) == 0, capsys.readouterr()
+    prior_id, *others = seen["ids"]
+    assert prior_id.startswith("practice-1 ") and others == ["demo-1", "demo-02", "practice-1"]
+    assert seen["own"] == set(others) and seen["times"] == {"practice-1": 5}
 
 
 def test_bags_of_two_cameras_are_learnt_from_and_one_without_is_refused(capsys, run, tmp_path):

@@ -38,6 +38,16 @@ def read_for_policy(paths: Paths, cameras: Sequence[str] = ()) -> Iterator[Episo
     )
 
 
+def read_with_prior(prior: Paths, own: Paths, cameras: Sequence[str] = ()) -> Iterator[EpisodeData]:
+    """The episodes of prior data and then a run's own, as `read_for_policy` gives them.
+
+    Prior ones are named by their keys: the ids of another run's are those of this run's, and an id is to say whose it
+    is (which are drawn the more often, which are progress of what).
+    """
+    before = (episode.named_by_key() for episode in read_for_policy(prior, cameras))
+    return itertools.chain(before, read_for_policy(own, cameras))
+
+
 def _of_folder(bags: Sequence[Path], cameras: Sequence[str]) -> Iterator[EpisodeData]:
     shown = [bag for bag in bags if not is_clumsy(bag)]
     bad = [bag for bag in bags if is_clumsy(bag)]

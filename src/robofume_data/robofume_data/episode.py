@@ -70,6 +70,10 @@ class EpisodeData:
         """
         return f"{self.episode_id} {int(self.stamps[0])} {self.closed}"
 
+    def named_by_key(self) -> EpisodeData:
+        """The same episode with its key as its id, which no episode of another run has."""
+        return dataclasses.replace(self, episode_id=self.key)
+
     @property
     def takeovers(self) -> int:
         """How often a person began to act: interventions, in an episode of the policy."""

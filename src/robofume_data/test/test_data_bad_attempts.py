@@ -6,7 +6,7 @@ import pytest
 from recorded_episodes import make_episode
 from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
-from robofume_data.bad_attempts import read_for_policy
+from robofume_data.bad_attempts import read_for_policy, read_with_prior
 from robofume_data.episode_writer import write_episodes
 
 
@@ -43,3 +43,13 @@ def test_bad_attempts_alone_and_demonstrations_alone_are_whole(tmp_path):
 def test_a_missing_bag_is_told_at_once(tmp_path):
     with pytest.raises(RobofumeError, match="There is no bag"):
         read_for_policy(tmp_path / "gone.mcap")
+
+
+def test_prior_data_come_first_and_under_names_that_are_not_the_runs_own(tmp_path):
+    (own,) = write(tmp_path / "a", "demos_0000.mcap", [Outcome.SUCCESS])
+    (tmp_path / "other").mkdir()
+    there = replace(make_episode(5), episode_id=own, closed=1234)
+    write_episodes(tmp_path / "other" / "demos_0000.mcap", [there])
+    first, second = read_with_prior(tmp_path / "other", [tmp_path / "a"])
+    assert (first.episode_id, second.episode_id) == (f"{own} {int(there.stamps[0])} 1234", own)
+    assert [episode.episode_id for episode in read_with_prior((), [tmp_path / "a"])] == [own]

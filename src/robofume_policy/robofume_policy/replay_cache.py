@@ -31,8 +31,9 @@ from robofume_policy.replay import STORED, Array, EpisodeTransitions, ReplayMemo
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
-"""Of the files, of what `EpisodeConverter` makes and of which episodes are read; a change makes all entries anew."""
+VERSION = 4
+"""Of the files, of what `EpisodeConverter` makes, of which episodes are read and of their names; a change makes all
+entries anew."""
 _INDEX, _SENTENCES, _UNFINISHED = "index.json", "sentences", ".unfinished"
 
 

@@ -41,7 +41,7 @@ def adapt_policy(
     what its lineage or its run directory tells).
     """
     from robofume_common.parameters import from_dict
-    from robofume_data.bad_attempts import read_for_policy
+    from robofume_data.bad_attempts import read_for_policy, read_with_prior
     from robofume_data.bag_reader import episode_ids, find_bags
     from robofume_policy.adaptation import adapt, check_shape
     from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
@@ -90,7 +90,8 @@ def adapt_policy(
             _keep_source(directory, chosen, ancestors)
     source = read_lineage(directory.source)[-1]
     known = {bag for generation in ancestors for bag in generation.prior}
-    prior = [bag for bag in own_data if bag in known]
+    prior, recorded = ([bag for bag in own_data if (bag in known) is told] for told in (True, False))
+    own_data = [*prior, *recorded]
     with (
         context.timed(STAGE),
         context.interruption.immediately(),
@@ -99,7 +100,7 @@ def adapt_policy(
         trained, errors = adapt(
             directory.source,
             fitting(
-                read_for_policy(own_data, network.further_cameras), replay.offline_capacity,
+                read_with_prior(prior, recorded, network.further_cameras), replay.offline_capacity,
                 "The data that the policy learnt from", f"name fewer of them with --base, or {LARGER}",
             ),
             fitting(
@@ -129,7 +130,7 @@ def adapt_policy(
                 )
                 for part in earlier
             ],
-            own=episode_ids([bag for bag in own_data if bag not in known]) if prior else (),
+            own=episode_ids(recorded) if prior else (),
         )
     newest = directory.adapted / f"{CheckpointStore(directory.adapted).numbers()[-1]:09d}"
     adapted = Generation(

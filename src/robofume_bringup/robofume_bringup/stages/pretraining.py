@@ -13,7 +13,7 @@ from robofume_common.errors import RobofumeError
 from robofume_bringup.stages.capacity import fitting
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.networks import network_of
-from robofume_bringup.stages.prior import PriorData
+from robofume_bringup.stages.prior import PriorData, prior_names
 from robofume_bringup.task_files import task_description
 
 STAGE = "pretrain"
@@ -152,8 +152,8 @@ def _train(
     replay = from_dict(ReplayConfig, config.of("replay"))
     prior = PriorData(config)
     if config.prior:
-        named = [Path(path).name for path in config.prior]
-        more["data"] = {**more.get("data", {}), "prior": named, "prior_share": replay.prior_share}
+        told = {"prior": prior_names(config), "prior_share": replay.prior_share}
+        more["data"] = {**more.get("data", {}), **told}
     with context.interruption.immediately(), context.bar(title, options.updates, "update") as bar:
         trained = pretrain(
             fitting(

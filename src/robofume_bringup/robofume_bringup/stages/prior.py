@@ -1,7 +1,8 @@
-"""Prior data of a run: episodes of other robots and tasks that the policy is trained on beside its demonstrations."""
+"""Prior data of a run: episodes of other robots, tasks and runs that the policy is trained on beside its own."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,25 +35,26 @@ class PriorData:
         self.turning = 0
         """Episodes with rotations, of which a task without them keeps only the translations and the gripper."""
 
-    def before(self, demonstrations: Iterable[Any]) -> Iterator[Any]:
-        """The prior episodes and then the demonstrations: what comes last into the memory stays longest.
+    def before(self, own: Iterable[Any]) -> Iterator[Any]:
+        """The prior episodes and then the run's own: what comes last into the memory stays longest.
 
-        RobofumeError where a bag is missing, an episode is there twice, or its pictures or actions do not fit.
+        Prior ones are named by their keys, as in `read_with_prior`. RobofumeError where a bag is missing, an episode is
+        there twice, or its pictures or actions do not fit.
         """
         from robofume_data.bad_attempts import read_for_policy
 
-        seen: set[str] = set()
+        seen: set[bytes] = set()
         cameras = network_of(self._config).further_cameras
         for episode in read_for_policy([Path(path) for path in self._config.prior], cameras):
-            self._check_name(episode, seen)
-            seen.add(episode.episode_id)
+            self._check_once(episode, seen)
+            seen.add(_mark(episode))
             self._check(episode)
             self.episodes, self.steps = self.episodes + 1, self.steps + episode.length
             known = (episode.verdicts != Verdict.UNKNOWN).any()
             self.undecided += bool(episode.outcome == Outcome.UNKNOWN and not known)
-            yield episode
-        for episode in demonstrations:
-            self._check_name(episode, seen)
+            yield episode.named_by_key()
+        for episode in own:
+            self._check_once(episode, seen)
             yield episode
 
     def sentence(self) -> str:
@@ -73,12 +75,11 @@ class PriorData:
         return text
 
     @staticmethod
-    def _check_name(episode: Any, seen: Collection[str]) -> None:
-        if episode.episode_id in seen:
+    def _check_once(episode: Any, seen: Collection[bytes]) -> None:
+        if _mark(episode) in seen:
             raise RobofumeError(
-                f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that "
-                f"repeats it, or the demonstrations. Those of every run have the same names, so that those of another "
-                f"run cannot be prior data of this one as they are."
+                f"The episode {episode.episode_id} of the prior data is there twice: leave out the bag that repeats "
+                "it, or the one among this run's own."
             )
 
     def _check(self, episode: Any) -> None:
@@ -99,6 +100,23 @@ class PriorData:
             )
         masked = np.flatnonzero(~np.array(self._space.mask))
         self.turning += bool((np.abs(episode.actions[:, masked[masked != GRIPPER]]) > _TURNS).any())
+
+
+def _mark(episode: Any) -> bytes:
+    """What an episode and its copies have, and no other: ids are the same in every run, and the key of what was
+    imported a second time is another one.
+    """
+    content = hashlib.sha256(episode.episode_id.encode())
+    content.update(episode.actions.tobytes() + episode.proprioception.tobytes())
+    return content.digest()
+
+
+def prior_names(config: RunConfig) -> list[str]:
+    """What tells a run's prior data from others, wherever they lie: the bags of all runs are in folders of the same
+    names.
+    """
+    named = [Path(path) for path in config.prior]
+    return ["/".join(path.parts[-3:]) if path.parent.name == "bags" else path.name for path in named]
 
 
 def _limits(space: ActionSpace) -> np.ndarray:

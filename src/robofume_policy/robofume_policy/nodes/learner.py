@@ -24,7 +24,7 @@ from robofume_common.enums import Phase
 from robofume_common.errors import RobofumeError
 from robofume_common.node import GraphNode, run
 from robofume_common.parameters import declare, setting
-from robofume_data.bad_attempts import read_for_policy
+from robofume_data.bad_attempts import read_with_prior
 from robofume_data.bag_reader import episode_ids, find_bags
 from robofume_data.episode import EpisodeData
 from robofume_data.labels import read_labelled
@@ -201,7 +201,9 @@ class LearnerNode(GraphNode):
 
         config = self._config
         bags = find_bags((*config.prior, *config.demonstrations))
-        recorded = self._until_ending(read_for_policy(bags, config.further_cameras))
+        recorded = self._until_ending(
+            read_with_prior(config.prior, config.demonstrations, config.further_cameras)
+        )
         learner = OnlineLearner.from_pretrained(
             config.pretrained, recorded, config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
