@@ -108,7 +108,15 @@ def test_called_successes_can_be_looked_at(run, capsys):
     assert {path.stem for path in (run.path / "called").iterdir()} == {"practice-3", "practice-5"}
 
 
-@pytest.mark.parametrize("words", [("practice-9", "success"), ("practice-1", "success", "--index", "77"), ()])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("practice-9", "success"), ("practice-1", "success", "--index", "77"), (), ("practice-1",),
+        ("practice-1", "success", "--index", "-2"),  # the last step but one is no outcome
+        ("practice-1", "success", "--doubtful", "3"),  # the verdict would be lost
+        ("--doubtful", "3", "--called", "2"), ("--doubtful", "-1"), ("--called", "0"),
+    ],
+)  # fmt: skip
 def test_a_label_that_fits_nothing_is_one_sentence(run, capsys, words):
     assert robofume(run, "label", *words) == 1
     error = capsys.readouterr().err

@@ -175,15 +175,18 @@ def label(options: Options, interruption: Interruption) -> None:
     """Keep a person's verdict, or show what is worth one."""
     from robofume_bringup.stages.labelling import add_label, show_called, show_doubtful
 
-    context = open_context(options, interruption, existing=True)
-    if options.doubtful:
-        show_doubtful(context, options.doubtful)
-    elif options.called:
-        show_called(context, options.called)
-    elif options.episode and options.verdict:
-        add_label(context, options.episode, options.verdict, options.index)
-    else:
+    ways = (options.doubtful, options.called, options.episode)
+    if sum(way is not None for way in ways) != 1 or (options.episode is not None and options.verdict is None):
         raise RobofumeError("Give an episode and its verdict, or --doubtful or --called and how many to show.")
+    if any(count is not None and count < 1 for count in ways[:2]):
+        raise RobofumeError("--doubtful and --called take how many to show: 1 or more.")
+    context = open_context(options, interruption, existing=True)
+    if options.doubtful is not None:
+        show_doubtful(context, options.doubtful)
+    elif options.called is not None:
+        show_called(context, options.called)
+    else:
+        add_label(context, options.episode, options.verdict, options.index)
 
 
 def pretrain(options: Options, interruption: Interruption) -> None:

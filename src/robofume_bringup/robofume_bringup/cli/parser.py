@@ -190,10 +190,10 @@ def build_parser() -> argparse.ArgumentParser:
     label.add_argument("verdict", nargs="?", choices=("success", "failure", "unknown"))
     label.add_argument("--index", type=int, default=-1, help="the step that is meant (default: the last one)")
     label.add_argument(
-        "--doubtful", type=int, default=0, metavar="COUNT", help="show the episodes the judge was least sure of"
+        "--doubtful", type=int, metavar="COUNT", help="show the episodes the judge was least sure of"
     )
     label.add_argument(
-        "--called", type=int, default=0, metavar="COUNT", help="show episodes drawn at random from called successes"
+        "--called", type=int, metavar="COUNT", help="show episodes drawn at random from called successes"
     )
 
     pretrain = add(

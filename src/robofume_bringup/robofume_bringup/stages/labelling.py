@@ -19,6 +19,8 @@ def add_label(context: StageContext, episode_id: str, verdict: str, index: int) 
     """Keep a verdict on a step (-1: the last one) of a recorded episode. RobofumeError where there is none."""
     from robofume_data.labels import LAST, labelled, read_labels, write_labels
 
+    if index < LAST:  # counting from the end would say something about the outcome
+        raise RobofumeError(f"--index counts the steps from 0, and {LAST} is the last one; there is no step {index}.")
     recorded = _recorded(context, ("practice", "scenes"))
     episode = next((episode for episode in recorded if episode.episode_id == episode_id), None)
     if episode is None:
