@@ -14,6 +14,7 @@ nothing follows get no label.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -193,13 +194,7 @@ def reached_before(
     came near the object. `before`: the answer for `previous`, the episode recorded just before. `with_tool`: the hand
     holds a tool and lets go of nothing.
     """
-    if (
-        previous is None
-        or not _follows(previous.episode_id, episode.episode_id)
-        or episode.assisted_reset_before
-        or previous.task != episode.task
-        or previous.stamps[-1] > episode.stamps[0]
-    ):
+    if previous is None or previous.task != episode.task or not _goes_on(previous, episode):
         return None
     closed = np.flatnonzero(previous.actions[:, GRIPPER] < 0.5)
     if previous.direction == episode.direction:
@@ -220,6 +215,16 @@ def _with_tool(episodes: Sequence[EpisodeData]) -> set[str]:
     for episode in episodes:
         closing[episode.task] |= bool((episode.actions[:, GRIPPER] < 0.5).any())
     return {task for task, closes in closing.items() if not closes}
+
+
+def _goes_on(previous: EpisodeData, episode: EpisodeData) -> bool:
+    """Whether an episode begins with the scene that the one recorded just before it has left."""
+    return (
+        len(previous.actions) > 0  # a scene that was arranged goes on with nothing
+        and not episode.assisted_reset_before
+        and _follows(previous.episode_id, episode.episode_id)
+        and bool(previous.stamps[-1] <= episode.stamps[0])
+    )
 
 
 def _follows(previous: str, episode: str) -> bool:
@@ -334,37 +339,64 @@ def from_home(episodes: Iterable[EpisodeData], config: DatasetConfig) -> Labelle
     return _assemble(ordered, rows, may_be_empty=True)
 
 
-def held_out(episodes: Sequence[EpisodeData], share: float, seed: int, block: int = 4) -> NDArray[np.bool_]:
-    """Which episodes (E,), given in the order of recording, are kept from training.
+def split(
+    episodes: Sequence[EpisodeData], share: float, seed: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which episodes (E,), given in the order of recording, are trained on, and which are held out.
 
-    Whole blocks of consecutive episodes are held out, because an episode begins with the scene that the last
-    one left. Blocks of failed episodes and of successful ones are drawn apart, so that both sides have some
-    of each. So are arranged scenes with different answers, each whole: the episodes of its two directions share a
-    picture.
+    No scene is on both sides. Episodes that began, without a reset, where the one before had ended stay together, as do
+    those of one arranged scene, whose two directions share a picture; drawn are such groups, each kind apart: mostly
+    successes, mostly failures, and each pair of answers about arranged scenes. A row that is longer than all that is to
+    be held out of its kind is cut; then the held-out episodes beside a cut begin or end with a scene that training
+    shows, and are on neither side. Where that would leave less than half of what was drawn, since little was recorded,
+    they are held out all the same.
     """
     if len(episodes) < 2:
         raise RobofumeError(f"{len(episodes)} recorded episodes cannot be split; record at least two.")
     generator = np.random.default_rng(seed)
     held = np.zeros(len(episodes), bool)
+    rows, scenes = _rows_without_reset(episodes), _scenes(episodes)
     succeeded = np.array([episode.outcome == Outcome.SUCCESS for episode in episodes])
-    scenes = _scenes(episodes)
-    recorded = np.setdiff1d(np.arange(len(episodes)), [index for scene in scenes for index in scene])
-    groups: list[list[NDArray[np.int64]]] = []
-    for group in (recorded[succeeded[recorded]], recorded[~succeeded[recorded]]):
-        size = max(1, min(block, len(group) // 5))
-        groups.append([group[start : start + size] for start in range(0, len(group), size)])
-    by_answer: dict[tuple[bool, ...], list[NDArray[np.int64]]] = {}
+    kinds: dict[tuple[str | bool, ...], list[list[int]]] = {}
+    for row in rows:
+        kinds.setdefault(("row", bool(succeeded[row].mean() >= 0.5)), []).append(row)
     for scene in scenes:
-        by_answer.setdefault(tuple(succeeded[scene].tolist()), []).append(np.array(scene))
-    for blocks in (*groups, *(by_answer[answer] for answer in sorted(by_answer))):
-        count = sum(len(each) for each in blocks)
-        for position in generator.permutation(len(blocks)):
-            if sum(held[each].sum() for each in blocks) >= round(share * count):
-                break
-            held[blocks[position]] = True
+        kinds.setdefault(("scene", *succeeded[scene].tolist()), []).append(scene)
+    for kind, parts in sorted(kinds.items()):
+        wanted = round(share * sum(map(len, parts)))
+        if kind[0] == "row":
+            parts = [part for row in parts for part in _cut(row, max(1, wanted))]
+        for place in generator.permutation(len(parts)):
+            missing = wanted - sum(int(held[part].sum()) for part in parts)
+            if len(parts[place]) <= 2 * missing:  # with it, it is nearer to what is wanted
+                held[parts[place]] = True
     if not held.any():
         held[generator.integers(len(episodes))] = True
-    return held
+    beside = np.zeros(len(episodes), bool)
+    for row in rows:
+        for one, other in itertools.pairwise(row):
+            if held[one] != held[other]:
+                beside[one if held[one] else other] = True
+    kept = held & ~beside
+    return ~held, kept if 2 * kept.sum() >= held.sum() else held
+
+
+def _rows_without_reset(episodes: Sequence[EpisodeData]) -> list[list[int]]:
+    """The places of the episodes with actions, those that follow one another in one scene together."""
+    rows: list[list[int]] = []
+    for index, episode in enumerate(episodes):
+        if not len(episode.actions):
+            continue
+        if index > 0 and _goes_on(episodes[index - 1], episode):
+            rows[-1].append(index)
+        else:
+            rows.append([index])
+    return rows
+
+
+def _cut(row: list[int], longest: int) -> list[list[int]]:
+    """A row in parts, as few as possible and of about the same length, none longer than `longest`."""
+    return [part.tolist() for part in np.array_split(np.array(row), -(-len(row) // longest))]
 
 
 def _scenes(episodes: Sequence[EpisodeData]) -> list[list[int]]:

@@ -87,11 +87,14 @@ def unseen(
 ) -> list[EpisodeData]:
     """The episodes in `bags` that a saved model was not trained on, nor the one that it began with, each once, with
     what a person has said about the practice among them. RobofumeError where there is none.
+
+    One that began or ended with a scene that training showed (see `dataset.split`) is none of them.
     """
     summary = find_summary(Path(model_directory)) if only_held_out else {}
-    learnt, of_base = chosen_by(summary, "trained_on"), set(summary.get("base_trained_on_keys", ()))
+    learnt = chosen_by(summary, "trained_on")
+    seen = {*summary.get("base_trained_on_keys", ()), *summary.get("half_seen_keys", ())}
     recorded = dataset.distinct(read_labelled(list(bags)))
-    episodes = [episode for episode in recorded if not learnt(episode) and episode.key not in of_base]
+    episodes = [episode for episode in recorded if not learnt(episode) and episode.key not in seen]
     if not episodes:
         raise RobofumeError("The bags hold no episode that the reward model was not trained on; record some more.")
     return episodes

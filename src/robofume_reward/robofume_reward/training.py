@@ -9,6 +9,7 @@ questions come in only after the first third.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import random
@@ -216,8 +217,8 @@ def train_on_episodes(
     labelled = dataset.label(episodes, data, options.seed, agreed)
     if labelled.labels.all() or not labelled.labels.any():
         raise RobofumeError("All recorded frames have the same answer; the reward model needs successes and failures.")
-    held = dataset.held_out(episodes, options.held_out_share, options.seed)
-    training = labelled.select(~held[labelled.episodes])
+    learnt, held = dataset.split(episodes, options.held_out_share, options.seed)
+    training = labelled.select(learnt[labelled.episodes])
     checking = labelled.select(held[labelled.episodes])
     known = _familiarity(training, checking, augmentation, options.seed)
     taken, made, relit = training, counterexamples.Made(), 0
@@ -240,7 +241,8 @@ def train_on_episodes(
         best = options.updates
     else:
         best = _fit(judge, training, checking, options, augmentation, progress)
-    held_episodes = [episode for episode, out in zip(episodes, held, strict=True) if out]
+    learnt_episodes = list(itertools.compress(episodes, learnt))
+    held_episodes = list(itertools.compress(episodes, held))
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
     lenient = dataclasses.replace(data, margin=max(data.margin, EARLY_STEPS))
     # Of all episodes, since what an episode begins with follows from the one before, held out or not.
@@ -262,15 +264,16 @@ def train_on_episodes(
         "options": asdict(options),
         "dataset": asdict(data),
         "augmentation": asdict(augmentation),
-        "training_episodes": int((~held).sum()),
+        "training_episodes": len(learnt_episodes),
         "left_out_without_direction": len(prior) - len(others),
         "prior_questions": asked_of_prior,
         "left_out_as_copies": read - recorded,
         "unknown_outcomes": sum(episode.outcome == Outcome.UNKNOWN for episode in episodes),
-        "trained_on": [episode.episode_id for episode, out in zip(episodes, held, strict=True) if not out],
+        "trained_on": [episode.episode_id for episode in learnt_episodes],
         "held_out_episodes": [episode.episode_id for episode in held_episodes],
-        "trained_on_keys": [episode.key for episode, out in zip(episodes, held, strict=True) if not out],
+        "trained_on_keys": [episode.key for episode in learnt_episodes],
         "held_out_keys": [episode.key for episode in held_episodes],
+        "half_seen_keys": [episode.key for episode in itertools.compress(episodes, ~learnt & ~held)],
         "base_trained_on_keys": sorted(of_base),
         "held_out_seen_by_base": sum(episode.key in of_base for episode in held_episodes),
         "bags": [str(path.resolve()) for path in bags],

@@ -165,6 +165,12 @@ def test_a_model_that_was_saved_without_keys_goes_by_the_ids(bags: dict[int, Pat
         evaluation.unseen(tmp_path, [bags[1]])
 
 
+def test_an_episode_of_which_training_has_seen_a_scene_is_not_unseen(bags, model: Path, tmp_path: Path) -> None:
+    own = evaluation.unseen(model, [bags[1]])
+    (tmp_path / "training.json").write_text(json.dumps({**read_summary(model), "half_seen_keys": [own[0].key]}))
+    assert [episode.key for episode in evaluation.unseen(tmp_path, [bags[1]])] == [item.key for item in own[1:]]
+
+
 def test_an_episode_that_is_there_twice_is_on_one_side_of_the_split(bags: dict[int, Path], tmp_path: Path) -> None:
     judged_again = [dataclasses.replace(episode, verdicts=episode.verdicts[::-1].copy()) for episode in recorded(1)]
     write_episodes(tmp_path / "rescored.mcap", judged_again)

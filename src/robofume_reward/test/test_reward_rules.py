@@ -1,6 +1,7 @@
 """Labels, splits, questions, verdicts, calibration: the rules that need no model."""
 
 import dataclasses
+import itertools
 import random
 
 import numpy as np
@@ -122,12 +123,34 @@ def test_other_tasks_are_asked_about_and_answered_no() -> None:
 
 def test_whole_episodes_are_held_out_successes_and_failures_alike() -> None:
     episodes = synthetic_episodes.episodes(60, seed=1, failure_share=0.3)
-    held = dataset.held_out(episodes, 0.25, seed=0)
+    learnt, held = dataset.split(episodes, 0.25, seed=0)
     failed = np.array([e.outcome != Outcome.SUCCESS for e in episodes])
-    assert 10 <= held.sum() <= 22
+    assert learnt.sum() == 45 and not (learnt & held).any()
     assert held[failed].any() and held[~failed].any() and not held[failed].all()
-    assert (held == dataset.held_out(episodes, 0.25, seed=0)).all()
-    assert (held != dataset.held_out(episodes, 0.25, seed=1)).any()
+    again = dataset.split(episodes, 0.25, seed=0)
+    assert (learnt == again[0]).all() and (held == again[1]).all()
+    assert (held != dataset.split(episodes, 0.25, seed=1)[1]).any()
+
+
+@pytest.mark.parametrize("per_scene", [3, 60])
+def test_no_scene_is_trained_on_and_held_out(per_scene: int) -> None:
+    """An episode begins with what the one before has left, its last picture, unless the scene was reset."""
+    episodes = synthetic_episodes.episodes(60, seed=1, failure_share=0.3)
+    for number, (before, episode) in enumerate(itertools.pairwise(episodes), start=1):
+        episode.images[0] = before.images[-1]
+        episodes[number] = dataclasses.replace(episode, assisted_reset_before=number % per_scene == 0)
+    for seed in range(10):
+        learnt, held = dataset.split(episodes, 0.2, seed)
+        assert abs(learnt.sum() - 48) <= 3 and held.sum() >= (10 if per_scene == 60 else 60 - learnt.sum())
+        for number, (before, episode) in enumerate(itertools.pairwise(episodes), start=1):
+            if not episode.assisted_reset_before:
+                assert before.images[-1].tobytes() == episode.images[0].tobytes()
+                assert not (learnt[number - 1] and held[number]) and not (held[number - 1] and learnt[number])
+
+
+def test_of_few_episodes_some_are_held_out_although_training_shows_a_scene_of_theirs() -> None:
+    learnt, held = dataset.split(synthetic_episodes.episodes(8, seed=1, failure_share=0.0), 0.2, seed=0)
+    assert (learnt.sum(), held.sum()) == (6, 2)
 
 
 def scene(number: int, forward: bool) -> list[EpisodeData]:
@@ -151,7 +174,7 @@ def scene(number: int, forward: bool) -> list[EpisodeData]:
 def test_an_arranged_scene_is_held_out_whole() -> None:
     recorded = synthetic_episodes.episodes(40, seed=1, failure_share=0.3)
     scenes = [episode for number in range(40) for episode in scene(number, forward=number % 2 == 0)]
-    held = dataset.held_out([*recorded, *scenes], 0.25, seed=0)
+    _, held = dataset.split([*recorded, *scenes], 0.25, seed=0)
     first, second = held[40::2], held[41::2]
     assert (first == second).all()
     assert first[::2].sum() == first[1::2].sum() == 5, "a quarter of those of each answer"

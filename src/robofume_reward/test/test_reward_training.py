@@ -112,7 +112,8 @@ def test_what_was_saved_tells_how_it_was_made(trained: tuple[Path, dict]) -> Non
     saved = json.loads((directory / "training.json").read_text())
     assert saved["options"]["updates"] == UPDATES
     assert set(saved["trained_on"]).isdisjoint(saved["held_out_episodes"])
-    assert len(saved["trained_on"]) + len(saved["held_out_episodes"]) == len(EPISODES)
+    assert len(saved["trained_on"]) + len(saved["held_out_episodes"]) + len(saved["half_seen_keys"]) == len(EPISODES)
+    assert len(saved["half_seen_keys"]) == 2, "they lie beside the held-out ones, in one row without a reset"
     assert json.loads((directory / "calibration.json").read_text()) == summary["calibration"]
     saved_model = RewardModel.load(directory)
     assert set(saved_model.opposites) == set(synthetic_episodes.INSTRUCTIONS.values())
@@ -147,7 +148,7 @@ def test_what_a_base_has_learnt_counts_as_seen(base: str, tmp_path: Path) -> Non
 
     first = trained_from(base, "one", 12, seed=0)
     assert first["base_trained_on_keys"] == [] and first["held_out_seen_by_base"] == 0
-    second = trained_from(str(tmp_path / "one"), "two", 16, seed=1)
+    second = trained_from(str(tmp_path / "one"), "two", 16, seed=3)
     assert second["base_trained_on_keys"] == sorted(first["trained_on_keys"])
     assert second["held_out_seen_by_base"] == len({*first["trained_on_keys"]} & {*second["held_out_keys"]}) > 0
     third = trained_from(str(tmp_path / "two"), "three", 12, seed=0)
@@ -262,7 +263,8 @@ def test_practice_counts_where_somebody_else_has_judged_it(tmp_path: Path) -> No
     judged = training.train_on_episodes(
         [*EPISODES[:8], *labelled], tmp_path / "judged", options, second_judge=SureOfSuccess()
     )
-    known = {*judged["trained_on"], *judged["held_out_episodes"]} - {e.episode_id for e in EPISODES}
+    half_seen = {key.split()[0] for key in judged["half_seen_keys"]}
+    known = {*judged["trained_on"], *judged["held_out_episodes"], *half_seen} - {e.episode_id for e in EPISODES}
     assert known == {failure, *successes} and set(judged["agreed_episodes"]) == successes
     assert judged["mined_questions"] > 0
 
