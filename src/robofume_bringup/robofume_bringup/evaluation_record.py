@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from robofume_common.errors import RobofumeError
 
 from robofume_bringup.graph import CONTROL_RATE
 from robofume_bringup.robustness import PLAIN
@@ -17,6 +21,23 @@ EVALUATIONS = {
 """Evaluations by name, and what they are called."""
 
 _LATE = 5.0  # s; the last trial may be recorded a moment after the evaluation's end
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record in a file. RobofumeError where it is no record of an evaluation, or only a part of one; OSError where
+    it cannot be read.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(record, dict) and ("started" not in record or "duration" in record)
+        for direction in DIRECTIONS.values() if whole else ():
+            outcomes, steps = record.get(f"{direction}_success"), record.get(f"{direction}_steps")
+            whole = whole and isinstance(outcomes, list) and isinstance(steps, list) and len(outcomes) == len(steps) > 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise RobofumeError(f"{path} is damaged, or of another version: remove it and evaluate again.")
+    return dict(record)
 
 
 def pairs_of(record: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,15 @@ from robofume_reset.tally import Tally
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time
-from robofume_bringup.evaluation_record import DIRECTIONS, EVALUATIONS, cycle_time, of_pair, pairs_of, steps_to_success
+from robofume_bringup.evaluation_record import (
+    DIRECTIONS,
+    EVALUATIONS,
+    cycle_time,
+    of_pair,
+    pairs_of,
+    read_record,
+    steps_to_success,
+)
 from robofume_bringup.film_strips import film_strips, write_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import robustness
@@ -72,12 +80,7 @@ def collect_results(directory: RunDirectory) -> RunResults:
     directory.need()
     config = directory.read_config()
     description = task_description(config.get("robot", "mujoco"), config["task"])
-    evaluations = {}
-    for path in sorted(directory.evaluations.glob("*.json")):
-        try:
-            evaluations[path.stem] = json.loads(path.read_text())
-        except ValueError as error:
-            raise RobofumeError(f"{path} is damaged: remove it and evaluate again.") from error
+    evaluations = {path.stem: read_record(path) for path in sorted(directory.evaluations.glob("*.json"))}
     state = directory.switcher_state("practice")
     numbers = [int(path.name) for path in directory.checkpoints.glob("[0-9]*") if path.name.isdigit()]
     return RunResults(

@@ -100,6 +100,7 @@ WRONG = {
     ("--set", "reward_training.updates=few"): "updates",
     ("--set", "reward_data.colour=red"): "colour",
     ("--set", "replay.colour=red"): "colour",
+    ("--set", "replay.online_capacity=100", "--set", "switcher.step_limit=100"): "may have 101 steps",
     ("--set", "learner.colour=red"): "colour",  # of a node of another stage
     ("--set", "sim.control_period=fast"): "control_period must be a number",
     ("--set", "sim.control_period=0.03"): "multiple of 0.02 s",
@@ -124,6 +125,16 @@ def test_an_empty_name_is_not_that_of_the_task(capsys, tmp_path):
     code, _, err = run(capsys, "demos", "--run", "", "--runs", tmp_path)
     assert code == 1 and "--run takes a name" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_to_compare_with_is_named_and_not_given_as_a_path(capsys, tmp_path):
+    """The record is named after it."""
+    for name in ("lid", "lab"):
+        RunDirectory(tmp_path / name).write_config(RunConfig(task="pot_lid").to_dict())
+    for path in (f"../{tmp_path.name}/lab", "lab/", str(tmp_path / "lab")):
+        code, _, err = run(capsys, "evaluate", "--run", "lid", "--runs", tmp_path, "--like", path)
+        assert code == 1 and "--like names a run beside this one" in err
+        sentence(err)
 
 
 def test_a_task_file_is_found_from_any_folder(capsys, tmp_path, monkeypatch):

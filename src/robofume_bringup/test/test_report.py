@@ -23,6 +23,7 @@ from robofume_bringup.report import (
 )
 from robofume_bringup.run_config import RunConfig
 from robofume_bringup.run_directory import RunDirectory
+from robofume_bringup.stages.evaluation import read_evaluation
 from robofume_bringup.statistics import moving_share, wilson_interval
 from robofume_common.enums import Direction, Outcome
 from robofume_common.errors import RobofumeError
@@ -200,6 +201,28 @@ def test_the_switchers_counts_are_read_from_its_state(tmp_path):
     state = SwitcherState(Alternation(SwitchingConfig(), total=Tally(nudges=2)))
     save_state(directory.switcher_state("practice"), state)
     assert collect_results(directory).totals == Tally(nudges=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "5", "{}", '{"forward_success": [tr', '{"forward_success": [true], "forward_steps": [3]}',
+        '{"forward_success": [], "forward_steps": [], "backward_success": [], "backward_steps": []}',
+        '{"forward_success": [true], "forward_steps": [], "backward_success": [true], "backward_steps": [3]}',
+        '{"started": 1, "forward_success": [true], "forward_steps": [3], "backward_success": [true], '
+        '"backward_steps": [3]}',
+    ],
+)  # fmt: skip
+def test_what_is_no_record_of_an_evaluation_is_one_sentence(tmp_path, text):
+    directory = RunDirectory(tmp_path / "run")
+    directory.prepare()
+    directory.write_config(RunConfig().to_dict())
+    directory.evaluations.mkdir()
+    (directory.evaluations / "after.json").write_text(text)
+    for read in (collect_results, lambda run: read_evaluation(run, "after")):
+        with pytest.raises(RobofumeError, match=r"after\.json is damaged, or of another version"):
+            read(directory)
+    assert read_evaluation(directory, "before") is None
 
 
 def test_evaluation_table_has_a_row_per_direction(tmp_path):

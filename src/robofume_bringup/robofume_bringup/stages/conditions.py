@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from robofume_common.errors import RobofumeError
 
@@ -24,7 +25,7 @@ def evaluate_like(context: StageContext, weights: str, name: str, others: Sequen
     runs = context.directory.path.parent
     for other in _chosen(context, others):
         directory = RunDirectory(runs / other)
-        if not directory.config_file.is_file():
+        if Path(other).name != other or not directory.config_file.is_file():  # the record is named after it
             raise RobofumeError(f"There is no run {other} in {runs}: --like names a run beside this one, or `{LINE}`.")
         config = directory.read_config()
         for what, own in (("task", context.config.task), ("robot", context.config.robot)):

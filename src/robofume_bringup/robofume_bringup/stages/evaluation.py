@@ -12,7 +12,7 @@ from typing import Any
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 
-from robofume_bringup.evaluation_record import DIRECTIONS, cycle_time, of_pair, pairs_of
+from robofume_bringup.evaluation_record import DIRECTIONS, cycle_time, of_pair, pairs_of, read_record
 from robofume_bringup.film_strips import evaluation_strips, write_strips
 from robofume_bringup.graph import control_period
 from robofume_bringup.robustness import PLAIN, by_draw, record_name
@@ -184,13 +184,10 @@ def describe(record: dict[str, Any]) -> str:
 
 def read_evaluation(directory: RunDirectory, name: str) -> dict[str, Any] | None:
     """What evaluations/<name>.json says; None if there is none. Raises RobofumeError where it is damaged."""
-    path = directory.evaluations / f"{name}.json"
     try:
-        return dict(json.loads(path.read_text()))
+        return read_record(directory.evaluations / f"{name}.json")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise RobofumeError(f"{path} is damaged: remove it and evaluate again.") from error
 
 
 def _need(context: StageContext, weights: str) -> None:
