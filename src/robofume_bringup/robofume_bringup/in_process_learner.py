@@ -17,19 +17,33 @@ from robofume_policy.metrics import MetricsMean, MetricsWriter, check_finite
 from robofume_policy.online_learner import OnlineLearner
 from robofume_policy.policy_network import ActingPolicy, load_policy
 from robofume_policy.replay_cache import ReplayCache
+from robofume_policy.threads import threads
 
 
 class InProcessLearner:
     """Updates in blocks, as the steps allow them; checkpoints and metrics like those of the learner node.
 
-    `config`: that node's settings; `note` takes a sentence for the log. A checkpoint that cannot be written ends
-    learning with a RobofumeError, since nothing else is at stake here: the episodes are in their bags.
+    `config`: that node's settings; its threads are those of learning alone, what acts and judges beside it keeps its
+    own. `note` takes a sentence for the log. A checkpoint that cannot be written ends learning with a RobofumeError,
+    since nothing else is at stake here: the episodes are in their bags.
     """
 
     def __init__(self, config: Any, note: Callable[[str], None]) -> None:
         self._config = config
+        with threads(config.threads):
+            self._learner = self._load(note)
+        self._version = read_version(config.checkpoints) if config.checkpoints else 0
+        self._metrics = (
+            MetricsWriter(config.metrics, "practice", self._learner.metric_names, self._learner.updates)
+            if config.metrics
+            else None
+        )
+        self._mean = MetricsMean(config.metrics_every)
+
+    def _load(self, note: Callable[[str], None]) -> OnlineLearner:
+        config = self._config
         bags = find_bags((*config.prior, *config.demonstrations))
-        self._learner = learner = OnlineLearner.from_pretrained(
+        learner = OnlineLearner.from_pretrained(
             config.pretrained, read_with_prior(config.prior, config.demonstrations, config.further_cameras),
             config, config, novelty=config,
             cache=ReplayCache(config.replay_cache, bags) if config.replay_cache else None,
@@ -42,11 +56,7 @@ class InProcessLearner:
         if restored or found:
             held = f"{learner.updates} updates, {learner.steps} steps, {learner.episodes} episodes"
             note(f"Continuing with {held}.")
-        self._version = read_version(config.checkpoints) if config.checkpoints else 0
-        self._metrics = (
-            MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
-        )
-        self._mean = MetricsMean(config.metrics_every)
+        return learner
 
     def _practised(self, steps: list[int]) -> Iterator[EpisodeData]:
         """What this run has practised already; each one's number of steps is appended to `steps`."""
@@ -69,7 +79,8 @@ class InProcessLearner:
     def add_episode(self, episode: EpisodeData) -> None:
         """Learn from an ended episode, without the simulation's truth; an aborted one is left out."""
         if episode.phase in (Phase.FORWARD, Phase.BACKWARD) and episode.outcome != Outcome.ABORTED:
-            self._learner.add_episode(dataclasses.replace(episode, forward_success=None, backward_success=None))
+            with threads(self._config.threads):
+                self._learner.add_episode(dataclasses.replace(episode, forward_success=None, backward_success=None))
 
     def policy(self) -> tuple[ActingPolicy, int]:
         """The policy that acts from now on, and its version."""
@@ -88,7 +99,8 @@ class InProcessLearner:
         due_every, renewed = (config.publish_every, config.checkpoint_every), False
         while not until() and (block := learner.next_block(config.update_block, due_every)):
             started = time.monotonic()
-            metrics = learner.train(block)
+            with threads(config.threads):
+                metrics = learner.train(block)
             seconds = time.monotonic() - started
             check_finite(metrics)
             mean = self._mean.add(block, metrics, seconds)

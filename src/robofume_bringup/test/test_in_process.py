@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from fault_kit.rig import prepare
+from random_episodes import random_episode
 from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.in_process_graph import InProcessJudge
@@ -252,34 +254,57 @@ def test_ctrl_c_ends_practice_calmly(collected, tmp_path):
     assert list(directory.checkpoints.glob("[0-9]*"))
 
 
-def test_ctrl_c_does_not_wait_for_the_updates_that_are_owed(monkeypatch):
-    class Owing:
-        updates = steps = episodes = 0
-        metric_names = ()
+class Owing:
+    """A learner that owes 1000 updates, and notes on how many threads it was asked for anything to compute."""
 
-        def updates_due(self):
-            return 1000 - self.updates
+    steps = episodes = 0
+    metric_names = ()
 
-        def next_block(self, most, _due_every):
-            return min(most, self.updates_due())
+    def __init__(self):
+        self.updates, self.computed_on = 0, set()
 
-        def train(self, updates):
-            self.updates += updates
-            return {}
+    def updates_due(self):
+        return 1000 - self.updates
 
-        def read_back(self, _episodes):
-            pass
+    def next_block(self, most, _due_every):
+        return min(most, self.updates_due())
 
-        def note_steps(self, _count):
-            pass
+    def train(self, updates):
+        self.updates += updates
+        self.computed_on.add(torch.get_num_threads())
+        return {}
 
+    def read_back(self, _episodes):
+        self.computed_on.add(torch.get_num_threads())
+
+    def add_episode(self, _episode):
+        self.computed_on.add(torch.get_num_threads())
+
+    def note_steps(self, _count):
+        pass
+
+
+def owing_learner(monkeypatch, **settings):
     owing = Owing()
     monkeypatch.setattr(in_process_learner, "OnlineLearner", SimpleNamespace(from_pretrained=lambda *_, **__: owing))
-    learner = in_process_learner.InProcessLearner(LearnerNodeConfig(update_block=10), print)
+    config = LearnerNodeConfig(update_block=10, **settings)
+    return owing, in_process_learner.InProcessLearner(config, print)
+
+
+def test_ctrl_c_does_not_wait_for_the_updates_that_are_owed(monkeypatch):
+    owing, learner = owing_learner(monkeypatch)
     learner.train(until=lambda: owing.updates >= 30)
     assert owing.updates == 30
     learner.train()
     assert owing.updates == 1000
+
+
+def test_the_learners_threads_are_its_own(monkeypatch):
+    owing, learner = owing_learner(monkeypatch, threads=3)
+    learner.train()
+    learner.add_episode(random_episode(0, "practice", 8))
+    assert owing.computed_on == {3}
+    assert torch.get_num_threads() == 1, "what acts and judges beside it computes as before"
 
 
 def test_evaluation_is_the_same_each_time(collected, tmp_path, capsys):

@@ -5,14 +5,14 @@ text tower for one, is named by directory or hub name.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from robofume_common.errors import RobofumeError
+
+from robofume_policy.threads import threads
 
 MINILM = "minilm"
 CODES = "codes"
@@ -91,7 +91,7 @@ def _minilm_path() -> Path:
 @torch.inference_mode()
 def _embed(tokenizer: Any, model: Any, instruction: str) -> np.ndarray:
     tokens = tokenizer([instruction], return_tensors="pt", truncation=True)
-    with _one_thread():
+    with threads(1):  # a sentence has the same bits in every process
         output = model(**tokens)
     if getattr(output, "text_embeds", None) is not None:
         vector = output.text_embeds[0]
@@ -99,14 +99,3 @@ def _embed(tokenizer: Any, model: Any, instruction: str) -> np.ndarray:
         mask = tokens["attention_mask"].unsqueeze(-1)
         vector = (output.last_hidden_state * mask).sum(1)[0] / mask.sum()
     return torch.nn.functional.normalize(vector.float(), dim=0).numpy()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch sums in another order on several threads: on one, a sentence has the same bits in every process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
