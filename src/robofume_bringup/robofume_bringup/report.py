@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from robofume_common.enums import Outcome
 from robofume_common.errors import RobofumeError
 from robofume_common.files import write_atomically
 from robofume_common.task import TaskPair
 from robofume_reset.tally import Tally
+from robofume_reward.measures import Resampling
 
 from robofume_bringup import report_figures as figures
 from robofume_bringup.episodes import EpisodeSummary, read_summaries, robot_time
@@ -221,30 +223,41 @@ def reward_in_use(results: RunResults) -> list[dict[str, Any]]:
         ]
         if not episodes:
             continue
-        steps = [
-            sum(getattr(e, kind) for e in episodes)
-            for kind in ("true_positives", "false_positives", "false_negatives")
-        ]
-        called = [bool(e.true_success) for e in episodes if e.success]
-        missed = sum(e.false_negatives > 0 and not e.success for e in episodes)
-        for unit, true_positives, false_positives, false_negatives in (
-            ("step", *steps),
-            ("episode", sum(called), len(called) - sum(called), missed),
-        ):
-            positives, actual = true_positives + false_positives, true_positives + false_negatives
+        steps = [(e.true_positives, e.false_positives, e.false_negatives) for e in episodes]
+        ends = [
+            (int(e.success and bool(e.true_success)), int(e.success and not e.true_success),
+             int(e.false_negatives > 0 and not e.success))
+            for e in episodes
+        ]  # fmt: skip
+        for unit, counts in (("step", steps), ("episode", ends)):
+            right, wrong, missed = np.array(counts).T
+            true_positives = int(right.sum())
+            positives, actual = true_positives + int(wrong.sum()), true_positives + int(missed.sum())
             rows.append(
                 {
                     "direction": name,
                     "unit": unit,
                     "precision": true_positives / positives if positives else None,
-                    "precision_interval": wilson_interval(true_positives, positives),
+                    "precision_interval": _interval_over_episodes(right, wrong),
                     "recall": true_positives / actual if actual else None,
-                    "recall_interval": wilson_interval(true_positives, actual),
+                    "recall_interval": _interval_over_episodes(right, missed),
                     "called": positives,
                     "actual": actual,
                 }
             )
     return rows
+
+
+def _interval_over_episodes(hits: NDArray[np.int64], misses: NDArray[np.int64]) -> tuple[float, float]:
+    """95% interval of a share, from the hits and misses (E,) of each episode: the steps of one resemble one another,
+    and are no trials of their own.
+    """
+    if max(hits + misses) <= 1:
+        return wilson_interval(int(hits.sum()), int((hits + misses).sum()))
+    is_hit = np.repeat(np.tile([True, False], len(hits)), np.column_stack([hits, misses]).ravel())
+    of_episode = np.repeat(np.arange(len(hits)), hits + misses)
+    low, high = Resampling(of_episode).proportion(is_hit, np.ones_like(is_hit))
+    return low, high
 
 
 def compared(results: RunResults) -> dict[str, Any]:

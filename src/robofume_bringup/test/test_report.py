@@ -107,6 +107,23 @@ def test_reward_in_use_counts_steps_and_episodes():
     ]
 
 
+def test_the_steps_of_an_episode_are_not_trials_of_their_own():
+    def episode(success, truth, *counts):
+        return EpisodeSummary(None, "e", 1, 1 if success else 2, 30, False, truth, *counts, 0, 0.0)
+
+    def rows(*practice):
+        return {row["unit"]: row for row in reward_in_use(RunResults("x", {}, {}, practice=practice))}
+
+    for count in (1, 20):  # however many steps show it: two episodes were called, and three were successes
+        step = rows(episode(True, True, count, 0, 0, 5), episode(True, True, count, 0, 0, 5),
+                    episode(False, False, 0, 0, 0, 9))["step"]  # fmt: skip
+        assert step["precision_interval"] == pytest.approx(wilson_interval(2, 2))
+    mixed = [episode(True, True, 20, 0, 0, 5), episode(False, True, 0, 0, 20, 5), episode(True, True, 10, 0, 10, 5)]
+    step = rows(*mixed)["step"]
+    assert step["recall"] == 0.5 and step["recall_interval"] == pytest.approx((0.0, 1.0), abs=1e-6)
+    assert rows(*mixed)["episode"]["recall_interval"] == pytest.approx(wilson_interval(2, 3))
+
+
 def test_what_the_judge_left_unknown_is_neither_and_its_successes_were_missed(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     results = synthetic_run(directory)
