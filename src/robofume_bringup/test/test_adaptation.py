@@ -10,6 +10,7 @@ from robofume_bringup.cli import main
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.stages.adaptation import policy_named
+from robofume_common.enums import Outcome
 from robofume_common.files import write_atomically
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode_writer import write_episodes
@@ -71,6 +72,14 @@ def test_a_chain_of_adaptations_keeps_its_lineage(capsys, runs, tmp_path):
         settings = GraphSettings("pot_lid", "evaluate", run_directory=runs / "dark", weights=weights)
         nodes = {node.name: node for node in build_graph(settings)}
         assert nodes["policy"].parameters["checkpoint"] == runs / "dark" / weights
+
+
+def test_a_condition_without_a_success_is_no_number(capsys, runs, tmp_path):
+    failed = replace(random_episode(0, "dark", 6), outcome=Outcome.TIMEOUT, success_index=-1)
+    write_episodes(tmp_path / "dark_000.mcap", [failed])
+    code, out, err = adapt(capsys, runs, "dark", tmp_path / "dark_000.mcap", "--from", runs / "lab" / "pretrained")
+    assert code == 0, err
+    assert "No success is recorded in the new condition's" in out and "nan" not in out
 
 
 def test_a_run_stands_for_what_it_made_last_of_its_policy(capsys, runs, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -148,9 +149,12 @@ def adapt_policy(
     )  # fmt: skip
     write_lineage(directory.adapted, [*read_lineage(directory.source), adapted])
     directory.note(STAGE, finished=True, updates=trained.agent.updates, source=source.checkpoint)
-    for name, data in (("base", "its own data"), ("target", "the new condition's")):
+    for name, data in (("base", "its own data"), ("target", "the new condition's data")):
         before, after = errors[name]
-        context.say(f"Squared error to the recorded actions on {data}: {before:.4f} before, {after:.4f} after.")
+        if math.isnan(after):
+            context.say(f"No success is recorded in {data}: there are no actions to measure the policy by.")
+        else:
+            context.say(f"Squared error to the recorded actions on {data}: {before:.4f} before, {after:.4f} after.")
     context.say(
         f"Adaptation: {trained.agent.updates} updates from {source.checkpoint} are done, generation "
         f"{len(read_lineage(directory.source))} of its line. `robofume evaluate --run {directory.name} --weights "
