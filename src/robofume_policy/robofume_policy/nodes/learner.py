@@ -171,6 +171,11 @@ class LearnerNode(GraphNode):
         self._news.set()
         self._search.close()  # what it did not find is read at the next start
         self._thread.join(timeout=20.0)
+        if self._thread.is_alive():
+            self.get_logger().warning(
+                f"The training did not end within 20 s and saved nothing more: the newest checkpoint is that of "
+                f"{self._patience.newest} updates, and the next start goes on from there."
+            )
         if self._thread.is_alive() or self._failure is not None:
             return
         if self._learner is not None and self._config.checkpoints:
