@@ -179,6 +179,13 @@ def test_a_run_that_is_not_up_cannot_be_driven(capsys, tmp_path):
     assert code == 1 and "The run lid is not up" in error
 
 
+@pytest.mark.parametrize("size", [0, -4, 10**9])
+def test_a_crop_for_a_picture_that_cannot_be_is_one_sentence(capsys, tmp_path, size):
+    code, _, error = run(capsys, "camera", "crop", "--source", tmp_path / "none.png", "--image-size", size)
+    assert code == 1 and "--image-size is from 8 to 2048" in error
+    sentence(error)
+
+
 @pytest.mark.parametrize("domain", [-3, 233])
 def test_a_domain_that_there_is_not_is_one_sentence(capsys, domain):
     for command in (["teleop"], ["helped"], ["workspace", "record"]):

@@ -7,12 +7,15 @@ as good as its noise lets it be: episodes that fail are kept as failures.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from robofume_common.enums import Direction
-from robofume_common.parameters import setting
+from robofume_common.errors import RobofumeError
+from robofume_common.parameters import from_dict, setting
 
 from robofume_sim.arm_driver import ArmDriver
 from robofume_sim.scripts import CLOSED, OPEN, Carrying, Episode, Mishap, Script, Sweeping
@@ -138,10 +141,9 @@ class Report:
             chosen = self.directions == direction
             done = self.successes[chosen]
             steps = self.steps[chosen][done]
-            lines.append(
-                f"{direction.name.lower()}: {done.sum()} of {len(done)} succeeded ({done.mean():.0%}), "
-                f"median length of a success {np.median(steps) if len(steps) else float('nan'):.0f} steps"
-            )
+            share = f" ({done.mean():.0%})" if len(done) else ""
+            length = f", median length of a success {np.median(steps):.0f} steps" if len(steps) else ""
+            lines.append(f"{direction.name.lower()}: {done.sum()} of {len(done)} succeeded{share}{length}")
         return "\n".join(lines) + f"\nobjects lost: {self.lost}"
 
 
@@ -198,10 +200,14 @@ def main() -> None:
     parser.add_argument("--random-share", type=float, default=0.0, help="share of episodes with random actions")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    config = DemonstratorConfig(
-        given.action_noise, given.grasp_offset, given.speed, given.failure_share, given.half_way_share, given.seed
-    )
-    print(measure(given.task, given.episodes, config, random_share=given.random_share))
+    if given.episodes < 1 or not 0.0 <= given.random_share <= 1.0:
+        parser.error("--episodes is 1 or more, and --random-share from 0 to 1")
+    names = [field.name for field in dataclasses.fields(DemonstratorConfig)]
+    try:
+        config = from_dict(DemonstratorConfig, {name: getattr(given, name) for name in names})
+        print(measure(given.task, given.episodes, config, random_share=given.random_share))
+    except RobofumeError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from robofume_common.enums import Direction
 from robofume_sim.arm_driver import ArmDriver
-from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig, measure
+from robofume_sim.demonstrator import Demonstrator, DemonstratorConfig, main, measure
 from robofume_sim.scripts import Mishap
 from robofume_sim.tasks import TASKS, make_task
 from robofume_sim.tasks.cloth_folding import FLAT_FOLDED
@@ -156,6 +156,17 @@ def test_a_sweep_that_fails_on_purpose_leaves_one_or_a_few():
         assert not world.truth().success(direction)
         left.append(len(world.task.left(world.scene_state(), direction)))
     assert min(left) >= 1 and np.median(left) <= 2, left
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--task juggling", "--episodes 0", "--failure-share 2", "--seed -1", "--grasp-offset nan", "--random-share 3"],
+)
+def test_the_command_says_in_a_sentence_what_cannot_be(monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["demonstrator", "--episodes", "1", *words.split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code not in (0, None) and not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("task", RIGID)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from robofume_common.errors import RobofumeError
 from robofume_robot.crop_picture import (
     grid_picture,
     parse_crop,
@@ -29,6 +30,8 @@ def crop(
     With a display the crop is drawn with the mouse. Without one, the picture is written with a grid, and the numbers
     are given with --crop or typed. Raises RobofumeError where there is no picture, or the crop does not fit.
     """
+    if not 8 <= size <= 2048:  # as the camera node takes
+        raise RobofumeError(f"--image-size is from 8 to 2048 pixels, not {size}.")
     picture = snapshot(topic) if topic else read_picture(source)
     chosen: Sequence[int] = parse_crop(numbers) if numbers else ()
     frame = usable_crop(picture, chosen, size)

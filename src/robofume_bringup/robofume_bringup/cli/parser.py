@@ -435,7 +435,7 @@ def add_run_options(
     repeat: bool = False,
 ) -> None:
     """The options that name a run and set what it shall do; None stands for an option that was not given."""
-    run = parser.add_argument_group("the run")
+    run = parser.add_argument_group("the run", "What is said here stays with it, and is its default from then on.")
     run.add_argument("--run", metavar="NAME", help="name of the run directory (default: the task's name)")
     run.add_argument(
         "--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)"
@@ -447,7 +447,8 @@ def add_run_options(
     fields = {field.name: field for field in dataclasses.fields(RunConfig)}
     for name in ("task", "robot", "seed", "image_size", *amounts):
         field = fields[name]
-        other = ", or what `robofume tasks` says" if name in ("demonstrations", "failures", "scenes") else ""
+        own = ("demonstrations", "failures", "scenes", "image_size")  # of some tasks
+        other = ", or what `robofume tasks` says" if name in own else ""
         run.add_argument(
             f"--{name.replace('_', '-')}",
             metavar=name.split("_")[-1].upper(),
