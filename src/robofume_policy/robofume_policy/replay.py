@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from robofume_common.errors import RobofumeError
 
 from robofume_policy.disk_array import DiskArray
 from robofume_policy.plain_arrays import Array, fields_of
@@ -174,14 +175,17 @@ class ReplayMemory:
     def add(self, episode: EpisodeTransitions, times: int = 1) -> None:
         """Take in an ended episode, whose transitions are drawn `times` as often as those of others.
 
-        Raises ValueError if it is longer than the memory or of other shapes, or if the memory is one of given arrays;
-        RobofumeError if it lies on a disk that does not take it, which leaves the memory as it was.
+        Raises ValueError if it is of other shapes, or if the memory is one of given arrays; RobofumeError if it is
+        longer than the memory, or this lies on a disk that does not take it, which leaves the memory as it was.
         """
         if self._mapped:
             raise ValueError("a memory of given arrays takes in no episode")
         size = len(episode.images)
         if size > self.capacity:
-            raise ValueError(f"an episode of {size} steps does not fit a memory of {self.capacity}")
+            raise RobofumeError(
+                f"Episode {episode.episode_id} has {size} steps and does not fit a memory of {self.capacity}: set "
+                f"replay.online_capacity, or replay.offline_capacity for recorded data, to {size} or more."
+            )
         with self._lock:
             if not self._storage:
                 self._storage = self._empty_storage(episode)

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from robofume_common.errors import RobofumeError
 from robofume_policy.dataset import monte_carlo_returns, n_step_targets
 from robofume_policy.replay import Batch, EpisodeTransitions, ReplayMemory, sample_mixed, sample_shares
 
@@ -143,7 +144,8 @@ def test_the_ring_forgets_the_oldest_and_stays_within_its_bound() -> None:
 
 def test_an_episode_longer_than_the_memory_is_refused() -> None:
     memory = ReplayMemory(5)
-    with pytest.raises(ValueError, match="does not fit"):
+    sentence = r"Episode .* has 6 steps .* memory of 5: set replay\.online_capacity, or .* to 6 or more"
+    with pytest.raises(RobofumeError, match=sentence):
         memory.add(make_episode(0, 5))
     memory.add(make_episode(0, 4))
     assert len(memory) == 4

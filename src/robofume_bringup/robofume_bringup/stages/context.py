@@ -120,8 +120,7 @@ class StageContext:
                 **settings,
             )
         )
-        for node in nodes:
-            node.settings()
+        _check_memory({node.name: node.settings() for node in nodes})
         return nodes
 
     def _next_start(self, mode: str) -> dict[str, Any]:
@@ -178,6 +177,20 @@ class StageContext:
                 )
 
         return progress
+
+
+def _check_memory(configs: Mapping[str, Any]) -> None:
+    """Raises RobofumeError where the learner could not hold one episode of practice: found at the start, and not when
+    the first long one ends.
+    """
+    if "learner" not in configs:
+        return
+    observations, capacity = configs["switcher"].step_limit + 1, configs["learner"].online_capacity
+    if capacity < observations:
+        raise RobofumeError(
+            f"replay.online_capacity is {capacity}, and an episode of practice may have {observations} steps: set it "
+            "to that at least, or switcher.step_limit to less."
+        )
 
 
 def percent(share: float) -> str:
