@@ -132,6 +132,19 @@ def test_nodes_of_other_packages_are_named(run):
 
 
 @needs_openssl
+def test_the_cameras_that_a_policy_sees_have_keys_and_may_show_it_their_pictures(tmp_path):
+    words = ["security", "--run", "two", "--runs", str(tmp_path), "--set", "network.further_cameras=[side]"]
+    assert main(words) == 0
+    directory = RunDirectory(tmp_path / "two")
+    nodes = build_graph(GraphSettings("pot_pick_and_place", "practice", run_directory=directory.path,
+                                      further_cameras=("side",)))  # fmt: skip
+    for entry in graph_permissions(nodes):
+        text = (directory.keystore / "enclaves" / "robofume" / entry.name / "permissions.xml").read_text()
+        allowed = {line.partition("</topic>")[0] for line in text.split("<topic>")[1:]}
+        assert allowed >= entry.writes | entry.reads, entry.name
+
+
+@needs_openssl
 def test_one_command_makes_the_keystore_and_renews_it(tmp_path, capsys):
     arguments = ["security", "--run", "lab", "--runs", str(tmp_path)]
     assert main(arguments) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from robofume_bringup.graph import GraphSettings, build_graph
 from robofume_bringup.security import graph_permissions, make_keystore
 from robofume_bringup.stages.context import StageContext
+from robofume_bringup.stages.networks import network_of
 
 MODES = ("collect", "practice", "evaluate")
 
@@ -22,6 +23,7 @@ def make_run_keystore(context: StageContext, namespace: str) -> None:
                 robot=config.robot,
                 run_directory=directory.path.resolve(),
                 namespace=namespace,
+                further_cameras=network_of(config).further_cameras,
                 overrides=config.node_settings,
             )
         )
