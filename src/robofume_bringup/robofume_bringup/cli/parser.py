@@ -435,7 +435,8 @@ def add_run_options(
     repeat: bool = False,
 ) -> None:
     """The options that name a run and set what it shall do; None stands for an option that was not given."""
-    run = parser.add_argument_group("the run", "What is said here stays with it, and is its default from then on.")
+    kept = "What is said here stays with it, and is its default from then on." if settings else None
+    run = parser.add_argument_group("the run", kept)
     run.add_argument("--run", metavar="NAME", help="name of the run directory (default: the task's name)")
     run.add_argument(
         "--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)"
