@@ -12,7 +12,7 @@ from robofume_data.labels import write_labels
 from robofume_reward.film_cnn import FilmCnnConfig
 from robofume_reward.model import RewardModel
 
-from robofume_reward import baselines, mining, tiny_model
+from robofume_reward import baselines, mining, tiny_model, training
 
 QUICK = ("--set", "reward_training.updates=2", "--set", "reward_training.batch_size=8")
 CNN = ("--set", "reward_training.method=film_cnn", *QUICK)
@@ -224,3 +224,24 @@ def test_practice_refuses_a_model_that_has_learnt_nothing_and_changes_nothing(ca
     run.config_file.write_text(f"task: pot_pick_and_place\n{settings % 'judge: ground_truth'}")
     code, _, err = robofume(capsys, "practice", *on(run))
     assert code == 1 and "36 of the 99" not in err, "nobody asks the model"
+
+
+def test_the_whole_loop_ends_before_pre_training_where_the_model_has_learnt_nothing(capsys, tmp_path):
+    run = make_run(tmp_path / "lid", settings="in_process: true\ndemonstrations: 1\nfailures: 0\nscenes: 0\n")
+    run.reward.mkdir()
+    home = {"true_positives": 63, "false_positives": 36, "precision_interval": [0.54, 0.72]}
+    (run.reward / "training.json").write_text(json.dumps({"held_out": {"forward": {"from_home": home}}}))
+    run.note("reward", finished=True)
+    code, _, err = robofume(capsys, "demo", *on(run))
+    assert code == 1 and "36 of the 99" in err and "accept_unfit" in err
+    assert not run.pretrained.exists()
+
+
+def test_what_was_tried_is_told(capsys, tmp_path, monkeypatch):
+    found = ["forward, it called 0 of 30 successes from home one"]
+    monkeypatch.setattr(training, "shortcomings", lambda _measured: found.pop() if found else "")
+    run = make_run(tmp_path / "lid")
+    code, out, err = robofume(capsys, "reward", "train", *on(run), *CNN)
+    assert code == 0, err
+    assert "trained 2 times, each time from other weights, since: forward, it called 0 of 30" in out
+    assert [attempt["seed"] for attempt in training_of(run.reward)["attempts"]] == [0, 1000]

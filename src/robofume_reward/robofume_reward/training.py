@@ -46,16 +46,18 @@ from .augmentation import AugmentationConfig, augment, augment_images
 from .calibration import calibrate, choose_home_failure_threshold, choose_home_threshold
 from .dataset import EARLY_STEPS, DatasetConfig, LabelledFrames
 from .film_cnn import FilmCnn, FilmCnnConfig
+from .fitness import shortcomings
 from .model import ModelConfig, RewardModel, check_device
 from .pose_head import PoseHead
 from .sampling import Sampler
-from .saved import View, written_to
+from .saved import Calibration, View, written_to
 from .training_summary import TRAINING_FILE, find_summary, keys_learnt
 
 logger = logging.getLogger(__name__)
 
 _PREPARED_BYTES = 1_000_000_000
 _FEWEST_FROM_HOME = 4  # held-out pictures from home of each answer that training is judged by
+_OTHER_WEIGHTS = 1000  # added to the seed of first weights and order, not to that of the split
 _FIRST_NEGATED = 1 / 3  # of the updates: from here on questions in negative form
 _FIRST_KEPT = 1 / 2  # of the updates: before, few of those were asked, and the learning rate is high
 _RATE_FROM_NOTHING, _RATE_OF_A_BASE = 1.5e-3, 1e-4
@@ -110,6 +112,12 @@ class TrainingConfig:
     held_out_share: float = setting(0.2, "Episodes kept for early stopping and calibration", minimum=0.05, maximum=0.8)
     check_every: int = setting(100, "Updates between two looks at the held-out episodes, in the second half", minimum=1)
     patience: int = setting(4, "Looks without improvement after which training stops", minimum=1)
+    retries: int = setting(
+        2,
+        "Times that a training from nothing begins again, from other weights, when its held-out pictures show that it "
+        "does not tell success from failure",
+        minimum=0,
+    )
     target_precision: float = setting(0.95, "Precision on held-out frames for which the threshold is chosen",
                                       minimum=0.5, maximum=1.0)  # fmt: skip
     frames: int = setting(1, "Images of an episode that the model looks at, the newest included", minimum=1, maximum=8)
@@ -194,6 +202,9 @@ def train_on_episodes(
 
     Prior data of no direction show other tasks, whose success has nothing to do with this one's: they are left out,
     and the summary counts them, or some of their pictures are asked about this one (`prior_frames`).
+
+    A training from nothing that has learnt nothing (see `fitness`) begins again from other weights, `retries` times;
+    the last one is kept, and `attempts` of the summary tells of each.
     """
     started = time.monotonic()
     options = options or TrainingConfig()
@@ -229,18 +240,6 @@ def train_on_episodes(
     others = prior_frames.of_other_tasks(prior, taken) if data.prior_share > 0 else []
     training, asked_of_prior = prior_frames.add(training, others, data.prior_share, options.seed)
 
-    output = Path(output_directory)
-    partial = output.with_name(output.name + ".partial")
-    with written_to(output):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        judge = _classifier(options) if options.method == "film_cnn" else _base(options, partial)
-    judge.opposites |= dataset.opposites(episodes)
-    if isinstance(judge, FilmCnn):
-        judge.fit(training, options, augmentation, progress)
-        best = options.updates
-    else:
-        best = _fit(judge, training, checking, options, augmentation, progress)
     learnt_episodes = list(itertools.compress(episodes, learnt))
     held_episodes = list(itertools.compress(episodes, held))
     # A verdict one or two steps early does little harm, so these frames do not push the threshold up.
@@ -248,18 +247,30 @@ def train_on_episodes(
     # Of all episodes, since what an episode begins with follows from the one before, held out or not.
     lenient_questions = dataset.label(episodes, lenient, options.seed, agreed)
     held_questions = lenient_questions.select(held[lenient_questions.episodes])
-    in_the_loop = held_questions.select(held_questions.own)
-    odds = evaluation.log_odds(judge, in_the_loop)
-    judge.calibration = calibrate(odds, in_the_loop.labels, options.target_precision)
-    at_home = held_questions.select(dataset.at_home(held_questions))
-    from_home = judge.calibration.probabilities(evaluation.log_odds(judge, at_home))
-    judge.calibration = dataclasses.replace(
-        judge.calibration,
-        home_failure_threshold=choose_home_failure_threshold(from_home, at_home.labels, options.target_precision),
-        home_threshold=choose_home_threshold(from_home, at_home.labels),
-    )
-    judge.familiarity = known
-    measured = evaluation.evaluate_episodes(judge, held_episodes)
+
+    output = Path(output_directory)
+    partial = output.with_name(output.name + ".partial")
+    attempts: list[dict[str, Any]] = []
+    while True:
+        attempt = dataclasses.replace(options, seed=options.seed + _OTHER_WEIGHTS * len(attempts))
+        with written_to(output):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            judge = _classifier(attempt) if options.method == "film_cnn" else _base(attempt, partial)
+        judge.opposites |= dataset.opposites(episodes)
+        if isinstance(judge, FilmCnn):
+            judge.fit(training, attempt, augmentation, progress)
+            best = options.updates
+        else:
+            best = _fit(judge, training, checking, attempt, augmentation, progress)
+        judge.calibration = _calibration(judge, held_questions, options.target_precision)
+        judge.familiarity = known
+        measured = evaluation.evaluate_episodes(judge, held_episodes)
+        unfit = shortcomings(measured)
+        attempts.append({"seed": attempt.seed, "best_update": best, "unfit": unfit})
+        if not unfit or options.base or len(attempts) > options.retries:
+            break
+        logger.warning("The training has learnt too little (%s): it begins again from other weights.", unfit)
     summary = {
         "options": asdict(options),
         "dataset": asdict(data),
@@ -285,6 +296,7 @@ def train_on_episodes(
         "agreed_episodes": sorted(episode.episode_id for episode in episodes if episode.key in agreed),
         "agreed_keys": sorted(agreed),
         "best_update": best,
+        "attempts": attempts,
         "calibration": dict(judge.calibration.__dict__),
         "familiar_scenes": len(judge.familiarity.centres),
         "seconds": round(time.monotonic() - started, 1),
@@ -296,6 +308,19 @@ def train_on_episodes(
         worst_frames.write(partial, measured["most_wrong"], held_episodes)
     keep(judge, summary, partial, output)
     return summary
+
+
+def _calibration(judge: RewardModel | FilmCnn, held_out: LabelledFrames, target_precision: float) -> Calibration:
+    """Temperature and thresholds from a judge's answers to held-out questions."""
+    in_the_loop = held_out.select(held_out.own)
+    chosen = calibrate(evaluation.log_odds(judge, in_the_loop), in_the_loop.labels, target_precision)
+    at_home = held_out.select(dataset.at_home(held_out))
+    from_home = chosen.probabilities(evaluation.log_odds(judge, at_home))
+    return dataclasses.replace(
+        chosen,
+        home_failure_threshold=choose_home_failure_threshold(from_home, at_home.labels, target_precision),
+        home_threshold=choose_home_threshold(from_home, at_home.labels),
+    )
 
 
 def keep(judge: RewardModel | FilmCnn, summary: Mapping[str, Any], partial: Path, output: Path) -> None:

@@ -5,16 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robofume_common.enums import Verdict
+import synthetic_episodes
+from robofume_common.enums import Direction, Verdict
 from robofume_common.errors import RobofumeError
-from robofume_reward.fitness import FEWEST, check_fitness, unfitness
+from robofume_reward.familiarity import Familiarity
+from robofume_reward.fitness import FEWEST, check_fitness, shortcomings, unfitness
 from robofume_reward.loading import load_practice_judge
 from robofume_reward.measures import measure
 from robofume_reward.reward_config import RewardNodeConfig
+from robofume_reward.saved import Calibration, View
 from robofume_reward.tiny_model import TinyModelConfig
 from robofume_reward.training_summary import TRAINING_FILE
+from synthetic_episodes import INSTRUCTIONS
 
-from robofume_reward import tiny_model
+from robofume_reward import evaluation, tiny_model
 
 
 def from_home(right: int, wrong: int, missed: int = 0, unknown: int = 0, refused: int = 50) -> dict:
@@ -60,6 +64,26 @@ def test_one_that_sees_no_success_is_not(tmp_path: Path) -> None:
     assert unfitness(model) == "backward, it called 2 of 52 successes from home one"
     both = trained(tmp_path / "both", forward=from_home(10, 30), backward=from_home(0, 0, 40))
     assert unfitness(both).count(";") == 1
+
+
+@pytest.mark.parametrize(("episodes", "learnt", "fit"), [(60, False, False), (60, True, True), (8, False, True)])
+def test_one_whose_answers_are_chance_is_not_where_few_are_from_home(episodes: int, learnt: bool, fit: bool) -> None:
+    class Judge:
+        view, familiarity, calibration, opposites = View(), Familiarity(), Calibration(), {}
+
+        def log_odds(self, images: np.ndarray, instructions: list[str]) -> np.ndarray:
+            red = images[:, 24:44, 2:22, 0].astype(float).mean((1, 2)) - images[:, 24:44, 28:48, 0].mean((1, 2))
+            noise = np.random.default_rng(0).normal(size=len(images))
+            towards = np.where([text == INSTRUCTIONS[Direction.FORWARD] for text in instructions], 1.0, -1.0)
+            return towards * (red + 70) if learnt else 1.0 + 1e-3 * noise
+
+    recorded = synthetic_episodes.episodes(episodes, seed=0, failure_share=0.3)
+    answers = evaluation.evaluate_episodes(Judge(), recorded)
+    for name in ("forward", "backward"):  # as of a task without arranged scenes and few demonstrations
+        answers[name]["from_home"] = {}
+    sentence = shortcomings(answers)
+    assert (not sentence) is fit, sentence
+    assert fit or sentence.count("say little more than chance (area under the curve 0.") == 2
 
 
 def test_a_model_from_elsewhere_is_taken_as_it_is_and_a_damaged_record_is_not(tmp_path: Path) -> None:

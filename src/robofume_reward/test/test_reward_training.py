@@ -18,6 +18,7 @@ from robofume_data.labels import with_labels
 from robofume_reward.augmentation import AugmentationConfig
 from robofume_reward.dataset import DatasetConfig
 from robofume_reward.familiarity import Familiarity
+from robofume_reward.loading import load_judge
 from robofume_reward.model import ModelConfig, RewardModel
 from robofume_reward.saved import Calibration, View, check_manifest
 from robofume_reward.tiny_model import TinyModelConfig
@@ -129,6 +130,38 @@ def test_the_seed_decides_the_result(tmp_path: Path) -> None:
         training.train_on_episodes(EPISODES[:8], tmp_path / name, options)
     one, two = (RewardModel.load(tmp_path / name) for name in ("one", "two"))
     assert one.version.split("@")[1] == two.version.split("@")[1]
+
+
+@pytest.mark.parametrize("method", ["film_cnn", "full"])
+def test_a_training_that_has_learnt_nothing_begins_again_from_other_weights(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = TrainingConfig(method=method, updates=2, batch_size=4, threads=1)
+    found: list[str] = []
+    monkeypatch.setattr(training, "shortcomings", lambda _measured: found.pop(0) if found else "")
+
+    def trained_with(name: str, *shortcomings: str, **more: int) -> tuple[dict, str]:
+        found[:] = shortcomings
+        changed = dataclasses.replace(options, **more)
+        summary = training.train_on_episodes(EPISODES[:8], tmp_path / name, changed)
+        return summary, load_judge(tmp_path / name).version.split("@")[1]
+
+    healthy, first = trained_with("healthy")
+    assert [attempt["seed"] for attempt in healthy["attempts"]] == [0] and not caplog.records
+    again, second = trained_with("again", "it called none")
+    assert [(attempt["seed"], attempt["unfit"]) for attempt in again["attempts"]] == [(0, "it called none"), (1000, "")]
+    assert second != first and "(it called none): it begins again" in caplog.text
+    assert again["held_out_keys"] == healthy["held_out_keys"] and again["options"] == healthy["options"]
+    never, third = trained_with("never", *["no"] * 9)
+    assert [attempt["unfit"] for attempt in never["attempts"]] == ["no"] * 3 and third not in (first, second)
+    once, same = trained_with("once", "no", retries=0)
+    assert len(once["attempts"]) == 1 and same == first
+
+
+def test_one_that_goes_on_with_a_model_does_not_begin_again(base, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "shortcomings", lambda _measured: "no")
+    options = TrainingConfig(base=base, updates=1, batch_size=4, threads=1)
+    assert len(training.train_on_episodes(EPISODES[:8], tmp_path / "reward", options)["attempts"]) == 1
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import time
 from robofume_bringup.stages.context import StageContext
 from robofume_bringup.stages.demonstrations import collect_demonstrations
 from robofume_bringup.stages.evaluation import evaluate_policy
-from robofume_bringup.stages.practice import practise
+from robofume_bringup.stages.practice import STAGE as PRACTICE
+from robofume_bringup.stages.practice import check_judge, practise
 from robofume_bringup.stages.pretraining import pretrain_policy
 from robofume_bringup.stages.report import write_run_report
 from robofume_bringup.stages.reward import STAGE as REWARD
@@ -23,6 +24,8 @@ def run_demo(context: StageContext) -> None:
     collect_demonstrations(context)
     if not finished(REWARD):
         train_reward(context)
+    if not finished(PRACTICE):
+        check_judge(context)  # rather than after the hours of pre-training
     pretrain_policy(context)
     if not finished("evaluate_before"):
         evaluate_policy(context, "pretrained", "before")

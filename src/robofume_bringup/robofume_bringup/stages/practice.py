@@ -26,7 +26,7 @@ def practise(context: StageContext) -> None:
             )
     done = sum(summary.num_steps for summary in read_summaries(directory.bag_files("practice")))
     if done < config.practice_steps:
-        _check_judge(context)
+        check_judge(context)
         _tell_unfinished(context)
         directory.forget("evaluate_after")  # it was of the policy before these steps
         with context.timed(STAGE):
@@ -59,8 +59,8 @@ def _tell_unfinished(context: StageContext) -> None:
         )
 
 
-def _check_judge(context: StageContext) -> None:
-    """Raises RobofumeError, before anything is started, where the reward node would refuse the model."""
+def check_judge(context: StageContext) -> None:
+    """Raises RobofumeError, before anything is started, where the reward node of practice would refuse the model."""
     from robofume_reward.fitness import check_fitness
 
     rule = {**PRACTICE_JUDGE, **context.config.of("reward")}

@@ -85,6 +85,9 @@ def train_reward(
             "that figures and thresholds are too good; `robofume reward evaluate` on bags that neither has seen tells "
             "more."
         )
+    if len(summary["attempts"]) > 1:
+        failed = "; ".join(attempt["unfit"] for attempt in summary["attempts"] if attempt["unfit"])
+        context.say(f"It was trained {len(summary['attempts'])} times, each time from other weights, since: {failed}.")
     if sentence := unfitness(output or context.directory.reward):
         context.say(f"Warning: practice will refuse this model: {sentence}.")
     if output is not None:
