@@ -137,6 +137,17 @@ def test_a_run_to_compare_with_is_named_and_not_given_as_a_path(capsys, tmp_path
         sentence(err)
 
 
+def test_an_adaptation_without_a_name_is_of_its_policys_task(tmp_path, monkeypatch):
+    policy = RunDirectory(tmp_path / "elsewhere" / "lid")
+    policy.write_config(RunConfig(task="pot_lid", image_size=96).to_dict())
+    adapted = []
+    monkeypatch.setattr("robofume_bringup.stages.adaptation.policy_named", lambda _path: policy.best)
+    monkeypatch.setattr("robofume_bringup.stages.adaptation.checkpoint_to_take", lambda *_: None)
+    monkeypatch.setattr("robofume_bringup.stages.adaptation.adapt_policy", lambda context, *_: adapted.append(context))
+    assert main(["adapt", "--from", str(policy.path), "--runs", str(tmp_path)]) == 0
+    assert (adapted[0].directory.name, adapted[0].config.task, adapted[0].config.image_size) == ("pot_lid", "pot_lid", 96)
+
+
 def test_a_task_file_is_found_from_any_folder(capsys, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     file = tmp_path / "mine.yaml"

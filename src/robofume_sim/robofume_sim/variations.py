@@ -108,13 +108,15 @@ def _bound(model: mujoco.MjModel, geom: int) -> None:
 def varied(kinds: Sequence[str], seed: int, amount: float = 1.0) -> tuple[Appearance, Build]:
     """Another world, in what `kinds` name, by `amount` (0: the plain one, 1: clearly different, to LARGEST_AMOUNT).
 
-    Raises RobofumeError for a kind that there is not.
+    Each kind counts once. Raises RobofumeError for a kind or an amount that there is not.
     """
+    if not 0.0 <= amount <= LARGEST_AMOUNT:
+        raise RobofumeError(f"A world varies by 0 to {LARGEST_AMOUNT:g}, not by {amount:g}.")
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown:
         raise RobofumeError(f"There is no variation {', '.join(unknown)}; choose from: {', '.join(KINDS)}.")
     look, build = Appearance(), Build()
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         rng = np.random.default_rng([seed, 2, KINDS.index(kind)])
         look, build = _vary(kind, look, build, rng, amount)
     return look, build

@@ -54,7 +54,11 @@ def test_a_kind_changes_what_it_names_whichever_others_vary(kind):
     assert all(together[name] == alone[name] for name in FIELDS[kind])
 
 
-def test_an_unknown_kind_gets_a_sentence():
+def test_an_unknown_kind_or_amount_gets_a_sentence_and_a_kind_counts_once():
+    for amount in (-1.0, 3.5, float("nan")):
+        with pytest.raises(RobofumeError, match="varies by 0 to 3"):
+            varied(LOOK, 0, amount)
+    assert varied(("camera", "camera"), 0) == varied(("camera",), 0)
     with pytest.raises(RobofumeError, match="no variation weather; choose from: background"):
         varied(("weather",), 0)
 

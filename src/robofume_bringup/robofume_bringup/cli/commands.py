@@ -218,8 +218,10 @@ def adapt(options: Options, interruption: Interruption) -> None:
     if options.checkpoint is not None:
         options.checkpoint = policy_named(options.checkpoint)
     task, robot, image_size, network = settings_of_source(options.checkpoint)
-    directory = RunDirectory(options.runs / options.run) if options.run else None
-    if directory is not None and not directory.config_file.exists():
+    if options.run is None:
+        options.run = Path(options.task or task or RunConfig.task).stem
+    directory = RunDirectory(options.runs / options.run)
+    if not directory.config_file.exists():
         checkpoint_to_take(directory, options.checkpoint)  # a run is not begun without the settings of its source
         options.task, options.robot = options.task or task, options.robot or robot
         options.image_size = options.image_size or image_size
