@@ -145,7 +145,8 @@ def test_an_adaptation_without_a_name_is_of_its_policys_task(tmp_path, monkeypat
     monkeypatch.setattr("robofume_bringup.stages.adaptation.checkpoint_to_take", lambda *_: None)
     monkeypatch.setattr("robofume_bringup.stages.adaptation.adapt_policy", lambda context, *_: adapted.append(context))
     assert main(["adapt", "--from", str(policy.path), "--runs", str(tmp_path)]) == 0
-    assert (adapted[0].directory.name, adapted[0].config.task, adapted[0].config.image_size) == ("pot_lid", "pot_lid", 96)
+    config = adapted[0].config
+    assert (adapted[0].directory.name, config.task, config.image_size) == ("pot_lid", "pot_lid", 96)
 
 
 def test_a_task_file_is_found_from_any_folder(capsys, tmp_path, monkeypatch):
