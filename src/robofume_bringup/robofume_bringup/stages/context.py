@@ -85,7 +85,10 @@ class StageContext:
         from robofume_bringup.robot_session import RobotSession
 
         keystore = self.directory.keystore if secure else None
-        runner = GraphRunner(nodes, self.directory.parameters / mode, self.directory.logs, keystore=keystore)
+        runner = GraphRunner(
+            nodes, self.directory.parameters / mode, self.directory.logs, settings.get("namespace", ""),
+            keystore=keystore,
+        )  # fmt: skip
         runner.hurried = lambda: self.interruption.requests > 1
         with runner, RobotSession(runner, self.interruption, say=self.say) as session:
             session.wait_until_ready()
