@@ -139,6 +139,18 @@ class GraphSettings:
         return names
 
 
+def next_start(run: RunDirectory, mode: str) -> dict[str, Any]:
+    """Fields of GraphSettings: what the switcher goes on with, which a simulation that starts anew must fit to.
+
+    Raises RobofumeError where its state is damaged.
+    """
+    from robofume_reset.state import load_state
+    from robofume_reset.switching import SwitchingConfig
+
+    alternation = load_state(run.switcher_state(mode), SwitchingConfig()).alternation
+    return {"start_direction": int(alternation.direction), "start_task": alternation.task}
+
+
 LOST_WITH_THEIR_PROCESS = ("sim", "switcher", "interbotix", "replay")
 """Nodes whose restart does not continue the run: the world would be another one, the goal or the episode in progress
 is forgotten, or the real arm may have lost its torque and needs a person."""

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from robofume_common.errors import RobofumeError
 
-from robofume_bringup.graph import DEMONSTRATORS, MODES, GraphSettings
+from robofume_bringup.graph import DEMONSTRATORS, MODES, GraphSettings, next_start
 from robofume_bringup.run_config import RunConfig, merged, open_run
 from robofume_bringup.run_directory import POLICIES, RunDirectory
 from robofume_bringup.stages.networks import network_of
@@ -137,7 +137,8 @@ def join_run(settings: GraphSettings) -> GraphSettings:
     if settings.further_cameras:
         given["settings"] = {"network": {"further_cameras": list(settings.further_cameras)}}
     run = open_run(RunDirectory(settings.run_directory), given, check_pictures)
-    overrides = merged(run.node_settings, settings.overrides)
+    replay = {"learner": run.of("replay")} if run.of("replay") else {}  # practice's memories are like those of training
+    overrides = merged(merged(replay, run.node_settings), settings.overrides)
     return replace(
         settings,
         seed=run.seed,
@@ -146,4 +147,5 @@ def join_run(settings: GraphSettings) -> GraphSettings:
         further_cameras=network_of(run).further_cameras,
         prior=tuple(run.prior),
         overrides=overrides,
+        **next_start(RunDirectory(settings.run_directory), settings.mode),
     )

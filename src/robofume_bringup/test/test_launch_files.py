@@ -12,7 +12,10 @@ from robofume_bringup.node_table import PARTS
 from robofume_bringup.run_config import open_run, parse_settings
 from robofume_bringup.run_directory import RunDirectory
 from robofume_bringup.task_files import ROBOTS
+from robofume_common.enums import Direction
 from robofume_common.errors import RobofumeError
+from robofume_reset.state import SwitcherState, save_state
+from robofume_reset.switching import Alternation, SwitchingConfig
 
 FOLDER = Path(__file__).parents[1] / "launch"
 DEFAULTS = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
@@ -75,6 +78,24 @@ def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path):
         "policy": {"exploration_std": 0.02, "temperature": 0.5},
     }, "reward_training is no node, and the parameter file comes first"
     assert joined.prior == (str(tmp_path / "other.mcap"),)
+
+
+def test_a_launch_goes_on_where_the_switcher_stopped_and_with_the_memories_of_its_run(tmp_path):
+    """A simulation that starts anew would stand where forward begins, and the switcher go on with backward."""
+    directory = RunDirectory(tmp_path / "lid")
+    asked = parse_settings(["replay.prior_share=1", "replay.offline_fraction=0.25", "learner.offline_fraction=0.75"])
+    open_run(directory, {"task": "pot_lid", "settings": asked})
+    stopped = Alternation(SwitchingConfig())
+    stopped.graph.direction = Direction.BACKWARD
+    save_state(directory.switcher_state("practice"), SwitcherState(stopped))
+    arguments = {**DEFAULTS, "run_directory": str(directory.path), "task": "pot_lid"}
+    for mode, start in (("practice", 2), ("collect", 1)):
+        joined = join_run(settings_from_arguments({**arguments, "mode": mode}))
+        nodes = {node.name: node for node in build_graph(joined)}
+        assert nodes["sim"].parameters["start_direction"] == start
+        if mode == "practice":
+            learner = nodes["learner"].settings()
+            assert (learner.prior_share, learner.offline_fraction) == (1.0, 0.75)
 
 
 @pytest.mark.parametrize("wrong", [{"policy_cameras": "moon"}, {"policy_cameras": "a-b"}, {"image_size": "1000"}])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from robofume_common.errors import RobofumeError
 from tqdm import tqdm
 
-from robofume_bringup.graph import GraphSettings, build_graph
+from robofume_bringup.graph import GraphSettings, build_graph, next_start
 from robofume_bringup.interruption import Interruption
 from robofume_bringup.node_table import NodeDescription
 from robofume_bringup.run_config import RunConfig
@@ -116,7 +116,7 @@ class StageContext:
                 image_size=self.config.image_size,
                 lockstep=self.config.lockstep,
                 further_cameras=network_of(self.config).further_cameras,
-                **self._next_start(mode),
+                **next_start(self.directory, mode),
                 restarts=self.config.restarts,
                 prior=tuple(self.config.prior),
                 overrides=merged,
@@ -125,14 +125,6 @@ class StageContext:
         )
         _check_memory({node.name: node.settings() for node in nodes})
         return nodes
-
-    def _next_start(self, mode: str) -> dict[str, Any]:
-        """What the switcher goes on with: a simulation that starts anew must fit to it."""
-        from robofume_reset.state import load_state
-        from robofume_reset.switching import SwitchingConfig
-
-        alternation = load_state(self.directory.switcher_state(mode), SwitchingConfig()).alternation
-        return {"start_direction": int(alternation.direction), "start_task": alternation.task}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
