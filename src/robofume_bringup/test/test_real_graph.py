@@ -173,6 +173,8 @@ def test_the_whole_loop_in_small(start, tmp_path):
         "--practice-steps", "60", "--trials", "1",
         "--set", "reward_training.updates=30", "--set", "reward_training.check_every=10",
         "--set", "reward_training.threads=1",
+        # So few updates teach the judge nothing.
+        "--set", "reward_training.retries=0", "--set", "reward.accept_unfit=true",
         "--set", "learner.warm_up_steps=20", "--set", "learner.publish_every=5",
         "--set", "agent.batch_size=16", "--set", "pretraining.checkpoint_every=10",
     )  # fmt: skip
