@@ -142,6 +142,23 @@ def test_prior_data_of_another_run_are_told_from_the_runs_own_of_the_same_ids(ca
     assert not seen["own"] & set(seen["ids"][:2])
 
 
+def test_labels_that_were_given_since_are_other_data(capsys, runs, tmp_path):
+    """Of the policy's data and of the new condition's: the rest would be learnt from other outcomes."""
+    for name in ("dark", "lab"):
+        bag(runs / name / "bags" / "practice", "practice")
+    shutil.copytree(runs / "lab" / "pretrained", runs / "lab" / "checkpoints")
+    words = (runs / "dark" / "bags", "--from", runs / "lab" / "checkpoints")
+    for label in (None, "dark", "lab"):
+        if label:
+            labelling = ("label", "practice-0", "failure", "--run", label, "--runs", runs)
+            assert robofume(capsys, *labelling)[0] == 0
+            code, _, err = adapt(capsys, runs, "dark", *words)
+            assert code == 1 and "other settings or data (data.labels)" in err and "--again" in err, label
+        code, _, err = adapt(capsys, runs, "dark", *words, "--again")
+        assert code == 0, err
+        assert adapt(capsys, runs, "dark", *words)[0] == 0, "nothing has changed since"
+
+
 def test_it_continues_and_says_what_evaluations_found(capsys, runs, tmp_path):
     dark = bag(tmp_path / "dark", "dark")
     words = (dark, "--from", runs / "lab" / "pretrained")

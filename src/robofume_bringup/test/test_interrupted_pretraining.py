@@ -38,6 +38,16 @@ def test_demonstrations_that_came_later_are_told_of(capsys, run):
     assert "began with" not in said(capsys, run, "pretrain")
 
 
+def test_demonstrations_that_came_after_a_retraining_began_are_told_of(capsys, run):
+    run.bags("practice").mkdir()
+    write_episodes(run.bags("practice") / "practice_000.mcap", [random_episode(1, "practice", 6)])
+    assert "began with" not in said(capsys, run, "retrain", "--retraining-updates", "2")
+    write_episodes(run.bags("demos") / "demos_001.mcap", [random_episode(2, "demo", 6)])
+    told = said(capsys, run, "retrain")
+    assert "There are 2 recorded episodes, and the retraining began with 1: train with --again" in told
+    assert "began with" not in said(capsys, run, "retrain", "--again")
+
+
 def test_a_training_of_another_process_is_not_removed_by_beginning_anew(capsys, run):
     said(capsys, run, "pretrain", "--pretraining-updates", "2")
     run.bags("practice").mkdir()

@@ -12,6 +12,7 @@ from robofume_common.action import ActionSpace
 from robofume_common.enums import Direction, Outcome, Phase, Verdict
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
+from robofume_data.labels import write_labels
 from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.pretraining import pretrain as pretrain_agent
 
@@ -153,6 +154,17 @@ def test_practice_of_another_run_may_be_prior_data_of_a_retraining(capsys, run, 
     prior_id, *others = seen["ids"]
     assert prior_id.startswith("practice-1 ") and others == ["demo-1", "demo-02", "practice-1"]
     assert seen["own"] == set(others) and seen["times"] == {"practice-1": 5}
+
+
+def test_a_label_on_prior_practice_is_other_data(capsys, run):
+    folder = run.parent / "other" / "bags" / "practice"
+    folder.mkdir(parents=True)
+    write_episodes(folder / "practice_000.mcap", [another("practice-1", 3)])
+    assert pretrain(capsys, run, "--prior", str(folder))[0] == 0
+    write_labels(run.parent / "other" / "labels.json", {"practice-1": {-1: Verdict.FAILURE}})
+    code, said = pretrain(capsys, run)
+    assert code == 1 and "other settings or data (data.prior_labels)" in said
+    assert pretrain(capsys, run, "--again")[0] == 0
 
 
 def test_bags_of_two_cameras_are_learnt_from_and_one_without_is_refused(capsys, run, tmp_path):

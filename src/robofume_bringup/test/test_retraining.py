@@ -39,7 +39,7 @@ def test_a_new_policy_from_demonstrations_and_the_first_steps_of_practice(capsys
     assert json.loads((run / "stages" / "retrain.json").read_text())["finished"]
 
     code, _, err = robofume(capsys, *words)  # other data: upsampling 1
-    assert code == 1 and "other settings or data" in err
+    assert code == 1 and "other settings or data (data.upsampling)" in err
     assert robofume(capsys, *words, "--again")[0] == 0
 
     nodes = {n.name: n for n in build_graph(GraphSettings("pot_pick_and_place", "evaluate", run_directory=run,
@@ -63,7 +63,7 @@ def test_what_a_person_has_judged_since_is_other_data(capsys, run, monkeypatch):
     assert learnt["practice-0"] == learnt["practice-1"] == Outcome.SUCCESS
     assert robofume(capsys, "label", "practice-0", "failure", "--run", run.name, "--runs", run.parent)[0] == 0
     code, _, err = robofume(capsys, *words)
-    assert code == 1 and "other settings or data" in err
+    assert code == 1 and "other settings or data (data.labels)" in err
     assert robofume(capsys, *words, "--again")[0] == 0
     assert (learnt["practice-0"], learnt["practice-1"]) == (Outcome.TIMEOUT, Outcome.SUCCESS)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,12 @@ def labels_hash(bag: str | Path) -> str:
     """What tells the labels of a bag from what they were; empty where there are none."""
     path = _file_of(bag)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path is not None and path.is_file() else ""
+
+
+def labels_hashes(bags: Iterable[str | Path]) -> list[str]:
+    """The same of several bags: one for each run of theirs that has labels, in order."""
+    found = {_file_of(bag): labels_hash(bag) for bag in bags}
+    return sorted(filter(None, found.values()))
 
 
 def _file_of(bag: str | Path) -> Path | None:

@@ -12,7 +12,7 @@ from robofume_data.bad_attempts import read_for_policy
 from robofume_data.bag_reader import read_episodes
 from robofume_data.episode import EpisodeData
 from robofume_data.episode_writer import write_episodes
-from robofume_data.labels import labelled, labels_hash, read_labelled, read_labels, write_labels
+from robofume_data.labels import labelled, labels_hash, labels_hashes, read_labelled, read_labels, write_labels
 
 WRONG, RIGHT = make_episode(0), make_episode(1)
 
@@ -99,5 +99,9 @@ def test_labels_have_a_hash_that_changes_with_them(run: Path) -> None:
     write_labels(run / "labels.json", {RIGHT.episode_id: {-1: Verdict.FAILURE}})
     assert before and labels_hash(bag) not in ("", before)
     assert labels_hash(demonstrations) == ""
+    other = run.parent / "pot" / "bags" / "practice" / "practice_0000.mcap"
+    other.parent.mkdir(parents=True)
+    (run.parent / "pot" / "labels.json").write_bytes((run / "labels.json").read_bytes())
+    assert labels_hashes([bag, demonstrations, other, bag]) == [labels_hash(bag)] * 2, "one of each run"
     (run / "labels.json").unlink()
-    assert labels_hash(bag) == ""
+    assert labels_hash(bag) == "" and labels_hashes([bag, demonstrations]) == []

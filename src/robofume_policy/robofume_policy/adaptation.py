@@ -29,7 +29,7 @@ from robofume_policy.checkpoint import CheckpointStore
 from robofume_policy.config import AdaptationConfig, AgentConfig, NetworkConfig, ReplayConfig
 from robofume_policy.dataset import Episode, EpisodeConverter
 from robofume_policy.language import InstructionEncoder
-from robofume_policy.pretraining import Progress, fill_memory, train_offline, use_threads, with_defaults
+from robofume_policy.pretraining import Progress, fill_memory, train_offline, use_threads, what_differs, with_defaults
 from robofume_policy.progress import PROGRESS, kept_potential
 from robofume_policy.replay import Batch, ReplayMemory, sample_shares
 from robofume_policy.replay_cache import ReplayCache
@@ -133,10 +133,11 @@ def adapt(
         trained.agent.begin_anew(config.seed)
     else:
         _, tensors, state = checkpoint
-        if with_defaults(state.get("adaptation")) != told:
+        held = with_defaults(state.get("adaptation"))
+        if held != told:
             raise RobofumeError(
-                f"{directory} holds an adaptation of another policy, or with other settings or data: choose another "
-                "run, or delete that folder."
+                f"{directory} holds an adaptation of another policy, or with other settings or data "
+                f"({what_differs(held, told)}): choose another run, or delete that folder, as --again does."
             )
         trained = TrainedAgent.from_state_dict(tensors, state, device=device)
         began = trained.agent.phase_began

@@ -132,9 +132,11 @@ def pretrain(
             )  # fmt: skip
     else:
         _, tensors, state = checkpoint
-        if with_defaults(state.get("pretraining")) != settings:
+        held = with_defaults(state.get("pretraining"))
+        if held != settings:
             raise RobofumeError(
-                f"{directory} holds a training with other settings or data: choose another run, or delete that folder."
+                f"{directory} holds a training with other settings or data ({what_differs(held, settings)}): choose "
+                "another run, or delete that folder, as --again does."
             )
         trained = TrainedAgent.from_state_dict(tensors, state, device=device)
         if (trained.action_space, trained.language) != (action_space, encoder.model_name):
@@ -235,6 +237,20 @@ def with_defaults(settings: Any) -> Any:
     kinds = {"network": NetworkConfig, "agent": AgentConfig}
     known = {name: to_dict(kind()) for name, kind in kinds.items() if name in settings}
     return {**settings, **{name: {**defaults, **settings[name]} for name, defaults in known.items()}}
+
+
+def what_differs(held: Any, wanted: Mapping[str, Any]) -> str:
+    """The names of the settings, and of what is told of the data, that are not those kept with a checkpoint."""
+    held = held if isinstance(held, dict) else {}
+    names: list[str] = []
+    for name in (*wanted, *(name for name in held if name not in wanted)):
+        one, other = held.get(name), wanted.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            inner = (*other, *(key for key in one if key not in other))
+            names += [f"{name}.{key}" for key in inner if one.get(key) != other.get(key)]
+        elif one != other:
+            names.append(name)
+    return ", ".join(names)
 
 
 def mean_metrics(rows: list[dict[str, Tensor]]) -> dict[str, float]:

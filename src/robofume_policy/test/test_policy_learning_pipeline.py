@@ -198,7 +198,7 @@ def test_pretraining_seeds_and_settings(tmp_path) -> None:
     first, second, third = run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "c", seed=1)
     assert first.weights() == second.weights()
     assert first.weights() != third.weights()
-    with pytest.raises(RobofumeError, match="other settings"):
+    with pytest.raises(RobofumeError, match=r"other settings or data \(seed\)"):
         run(tmp_path / "a", seed=1)
     with pytest.raises(RobofumeError, match="no episode"):
         run(tmp_path / "d", data=[make_episode(outcome=Outcome.ABORTED)])

@@ -44,6 +44,7 @@ def adapt_policy(
     from robofume_common.parameters import from_dict
     from robofume_data.bad_attempts import read_for_policy, read_with_prior
     from robofume_data.bag_reader import episode_ids, find_bags
+    from robofume_data.labels import labels_hashes
     from robofume_policy.adaptation import adapt, check_shape
     from robofume_policy.checkpoint import CheckpointStore, checkpoint_hash, read_checkpoint
     from robofume_policy.config import AdaptationConfig, ReplayConfig
@@ -91,6 +92,7 @@ def adapt_policy(
             _keep_source(directory, chosen, ancestors)
     source = read_lineage(directory.source)[-1]
     known = {bag for generation in ancestors for bag in generation.prior}
+    labels = labels_hashes(bag for part in (own_data, *earlier, target) for bag in part)
     prior, recorded = ([bag for bag in own_data if (bag in known) is told] for told in (True, False))
     own_data = [*prior, *recorded]
     with (
@@ -118,6 +120,7 @@ def adapt_policy(
             progress=context.training_progress(bar, ("losses/bellman", "losses/imitation")),
             data={"source": source.sha256, "base": own_data, "target": target}
             | ({"earlier": earlier} if earlier else {})
+            | ({"labels": labels} if labels else {})
             | ({"prior": prior, "prior_share": replay.prior_share} if prior else {}),
             caches={
                 "base": ReplayCache(directory.replay, own_data),

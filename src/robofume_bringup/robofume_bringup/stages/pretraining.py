@@ -38,7 +38,7 @@ def pretrain_policy(context: StageContext, again: bool = False) -> None:
         if again:
             shutil.rmtree(directory.pretrained, ignore_errors=True)
         demonstrations, cameras = directory.bag_files("demos"), network_of(context.config).further_cameras
-        _note_demonstrations(context, len(episode_ids(demonstrations)))
+        _note_demonstrations(context, STAGE, directory.pretrained, len(episode_ids(demonstrations)))
         prior = find_bags([Path(path) for path in context.config.prior])
         updates = _train(
             context, read_for_policy(demonstrations, cameras), directory.pretrained, context.config.pretraining_updates,
@@ -82,6 +82,7 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     with context.timed(RETRAIN):
         if again:
             shutil.rmtree(directory.retrained, ignore_errors=True)
+        _note_demonstrations(context, RETRAIN, directory.retrained, len(episode_ids(demonstrations)))
         updates = _train(
             context,
             itertools.chain(read_for_policy(demonstrations, cameras), practice),
@@ -105,17 +106,19 @@ def retrain_policy(context: StageContext, steps: int, upsampling: int, again: bo
     directory.note(RETRAIN, finished=True, updates=updates, practice_steps=made, upsampling=upsampling)
 
 
-def _note_demonstrations(context: StageContext, count: int) -> None:
+def _note_demonstrations(context: StageContext, stage: str, folder: Path, count: int) -> None:
     """Keep how many recorded episodes a training begins with; say where there are others when it is continued."""
     directory = context.directory
-    begun = any(directory.pretrained.glob("[0-9]*"))
-    before = directory.stage_record(STAGE).get("demonstrations")
+    begun = any(folder.glob("[0-9]*"))
+    before = directory.stage_record(stage).get("demonstrations")
     if not begun:
-        directory.note(STAGE, demonstrations=count)
+        directory.note(stage, demonstrations=count)
     elif before not in (None, count):
-        how = "in another run, since this one has practised," if directory.checkpoints.exists() else "with --again"
+        practised = stage == STAGE and directory.checkpoints.exists()
+        how = "in another run, since this one has practised," if practised else "with --again"
+        training = "pre-training" if stage == STAGE else "retraining"
         context.say(
-            f"There are {count} recorded episodes, and the pre-training began with {before}: train {how} to learn from "
+            f"There are {count} recorded episodes, and the {training} began with {before}: train {how} to learn from "
             "all of them from the beginning."
         )
 
@@ -136,6 +139,8 @@ def _train(
     `advice`: what to do where they are more than the memory holds.
     """
     from robofume_common.parameters import from_dict
+    from robofume_data.bag_reader import find_bags
+    from robofume_data.labels import labels_hashes
     from robofume_policy.config import (
         AgentConfig,
         LanguageConfig,
@@ -152,8 +157,9 @@ def _train(
     replay = from_dict(ReplayConfig, config.of("replay"))
     prior = PriorData(config)
     if config.prior:
-        told = {"prior": prior_names(config), "prior_share": replay.prior_share}
-        more["data"] = {**more.get("data", {}), **told}
+        told: dict[str, Any] = {"prior": prior_names(config), "prior_share": replay.prior_share}
+        labels = labels_hashes(find_bags(config.prior))
+        more["data"] = {**more.get("data", {}), **told, **({"prior_labels": labels} if labels else {})}
     with context.interruption.immediately(), context.bar(title, options.updates, "update") as bar:
         trained = pretrain(
             fitting(
