@@ -1,7 +1,7 @@
 """When an episode that comes as messages may be learnt from, and how many control steps there were."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,6 +119,8 @@ class StepCount:
         self._actions: dict[str, int] = {}
         self._total = 0
         self._extra = 0
+        self.newest: tuple[str, int] | None = None
+        """The episode that was heard of last, and its actions by then."""
 
     @property
     def total(self) -> int:
@@ -132,6 +134,17 @@ class StepCount:
             self._actions[episode_id] = actions
             self._total += more
 
-    def restored(self, steps: int, in_bags: int) -> None:
-        """A checkpoint counted `steps`, of which `in_bags` were found again (the others were never closed)."""
-        self._extra = max(0, steps - in_bags)
+    def heard(self, episode_id: str, actions: int) -> None:
+        """The same, of an episode under way."""
+        self.newest = episode_id, actions
+        self.saw(episode_id, actions)
+
+    def restored(self, steps: int, in_bags: Mapping[str, int], newest: tuple[str, int] | None = None) -> None:
+        """A checkpoint counted `steps`, of which the actions of `in_bags` were found again, by episode; the others were
+        not closed. `newest`: that of then. It may go on, and what the checkpoint counted of it is not to count again.
+        """
+        self._extra = max(0, steps - sum(in_bags.values()))
+        if newest is not None and newest[0] not in in_bags:
+            counted = min(newest[1], self._extra)
+            self._extra -= counted
+            self.saw(newest[0], counted)

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from robofume_common.enums import Outcome
@@ -72,6 +73,8 @@ class OnlineLearner:
             progress.fit(offline)
         self._offline_updates = agent.updates
         self._steps = 0
+        self.newest_episode: tuple[str, int] | None = None
+        """The episode of the newest step, and how many of its actions are among the steps: it may be under way."""
         self._lock = threading.Lock()
         self._drawn = 0  # batches of practice, that of the update under way included
         self._entering = threading.Lock()  # of an episode into the memory, or of a batch being drawn
@@ -223,10 +226,11 @@ class OnlineLearner:
             if self._journal is not None:
                 self._journal.note(transitions.episode_id, self._drawn)
 
-    def note_steps(self, count: int = 1) -> None:
-        """Count `count` online control steps."""
+    def note_steps(self, count: int = 1, newest: tuple[str, int] | None = None) -> None:
+        """Count `count` online control steps; `newest`: see `newest_episode`, where it is known."""
         with self._lock:
             self._steps += count
+            self.newest_episode = newest or self.newest_episode
 
     def train(self, updates: int) -> dict[str, float]:
         """Make `updates` gradient updates; returns the mean of their metrics by name."""
@@ -276,7 +280,10 @@ class OnlineLearner:
         if self._progress:
             tensors |= {PROGRESS + name: value for name, value in self._progress.state_dict().items()}
             state["progress_weight"] = self._progress.config.progress_weight
-        online: dict[str, float] = {"steps": self._steps, "offline_updates": self._offline_updates}
+        with self._lock:
+            online: dict[str, Any] = {"steps": self._steps, "offline_updates": self._offline_updates}
+            if self.newest_episode is not None:
+                online["newest_episode"] = list(self.newest_episode)
         if not math.isnan(self._stretch.highest):
             online["highest_share"] = self._stretch.highest
         state["online"] = online
@@ -303,6 +310,8 @@ class OnlineLearner:
             self._offline_updates = int(state["online"]["offline_updates"])
             with self._lock:
                 self._steps = int(state["online"]["steps"])
+                episode_id, actions = state["online"].get("newest_episode", ("", 0))
+                self.newest_episode = (str(episode_id), int(actions)) if episode_id else None
             self._stretch = BestStretch(float(state["online"].get("highest_share", math.nan)))
             if self._novelty:
                 if "novelty" not in state:

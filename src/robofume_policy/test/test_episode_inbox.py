@@ -4,6 +4,7 @@ import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from robofume_common.enums import Outcome
 from robofume_policy.episode_inbox import REMEMBERED, EpisodeInbox, StepCount
 
@@ -159,11 +160,33 @@ def test_steps_are_counted_once_over_messages_bags_and_checkpoints():
     count.saw("a", 5)  # from the bag
     count.saw("b", 7)
     assert count.total == 12
-    count.restored(steps=20, in_bags=12)  # eight of them were in episodes that never ended
+    count.restored(steps=20, in_bags={"a": 5, "b": 7})  # eight of them were in episodes that never ended
     count.saw("c", 1)
     assert count.total == 21
-    count.restored(steps=5, in_bags=12)
+    count.restored(steps=5, in_bags={"a": 5, "b": 7})
     assert count.total == 13, "what is in the bags was done, whatever a checkpoint says"
+
+
+@pytest.mark.parametrize("heard", ["before", "after", "never"])
+def test_an_episode_that_goes_on_over_a_restart_is_counted_once(heard):
+    """Of 20 steps 12 are in bags, 5 in an episode under way, and 3 in one whose end nobody will hear."""
+    count = StepCount()
+    if heard == "before":  # while the bags are read
+        count.heard("open", 7)
+    count.saw("a", 12)
+    count.restored(steps=20, in_bags={"a": 12}, newest=("open", 5))
+    if heard == "after":
+        count.heard("open", 7)
+    assert count.total == (20 if heard == "never" else 22)
+    assert count.newest == (None if heard == "never" else ("open", 7))
+
+
+def test_an_episode_that_has_ended_over_a_restart_is_counted_as_it_is_in_the_bag():
+    count = StepCount()
+    for name, steps in (("a", 12), ("open", 9)):
+        count.saw(name, steps)
+    count.restored(steps=20, in_bags={"a": 12, "open": 9}, newest=("open", 5))
+    assert count.total == 21
 
 
 def test_an_end_that_claims_any_number_of_steps_takes_no_memory():

@@ -286,12 +286,12 @@ def test_practice_on_the_disk_teaches_the_same(tmp_path, learner: OnlineLearner,
 
 
 def test_a_killed_learner_continues_exactly(tmp_path, learner: OnlineLearner) -> None:
-    learner.note_steps(30)
+    learner.note_steps(30, ("practice-000002", 3))
     learner.add_episode(make_episode(100))
     learner.train(5)
     learner.save(tmp_path / "checkpoints")
     other = new_learner(tmp_path)
-    assert other.restore(tmp_path / "checkpoints")
+    assert other.restore(tmp_path / "checkpoints") and other.newest_episode == ("practice-000002", 3)
     other.add_episode(make_episode(100))
     assert (other.steps, other.updates, other.updates_due()) == (30, 5, learner.updates_due())
     assert learner.train(3) == other.train(3)

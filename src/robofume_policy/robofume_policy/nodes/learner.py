@@ -118,7 +118,7 @@ class LearnerNode(GraphNode):
         self._inbox.add_step(message)
         if len(message.action) > 0:
             with self._lock:
-                self._count.saw(message.episode_id, message.index + 1)
+                self._count.heard(message.episode_id, message.index + 1)
             self._news.set()
         else:
             self._hand_over()
@@ -216,10 +216,10 @@ class LearnerNode(GraphNode):
         )  # fmt: skip
         restored = bool(config.checkpoints) and learner.restore(config.checkpoints)
         self._patience.newest = learner.updates
-        found: list[int] = []
+        found: dict[str, int] = {}
         learner.read_back(self._practised(found))
         with self._lock:
-            self._count.restored(learner.steps, sum(found))
+            self._count.restored(learner.steps, found, learner.newest_episode)
         self._version = read_version(config.checkpoints) if config.checkpoints else 0
         self._metrics = (
             MetricsWriter(config.metrics, "practice", learner.metric_names, learner.updates) if config.metrics else None
@@ -240,10 +240,10 @@ class LearnerNode(GraphNode):
     def _read(self, bags: list[Path]) -> Iterator[EpisodeData]:
         return self._until_ending(read_labelled(bags, phases=PRACTICE, cameras=self._config.further_cameras))
 
-    def _practised(self, steps: list[int]) -> Iterator[EpisodeData]:
-        """The episodes that this run has recorded already; each one's number of steps is appended to `steps`."""
+    def _practised(self, steps: dict[str, int]) -> Iterator[EpisodeData]:
+        """The episodes that this run has recorded already; each one's number of steps is put into `steps`."""
         for episode in self._read(self._practice_bags()):
-            steps.append(episode.length)
+            steps[episode.episode_id] = episode.length
             self._inbox.know(episode.episode_id)
             with self._lock:
                 self._count.saw(episode.episode_id, episode.length)
@@ -258,8 +258,8 @@ class LearnerNode(GraphNode):
     def _take_in(self) -> None:
         """What has come since the last look."""
         with self._lock:
-            total = self._count.total
-        self._learner.note_steps(total - self._learner.steps)
+            total, newest = self._count.total, self._count.newest
+        self._learner.note_steps(total - self._learner.steps, newest)
         while not self._episodes.empty():
             self._learner.add_episode(self._episodes.get())
 
