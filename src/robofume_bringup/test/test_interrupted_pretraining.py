@@ -67,7 +67,7 @@ def test_practice_that_begins_with_an_unfinished_policy_says_so(capsys, run, mon
         raise RobofumeError("Only the sentence was wanted.")
 
     monkeypatch.setattr("robofume_bringup.stages.context.GraphRunner", refuse)
-    monkeypatch.setattr("robofume_bringup.stages.practice._check_judge", lambda _context: None)
+    monkeypatch.setattr("robofume_bringup.stages.practice.check_judge", lambda _context: None)
     run.reward.mkdir()
     said(capsys, run, "pretrain", "--pretraining-updates", "2")
     assert "updates" not in said(capsys, run, "practice")
